@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from joulelab.energy.measuring import measure, measure_idle, measured
     from joulelab.energy.monitor import Monitor
     from joulelab.forecast.training_forecast import TrainingForecast
+    from joulelab.kinds.program.events import phase, report_metric
+    from joulelab.kinds.program.experiment import experiment
     from joulelab.study.results import Results
     from joulelab.study.study import Study
 
@@ -29,9 +31,12 @@ __all__ = [
     "Study",
     "TrainingForecast",
     "__version__",
+    "experiment",
     "measure",
     "measure_idle",
     "measured",
+    "phase",
+    "report_metric",
 ]
 __version__ = "0.1.0"
 
@@ -43,8 +48,11 @@ __getattr__ = importer(
         "Results": "joulelab.study.results",
         "Study": "joulelab.study.study",
         "TrainingForecast": "joulelab.forecast.training_forecast",
+        "experiment": "joulelab.kinds.program.experiment",
         "measure": "joulelab.energy.measuring",
         "measure_idle": "joulelab.energy.measuring",
         "measured": "joulelab.energy.measuring",
+        "phase": "joulelab.kinds.program.events",
+        "report_metric": "joulelab.kinds.program.events",
     },
 )

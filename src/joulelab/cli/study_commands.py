@@ -51,6 +51,7 @@ class Table(StrEnum):
     ROUNDS = "rounds"
     LEDGER = "ledger"
     REQUESTS = "requests"
+    CURVES = "curves"
     PREDICTIONS = "predictions"
 
 
@@ -60,6 +61,35 @@ def list_(plugin: Plugins = None, json: Json = False) -> None:
     from joulelab.cli import listing
 
     show(listing.parts(plugin or []), as_json=json)
+
+
+@commands.command()
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file to write.")] = Path(
+        "study.toml"
+    ),
+    command: Annotated[
+        str,
+        typer.Option("--command", metavar="LINE", help="Command, with {width} for a factor width."),
+    ] = "",
+    function: Annotated[
+        str,
+        typer.Option("--function", metavar="FILE:NAME", help="Python function, as work.py:train."),
+    ] = "",
+    json: Json = False,
+) -> None:
+    """Write a commented study file for a command or a function of your own."""
+    from joulelab.files import write_whole
+    from joulelab.kinds.program.template import study_text
+    from joulelab.present import View
+
+    if command and function:
+        raise UsageError("both --command and --function are given", "leave out one of them")
+    if file.exists():
+        raise UsageError(f"{file} exists already", "give another name")
+    write_whole(file, study_text(file, command, function))
+    said = f"{file} is written: edit its levels, then run joulelab plan {file}"
+    show(View([said], {"file": str(file)}), as_json=json)
 
 
 @commands.command()

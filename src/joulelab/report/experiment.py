@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, cast
@@ -65,6 +65,7 @@ class Experiment:
         own: whether the user of this machine ran this study in this folder.
         noun: what a run is: ``training``, ``window``.
         impossible: number of runs whose energy was of 0 or below, and is taken for unknown.
+        curves: gives the metrics that the runs have reported while they ran.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Experiment:
     own: bool = True
     noun: str = "training"
     impossible: int = 0
+    curves: Callable[[], pd.DataFrame] = pd.DataFrame
 
     @property
     def title(self) -> str:
@@ -157,6 +159,7 @@ def experiments(results: Results) -> list[Experiment]:
                 own=own,
                 noun=_noun(str(table.get("kind", ""))),
                 impossible=impossible,
+                curves=results.curves_frame,
             )
         )
     return found

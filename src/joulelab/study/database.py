@@ -32,7 +32,6 @@ def connect(folder: Path) -> sqlite3.Connection:
             raise sqlite3.DatabaseError("quick_check found damage")
         check_version(connection, folder)
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
     except BaseException:
         connection.close()
         raise

@@ -1,18 +1,32 @@
 """The design of an experiment: factors, configurations, and their order.
 
-A full factorial design has every combination of levels, except excluded ones. The order is
-randomised within blocks: block b has a part of the runs of every configuration (the b-th round of a
-training, the b-th repetition of a serving window), so that drift of the machine (temperature, other
-users) affects all configurations equally. Runs that stay together in a block form a group: the
-repetitions of a round may be trained together.
+A full factorial design has every combination of levels, except excluded ones. Where that is too
+much there are two kinds of fraction, in which main effects stay apart from each other:
+
+- a **Latin square** of L levels: of three factors L^2 combinations, in which every pair of levels
+  of two factors occurs once. Level k = i + j (mod L); further factors k = i + 2j, i + 3j, ..., if L
+  is prime (Fisher, The Design of Experiments, 1935);
+- a **regular fraction** of factors with two levels: 1/2^p of the combinations, those in which the
+  last p factors are products of others (Box, Hunter and Hunter, Statistics for Experimenters,
+  1978). The products are chosen for the largest resolution, which is the length of the shortest
+  product of factors that is constant; among equals, for the fewest such products. At resolution
+  III main effects are mixed with products of two factors, from IV on they are not.
+
+The order is randomised within blocks: block b has a part of the runs of every configuration (the
+b-th round of a training, the b-th repetition of a serving window), so that drift of the machine
+(temperature, other users) affects all configurations equally. Runs that stay together in a block
+form a group: the repetitions of a round may be trained together.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
+import math
+import operator
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from joulelab.errors import SpecError, quoted, suggestion
@@ -20,6 +34,10 @@ from joulelab.errors import SpecError, quoted, suggestion
 Level = str | int | float | bool
 Place = tuple[int, int]
 """Round and repetition of a run."""
+LEAST_FACTORS = 3
+"""With two factors a Latin square is the full design, and half of it mixes the factors."""
+MOST_GENERATORS = 100_000
+"""More variants of a fraction take too long to compare."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +107,26 @@ def full_factorial(
     Raises:
         SpecError: an exclusion names an unknown factor or level, or nothing is left.
     """
+    names = [factor.name for factor in factors]
+    products = itertools.product(*(factor.levels for factor in factors))
+    return without((dict(zip(names, levels, strict=True)) for levels in products), factors, exclude)
+
+
+def without(
+    combinations: Iterable[dict[str, Level]],
+    factors: Sequence[Factor],
+    exclude: Sequence[Mapping[str, Level]],
+) -> list[dict[str, Level]]:
+    """Combinations except excluded ones.
+
+    Args:
+        combinations: a level for each factor.
+        factors: the factors.
+        exclude: as for `full_factorial`.
+
+    Raises:
+        SpecError: an exclusion names an unknown factor or level, or nothing is left.
+    """
     levels = {factor.name: factor.levels for factor in factors}
     for rule in exclude:
         for name, level in rule.items():
@@ -104,9 +142,6 @@ def full_factorial(
     rules: dict[tuple[str, ...], set[tuple[object, ...]]] = {}
     for rule in filter(None, exclude):
         rules.setdefault(tuple(rule), set()).add(tuple(map(_identity, rule.values())))
-    combinations = (
-        dict(zip(levels, values, strict=True)) for values in itertools.product(*levels.values())
-    )
     kept = [
         combination
         for combination in combinations
@@ -118,6 +153,101 @@ def full_factorial(
     if not kept:
         raise SpecError("exclude leaves no configuration", "exclude fewer combinations")
     return kept
+
+
+def latin_square(sizes: Sequence[int]) -> list[tuple[int, ...]]:
+    """Positions of the levels of a Latin square, one tuple a combination.
+
+    Args:
+        sizes: number of levels of each factor: at least three factors, all with the same number.
+
+    Raises:
+        SpecError: there is none.
+
+    >>> latin_square([3, 3, 3])[:4]
+    [(0, 0, 0), (0, 1, 1), (0, 2, 2), (1, 0, 1)]
+    """
+    count, size = len(sizes), sizes[0]
+    if count < LEAST_FACTORS or set(sizes) != {size}:
+        raise SpecError(
+            "a Latin square needs three or more factors with the same number of levels, and these "
+            f"have {' x '.join(map(str, sizes))}",
+            'use design = "full"',
+        )
+    prime = size > 1 and all(size % divisor for divisor in range(2, math.isqrt(size) + 1))
+    most = size + 1 if prime else LEAST_FACTORS
+    if count > most:
+        raise SpecError(
+            f"a Latin square of {size} levels has at most {most} factors, not {count}",
+            "use fewer factors, or a larger number of levels that is prime",
+        )
+    return [
+        (i, j, *((i + step * j) % size for step in range(1, count - 1)))
+        for i, j in itertools.product(range(size), repeat=2)
+    ]
+
+
+def regular_fraction(sizes: Sequence[int], halvings: int = 1) -> list[tuple[int, ...]]:
+    """Positions of the levels of a regular fraction of factors with two levels each.
+
+    Args:
+        sizes: number of levels of each factor, all 2.
+        halvings: p; the fraction has 1/2^p of all combinations.
+
+    Raises:
+        SpecError: there is none.
+
+    >>> regular_fraction([2, 2, 2])             # the third is the product of the others
+    [(0, 0, 1), (0, 1, 0), (1, 0, 0), (1, 1, 1)]
+    """
+    count = len(sizes)
+    if set(sizes) != {2} or count < LEAST_FACTORS:
+        raise SpecError(
+            "a fraction needs three or more factors with two levels each, and these have "
+            f"{' x '.join(map(str, sizes))}",
+            'use design = "full", or "latin-square" for equal numbers of levels',
+        )
+    free = count - halvings
+    products = [
+        mask for mask in range(1, 2**free) if mask.bit_count() > 1
+    ]  # sets of the factors that vary freely, as bits
+    if len(products) < halvings:
+        raise SpecError(
+            f"of {count} factors, 1/{2**halvings} of the combinations cannot keep them apart",
+            "use a larger fraction",
+        )
+    if math.comb(len(products), halvings) > MOST_GENERATORS:
+        raise SpecError(
+            f"1/{2**halvings} of {count} factors has too many variants to choose from",
+            "use a larger fraction, or fewer factors",
+        )
+    chosen = min(
+        itertools.combinations(reversed(products), halvings),
+        key=lambda generators: _words_of(generators, free),
+    )
+    return [
+        tuple((number >> (free - 1 - place)) & 1 for place in range(free))
+        + tuple(
+            1 - ((number & _mirrored(mask, free)).bit_count() + mask.bit_count()) % 2
+            for mask in chosen
+        )
+        for number in range(2**free)
+    ]
+
+
+def _mirrored(mask: int, width: int) -> int:
+    """The bits in the opposite order: the first factor is the highest bit of a number."""
+    return int(f"{mask:0{width}b}"[::-1], 2)
+
+
+def _words_of(generators: Sequence[int], free: int) -> tuple[int, ...]:
+    """Lengths of the constant products, to be minimal: how many of length 1, 2, 3, ..."""
+    whole = [mask | 1 << (free + place) for place, mask in enumerate(generators)]
+    lengths = [0] * (free + len(generators) + 1)
+    for size in range(1, len(whole) + 1):
+        for some in itertools.combinations(whole, size):
+            lengths[functools.reduce(operator.xor, some).bit_count()] += 1
+    return tuple(lengths)
 
 
 def configuration_name(levels: Mapping[str, Level]) -> str:

@@ -19,7 +19,7 @@ import threading
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
@@ -27,6 +27,7 @@ from joulelab.energy.lock import DeviceLock
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.overlap import Presence
 from joulelab.energy.recorder import Recorder, Window, wait_until_idle
+from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.traces.trace_file import TraceAbout
 from joulelab.energy.utilisation import Utilisation, utilisation
 from joulelab.errors import JoulelabError, StoreError
@@ -82,6 +83,7 @@ class Outcome(Generic[Result]):
         details: the traceback.
         after: measurement of the time after the work, until the device is released.
         locked_out_s: time that others held the device; part of `waiting`.
+        samples: of every channel within the measurement.
     """
 
     state: State
@@ -95,6 +97,7 @@ class Outcome(Generic[Result]):
     details: str | None = None
     after: Measurement | None = None
     locked_out_s: float = 0.0
+    samples: Sequence[ChannelSamples] = ()
 
 
 @dataclass(frozen=True)
@@ -233,6 +236,7 @@ class Executor(ABC, Generic[JobT, Result]):
             utilisation(window.channel_samples, self._domain),
             error,
             details,
+            samples=window.channel_samples,
         )
         return outcome, after
 

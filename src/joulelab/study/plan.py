@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from joulelab.errors import SpecError, quoted
 from joulelab.settings import load_limits
-from joulelab.study.design import Configuration, Place, block_order, derive_seed, full_factorial
+from joulelab.study.design import Configuration, Place, block_order, derive_seed
 from joulelab.study.spec import ExperimentSpec, StudySpec
 from joulelab.study.store import PlannedRun
 
@@ -112,8 +112,7 @@ def configurations_of(
         SpecError: it excludes unknown levels or everything.
     """
     configurations = [
-        experiment.configuration(name, levels, spec)
-        for levels in full_factorial(experiment.factors(), experiment.excluded())
+        experiment.configuration(name, levels, spec) for levels in experiment.combinations()
     ]
     names = Counter(one.name for one in configurations)
     if twice := next((one for one, count in names.items() if count > 1), None):
@@ -157,11 +156,10 @@ def check_size(spec: StudySpec) -> None:
     """
     limits, total = load_limits(), 0
     for name, experiment in spec.experiments().items():
-        levels = [len(factor.levels) for factor in experiment.factors()]
-        counts = experiment.counts()
-        total += math.prod(levels) * math.prod(counts.values())
+        most, counts = experiment.most_combinations(), experiment.counts()
+        total += most * math.prod(counts.values())
         if total > limits.runs:
-            made_of = [f"{_many(math.prod(levels))} configurations"]
+            made_of = [f"{_many(most)} configurations"]
             made_of += [f"{_many(count)} {what}" for what, count in counts.items()]
             raise SpecError(
                 f"{name} has {' x '.join(made_of)}, which makes {_many(total)} runs in all; the "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from joulelab.study.predicted_runs import predicted_runs
 from joulelab.study.run_frames import RunFrames, read_frames
 from joulelab.study.schema import COLUMNS
 from joulelab.study.store_reading import (
+    CURVES,
     REQUESTS,
     OnDamage,
     data_sets,
@@ -136,12 +137,24 @@ class Results:
         sent (entered the queue), was taken from it, and was answered; the number of its batch; and
         why it was dropped, if it was.
         """
+        return self._tables(REQUESTS, SECONDS)
+
+    def curves_frame(self) -> pd.DataFrame:
+        """One row per metric and step that a program has reported, in the order of the plan.
+
+        Columns: ``run_id``, ``metric``, ``step``, ``value``, and ``t_s``, the time on the clock of
+        the run.
+        """
+        return self._tables(CURVES, ("value", "t_s"))
+
+    def _tables(self, folder: str, seconds: Sequence[str]) -> pd.DataFrame:
+        """The tables of all runs in a folder as one."""
         runs = self._frames().runs
         places = dict(zip(runs["run_id"], runs["position"], strict=True))
         tables = [
             (places.get(run_id, -1), path.name, run_id, frame)
-            for path in sorted((self.folder / REQUESTS).glob("*.parquet"))
-            for run_id, frame in read_requests(path, self._on_damage)
+            for path in sorted((self.folder / folder).glob("*.parquet"))
+            for run_id, frame in read_table(path, seconds, self._on_damage)
         ]
         tables.sort(key=lambda one: one[:2])
         frames = [frame.assign(run_id=run_id) for _, _, run_id, frame in tables]
@@ -183,11 +196,14 @@ class Results:
         return [row for rows in read_rows(self.folder, table, self._on_damage) for row in rows]
 
 
-def read_requests(path: Path, on_damage: OnDamage) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The run of a file, and one row per request; empty if damaged.
+def read_table(
+    path: Path, seconds: Sequence[str], on_damage: OnDamage
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The run of a file, and its table; empty if damaged.
 
     Args:
         path: of the file.
+        seconds: columns that it must have, with numbers.
         on_damage: called with the reason if it cannot be read; may raise.
 
     Raises:
@@ -199,8 +215,8 @@ def read_requests(path: Path, on_damage: OnDamage) -> Iterator[tuple[str, pd.Dat
     try:
         table = pq.read_table(path)
         run_id = (table.schema.metadata or {}).get(b"run_id", b"").decode()
-        seconds = [table.schema.field(name) for name in SECONDS]
-        if wrong := [one.name for one in seconds if not pa.types.is_floating(one.type)]:
+        fields = [table.schema.field(name) for name in seconds]
+        if wrong := [one.name for one in fields if not pa.types.is_floating(one.type)]:
             raise ValueError(f"the column {wrong[0]} does not hold numbers")
         frame = table.to_pandas()
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:

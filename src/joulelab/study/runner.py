@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
 from joulelab.energy.measurement import Measurement
 from joulelab.study.accounting import Ledger
@@ -24,6 +24,23 @@ from joulelab.study.store import PlannedRun, Store
 JobT = TypeVar("JobT", bound=Job)
 Result = TypeVar("Result")
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table(Generic[Result]):
+    """A table that is stored with a run: its requests, or its curves.
+
+    Attributes:
+        folder: name of the folder in the store.
+        columns: from the result one value per row each; ``None`` if there is no table.
+    """
+
+    folder: str
+    columns: Callable[[Result], Mapping[str, Any] | None]
+
+
+EDGES = 2
+"""Samples of a window at its ends."""
 
 
 class Calibrator:
@@ -105,7 +122,7 @@ class RunRecorder(Calibrator):
         job: JobT,
         runs: Sequence[PlannedRun],
         rows: Callable[[Outcome[Result]], Sequence[Row]],
-        requests: Callable[[Result], Mapping[str, Any] | None] | None = None,
+        table: Table[Result] | None = None,
     ) -> None:
         """Carry out a job for some runs, and store the outcome.
 
@@ -115,8 +132,7 @@ class RunRecorder(Calibrator):
             job: for all of the runs together.
             runs: at least one.
             rows: the additional columns of each run, from the outcome of a finished or failed job.
-            requests: from the result a table with one row per request, as columns, stored with the
-                run; ``None`` if there is none.
+            table: of the result, stored with the run.
         """
         self._listener.started(runs)
         entry = self.ledger.begin(kind, time.time(), runs)
@@ -130,8 +146,10 @@ class RunRecorder(Calibrator):
         self.ledger.switch("between")
         stored = self._rows(job, runs, outcome, rows)
         self._keep_trace(entry, outcome)
-        if requests is not None and outcome.result is not None:
-            self._keep_requests(entry, runs[0], requests(outcome.result))
+        if table is not None and outcome.result is not None:
+            columns = table.columns(outcome.result)
+            if columns is not None:
+                self.store.write_table(table.folder, entry, runs[0].run_id, columns)
         error = outcome.details or outcome.error
         self.ledger.end(entry, outcome.state, outcome.measurement, error, stored)
         self.ledger.book("waiting", outcome.waiting)
@@ -183,11 +201,6 @@ class RunRecorder(Calibrator):
         }
 
     def _keep_trace(self, entry: int, outcome: Outcome[Result]) -> None:
-        if self._spec.energy.traces:
+        # Without a sample between its edges a window has no course over time.
+        if self._spec.energy.traces and outcome.measurement.samples > EDGES:
             self.store.write_trace(entry, outcome.trace, outcome.trace_about)
-
-    def _keep_requests(
-        self, entry: int, run: PlannedRun, columns: Mapping[str, Any] | None
-    ) -> None:
-        if columns is not None:
-            self.store.write_requests(entry, run.run_id, columns)

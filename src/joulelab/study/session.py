@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from joulelab.energy.measurement import Measurement
-from joulelab.energy.reading import Total
+from joulelab.energy.reading import Total, family
 from joulelab.energy.recorder import Recorder
 from joulelab.errors import SpecError, quoted
 from joulelab.study.accounting import counted
@@ -27,6 +28,7 @@ class Session:
         data_dir: the folder with data sets.
         recorder: started.
         listener: hears what happens.
+        folder: the results folder; ``None`` where nothing is stored.
 
     Attributes:
         device: the device that does the work.
@@ -38,9 +40,15 @@ class Session:
     """
 
     def __init__(
-        self, spec: StudySpec, data_dir: Path | None, recorder: Recorder, listener: Listener
+        self,
+        spec: StudySpec,
+        data_dir: Path | None,
+        recorder: Recorder,
+        listener: Listener,
+        folder: Path | None = None,
     ) -> None:
         self.spec = spec
+        self.folder = folder
         self.data_dir = data_dir
         self.recorder = recorder
         self.listener = listener
@@ -51,11 +59,28 @@ class Session:
 
     def _find_device(self) -> Device:
         name = self.spec.device
-        if name == "auto" and not any(kind.load_workload().uses_gpu for kind in self.spec.kinds()):
+        workloads = [kind.load_workload() for kind in self.spec.kinds()]
+        if name == "auto" and not any(one.uses_gpu for one in workloads):
+            if any(one.may_use_gpu for one in workloads) and (gpu := self._visible_gpu()):
+                return gpu
             name = "cpu"
         if name != "cpu":
             self.listener.doing("loading torch")
         return find_device(name)
+
+    def _visible_gpu(self) -> Device | None:
+        """The first GPU that a meter reads and a program started here can use."""
+        hidden = {
+            domain
+            for meter in self.recorder.meters
+            for domain in meter.hidden_from(os.environ).domains
+        }
+        found = [
+            channel.domain
+            for channel in self.recorder.channels
+            if family(channel.domain) == "gpu" and channel.domain not in hidden
+        ]
+        return Device("cuda:0", found[0], found[0]) if found else None
 
     def executor(self, make: Callable[..., Made]) -> Made:
         """An executor that works on this device, with these meters."""

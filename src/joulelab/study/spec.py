@@ -14,6 +14,7 @@ A custom kind is registered like the built-in ones: as an entry point in the gro
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,13 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 from joulelab.energy.meter import meters as known_meters
 from joulelab.plain import as_path, expanded, is_there
 from joulelab.registry import Registry, imported
-from joulelab.study.design import Configuration, Factor, Level, configuration_name
+from joulelab.study.design import (
+    Configuration,
+    Factor,
+    Level,
+    configuration_name,
+    full_factorial,
+)
 from joulelab.study.miniature import Miniature, miniature, miniature_in_words
 from joulelab.study.validation import known
 
@@ -107,6 +114,18 @@ class ExperimentSpec(BaseModel, ABC):
         """Excluded combinations of levels: those of the file, and impossible ones."""
         return self.exclude
 
+    def combinations(self) -> Sequence[Mapping[str, Level]]:
+        """The combinations of levels that are run; the full factorial design without exclusions.
+
+        Raises:
+            SpecError: an exclusion names an unknown factor or level, or nothing is left.
+        """
+        return full_factorial(self.factors(), self.excluded())
+
+    def most_combinations(self) -> int:
+        """An upper bound of their number, by arithmetic."""
+        return math.prod(len(factor.levels) for factor in self.factors())
+
     @classmethod
     def located(cls, table: dict[str, Any], folder: Path) -> None:
         """Make the paths in an unchecked table absolute, in place; most kinds have none.
@@ -115,6 +134,18 @@ class ExperimentSpec(BaseModel, ABC):
             table: from the study file.
             folder: of the study file.
         """
+
+    @classmethod
+    def code(cls, table: Mapping[str, Any]) -> Sequence[tuple[str, Path | None]]:
+        """Programs that an unchecked table runs, beside functions ``module:attribute``.
+
+        Args:
+            table: from the study file, its paths absolute.
+
+        Returns:
+            Each in words, with its file, if there is one.
+        """
+        return ()
 
     @staticmethod
     def miniature(
@@ -297,6 +328,14 @@ kinds: Registry[Kind] = Registry(
         "timeline": (
             "joulelab.kinds.timeline.spec:TIMELINE",
             "networks by year x batch sizes: what does an image cost, for what accuracy?",
+        ),
+        "command": (
+            "joulelab.kinds.program.spec:COMMAND",
+            "a command of your own, in any language: factors x repetitions",
+        ),
+        "function": (
+            "joulelab.kinds.program.spec:FUNCTION",
+            "a Python function of your own: factors x repetitions",
         ),
     },
 )

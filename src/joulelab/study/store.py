@@ -6,6 +6,9 @@
     DIR/manifest.json   hardware, drivers, versions, seed, data checksum; one entry per session
     DIR/runs.sqlite     runs, rounds, and the ledger of every attempt
     DIR/traces/         power traces, one Parquet file per attempt
+    DIR/requests/       served requests, one Parquet file per window
+    DIR/curves/         metrics reported during a run, one Parquet file per run
+    DIR/outputs/        what a program has printed and written, one folder per run
     DIR/report/         the report
 
 One process writes (a lock that the operating system releases when the holder dies), any number
@@ -42,7 +45,7 @@ from joulelab.errors import (
 from joulelab.files import FileLock, replacing, write_whole
 from joulelab.study.database import DATABASE, connect, explained, version
 from joulelab.study.schema import KEYS_SINCE_VERSION_1, MIGRATIONS, TABLES, VERSION
-from joulelab.study.store_reading import REQUESTS, check_folder, read_manifest, read_study
+from joulelab.study.store_reading import CURVES, REQUESTS, check_folder, read_manifest, read_study
 
 
 @dataclass(frozen=True)
@@ -262,7 +265,7 @@ class Store:
             error: what went wrong.
             rows: for each run of the entry its ``run_id`` and the columns to set.
         """
-        with self._transaction() as connection:
+        with self._transaction(durable=True) as connection:
             self._set_energy(connection, entry, measurement, total)
             connection.execute(
                 "UPDATE ledger SET state = ?, error = ? WHERE entry = ?", (state, error, entry)
@@ -287,18 +290,19 @@ class Store:
         except TraceError as error:
             raise StoreWriteError(error.message, "free disk space and run it again") from error
 
-    def write_requests(self, entry: int, run_id: str, columns: Mapping[str, Any]) -> None:
-        """Store the requests of a window as ``requests/<entry>.parquet``.
+    def write_table(self, folder: str, entry: int, run_id: str, columns: Mapping[str, Any]) -> None:
+        """Store a table of a run as ``<folder>/<entry>.parquet``.
 
         Args:
+            folder: `REQUESTS` or `CURVES`.
             entry: of the attempt.
             run_id: of the run.
-            columns: one value per request each.
+            columns: one value per row each.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        path = self.folder / REQUESTS / f"{entry}.parquet"
+        path = self.folder / folder / f"{entry}.parquet"
         with explained(self.folder):
             path.parent.mkdir(exist_ok=True)
             table = pa.table(dict(columns))
@@ -361,8 +365,14 @@ class Store:
             connection.execute("UPDATE runs SET state = 'planned' WHERE state = 'running'")
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """A transaction; a durable one is on disk when it ends, with all before it.
+
+        The others survive a killed process, but not a power failure. Waiting for the disk takes
+        longer than everything else around a short run.
+        """
         with explained(self.folder), self._thread_lock:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -380,7 +390,7 @@ class Store:
 
 def _check_no_links(folder: Path) -> None:
     """Check that writes stay in the folder and do not follow links."""
-    written = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "traces", REQUESTS)
+    written = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "traces", REQUESTS, CURVES)
     if links := [name for name in written if (folder / name).is_symlink()]:
         raise StoreWriteError(
             f"{folder / links[0]} is a link: writing would change its target",

@@ -32,6 +32,8 @@ from joulelab.study.schema import (
 
 REQUESTS = "requests"
 """Folder with one file per served window."""
+CURVES = "curves"
+"""Folder with one file per run that has reported metrics while it ran."""
 MOST_BYTES = 1 << 28
 """Size limit of the manifest and the study file."""
 ROWS_AT_ONCE = 500

@@ -124,7 +124,7 @@ class Study:
             meters = stack.enter_context(self._recorder())
             setup = meters.open("setup")
             started_at = time.time()
-            session = Session(self.spec, self.data_dir, meters, listener)
+            session = Session(self.spec, self.data_dir, meters, listener, store.folder)
             workloads = stack.enter_context(Workloads(plan.configurations, session))
             basis = [one.basis for one in workloads.load()]
             manifest = store.manifest()

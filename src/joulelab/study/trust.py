@@ -69,7 +69,12 @@ def code_of(data: Mapping[str, Any]) -> list[Code]:
     addresses = [name for name in meters if ":" in str(name)] if isinstance(meters, list) else []
     return [
         *map(code_in, dict.fromkeys(plugins)),
-        *(one for table in tables if isinstance(table, dict) for one in functions_of(table)),
+        *(
+            one
+            for table in tables
+            if isinstance(table, dict)
+            for one in (*functions_of(table), *programs_of(table))
+        ),
         *(Code(str(name), None, "") for name in addresses),
     ]
 
@@ -88,6 +93,20 @@ def functions_of(table: Mapping[str, Any]) -> list[Code]:
     code = [value for key, value in table.items() if key not in _data_keys(table)]
     names = {text for text in _texts(code) if ":" in text}
     return [_of_function(name) for name in sorted(names)]
+
+
+def programs_of(table: Mapping[str, Any]) -> list[Code]:
+    """Commands and files that the table of an experiment runs, as its kind says."""
+    try:
+        named = kind_of(table).code(table)
+    except UnknownNameError:
+        return []
+    return [
+        Code(repr(text), path, hashlib.sha256(text.encode()).hexdigest())
+        if path is None
+        else code_in(path)
+        for text, path in named
+    ]
 
 
 def _data_keys(table: Mapping[str, Any]) -> frozenset[str]:

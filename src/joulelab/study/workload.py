@@ -33,6 +33,9 @@ class Workload(ABC):
     uses_gpu: ClassVar[bool] = True
     """Whether it uses a GPU if the study does not set the device."""
 
+    may_use_gpu: ClassVar[bool] = False
+    """Whether it uses one where a meter reads one, by a program of the user."""
+
     may_change: ClassVar[tuple[str, ...]] = ()
     """Keys of `conditions` for which the manifest shows the latest session."""
 

@@ -37,9 +37,10 @@ from joulelab.study.listener import WorkloadSummary
 from joulelab.study.manifest import check_same_weights
 from joulelab.study.plan import Group
 from joulelab.study.prediction import Prediction
-from joulelab.study.runner import Calibrator, Row, RunRecorder
+from joulelab.study.runner import Calibrator, Row, RunRecorder, Table
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun, Store
+from joulelab.study.store_reading import REQUESTS
 from joulelab.study.workload import Workload
 
 KIND = "serving"
@@ -150,7 +151,7 @@ class InferenceWorkload(Workload):
             job = self._job(one, run.seed)
             recorder.prepare(self._executor, job)
             rows = partial(_rows, one, self._model(one), job.task.images.crop)
-            recorder.attempt(KIND, self._executor, job, [run], rows, _requests)
+            recorder.attempt(KIND, self._executor, job, [run], rows, REQUESTS_TABLE)
 
     def _model(self, one: InferenceConfiguration) -> Model:
         return find_model(one.model, one.weights)
@@ -229,3 +230,6 @@ def _extent(configurations: Sequence[InferenceConfiguration]) -> str:
     if len(configurations) > sum(isinstance(one, WindowConfiguration) for one in configurations):
         parts.append("batches")
     return " or ".join(parts)
+
+
+REQUESTS_TABLE = Table(REQUESTS, _requests)

@@ -1,0 +1,95 @@
+"""What a program tells joulelab while it runs: metrics and phases.
+
+::
+
+    import joulelab
+
+    with joulelab.phase("loading"):
+        images = load()
+    for epoch in range(10):
+        with joulelab.phase("training"):
+            loss = train(images)
+        joulelab.report_metric("loss", loss, step=epoch)
+
+Each call appends a line to the file in ``JOULELAB_EVENTS``, which joulelab sets for the programs
+and functions that it runs; without it the calls do nothing. Times are of the monotonic clock, which
+all processes of a machine share, so that joulelab knows the energy of each phase. Programs in other
+languages may write the lines themselves::
+
+    {"t": 81.25, "metric": "loss", "value": 0.31, "step": 4}
+    {"t": 81.25, "phase": "training", "edge": "begin"}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "JOULELAB_EVENTS"
+
+
+class _File:
+    """The file of events of this run, open for appending."""
+
+    def __init__(self) -> None:
+        self._path = ""
+        self._number: int | None = None
+
+    def write(self, event: dict[str, Any]) -> None:
+        path = os.environ.get(VARIABLE, "")
+        if path != self._path:
+            if self._number is not None:
+                os.close(self._number)
+                self._number = None
+            self._path = path
+            if path:
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+                self._number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        if self._number is not None:
+            # One call a line: lines of several processes do not mix.
+            os.write(self._number, f"{json.dumps(event)}\n".encode())
+
+
+_file = _File()
+
+
+def report_metric(name: str, value: float, step: int | None = None) -> None:
+    """Tell joulelab the value of a metric; the last one counts as the result of the run.
+
+    Does nothing in a program that joulelab does not run.
+
+    Args:
+        name: of the metric.
+        value: a number; arrays and tensors of one element are numbers too.
+        step: of an epoch or a batch, for the curve; the count of calls if not given.
+
+    Raises:
+        TypeError: the value is not a number.
+    """
+    plain = value.item() if hasattr(value, "item") else value
+    if not isinstance(plain, int | float):
+        raise TypeError(f"the metric {name!r} is of type {type(value).__name__}, not a number")
+    event = {"t": time.monotonic(), "metric": str(name), "value": plain}
+    _file.write(event if step is None else event | {"step": int(step)})
+
+
+@contextmanager
+def phase(name: str) -> Iterator[None]:
+    """Mark what runs inside as a phase, such as ``"loading"``; phases may nest and recur.
+
+    Does nothing in a program that joulelab does not run. Work on a GPU that has only been queued
+    counts for the phase in which it is done: synchronise before the end of a phase.
+
+    Args:
+        name: of the phase.
+    """
+    _file.write({"t": time.monotonic(), "phase": str(name), "edge": "begin"})
+    try:
+        yield
+    finally:
+        _file.write({"t": time.monotonic(), "phase": str(name), "edge": "end"})

@@ -1,0 +1,120 @@
+"""A function as an experiment from Python, without a study file.
+
+::
+
+    import joulelab
+    from work import train
+
+    if __name__ == "__main__":
+        study = joulelab.experiment(train, factors={"width": [16, 32]}, metrics={"loss": "min"})
+        study.run("out")
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from joulelab.errors import UsageError
+from joulelab.kinds.program.spec import located_function
+from joulelab.kinds.program.worker import INSIDE
+from joulelab.study.design import Level
+from joulelab.study.study import Study
+from joulelab.study.study_file import check_spec
+
+
+def experiment(
+    function: Callable[..., Any] | str,
+    factors: Mapping[str, Sequence[Level] | Sequence[Sequence[Level]]],
+    *,
+    repetitions: int = 5,
+    metrics: Mapping[str, str] | None = None,
+    name: str = "",
+    energy: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    **keys: Any,  # noqa: ANN401 - those of a study file
+) -> Study:
+    """A study that calls a function for every combination of its factors.
+
+    The function is called by keyword, with a level of each factor, and with ``seed``, ``out`` and
+    ``repetition`` if it has such parameters. It runs in processes of its own, which import it, so
+    that it must be at the top level of a file.
+
+    Args:
+        function: returns a dict of metrics, or one number; or its name, ``"work.py:train"``.
+        factors: the levels of each factor; ``"depth, rate"`` for levels that go together.
+        repetitions: runs of each combination, each with its own seed.
+        metrics: for each metric ``"max"`` or ``"min"``, whichever is better.
+        name: of the study; that of the function if not given.
+        energy: keys of the table ``[energy]`` of a study file.
+        seed: determines all randomness.
+        keys: other keys of an experiment of kind ``function``: ``fresh_process``, ``timeout_s``,
+            ``claims``, ``design`` and so on.
+
+    Returns:
+        The study: `Study.run` runs it, or goes on with it.
+
+    Raises:
+        UsageError: the function cannot be imported, a key is not valid, or this is itself a run.
+    """
+    if os.environ.get(INSIDE):
+        raise UsageError(
+            "an experiment cannot start within a run of an experiment",
+            'put joulelab.experiment(...).run(...) under if __name__ == "__main__":',
+        )
+    reference = function if isinstance(function, str) else reference_of(function)
+    located = located_function(reference, Path.cwd())
+    called = name or located.rpartition(":")[2].rpartition(".")[2]
+    table = {
+        "kind": "function",
+        "function": located,
+        "vary": {factor: list(levels) for factor, levels in factors.items()},
+        "repetitions": repetitions,
+        "metrics": dict(metrics or {}),
+        "cwd": str(Path.cwd()),
+        **keys,
+    }
+    spec = {
+        "name": called,
+        "seed": seed,
+        "energy": dict(energy or {}),
+        "experiment": {called: table},
+    }
+    return Study(check_spec(spec))
+
+
+def reference_of(function: Callable[..., Any]) -> str:
+    """The file and name by which another process can import a function.
+
+    Raises:
+        UsageError: it cannot; says why.
+    """
+    name = getattr(function, "__qualname__", "")
+    module = getattr(function, "__module__", None) or ""
+    remedy = "define it with def at the top level of a file"
+    if not name:
+        raise UsageError(f"an object of type {type(function).__name__} has no name", remedy)
+    if "<lambda>" in name:
+        raise UsageError("a lambda has no name by which another process can import it", remedy)
+    if "<locals>" in name:
+        outer, _, inner = name.rpartition(".<locals>.")
+        raise UsageError(
+            f"{inner} is defined inside {outer}, where no other process can import it", remedy
+        )
+    main = sys.modules["__main__"]
+    if module == "__main__" and not getattr(main, "__file__", None):
+        raise UsageError(
+            f"{name} is defined in a notebook or at the prompt, where no other process can "
+            "import it",
+            "write it to a file (in a notebook with %%writefile work.py) and import it from there",
+        )
+    try:
+        file = Path(inspect.getfile(function)).resolve()
+    except TypeError:
+        return f"{module}:{name}"
+    package = getattr(sys.modules.get(module), "__package__", "")
+    return f"{module}:{name}" if package and module != "__main__" else f"{file}:{name}"

@@ -1,0 +1,122 @@
+"""The report of a program: what each factor moves, and what is cheapest and nearly as good."""
+
+from __future__ import annotations
+
+from joulelab import formats
+from joulelab.analysis.claims.claim import Verdict
+from joulelab.kinds.program.figures import by_configuration, metric_curves, phase_bars, trade_off
+from joulelab.kinds.program.measures import Measure, measures, numbers
+from joulelab.kinds.program.spec import ENERGY, MEASURED_NAMES
+from joulelab.kinds.program.tables import (
+    claim_table,
+    claims,
+    configurations,
+    effects,
+    interactions,
+    level_differences,
+    nearly_best,
+    phase_table,
+    tolerance,
+)
+from joulelab.report import effects as statistics
+from joulelab.report.effects import ETA, SIGNIFICANT_P
+from joulelab.report.energy import variations
+from joulelab.report.experiment import Experiment
+from joulelab.report.report import Report, sentences
+
+
+def best_finding(experiment: Experiment) -> list[str]:
+    """What the cheapest configuration that is nearly as good saves."""
+    said = []
+    cost = measures(experiment)[0]
+    for row in nearly_best(experiment).frame.to_dict("records"):
+        best = (
+            f"{row['best']} reaches the best {row['metric']}, {row['best_value']}, for "
+            f"{cost.form(row['best_cost'])}{_status(experiment, cost)}"
+        )
+        if row["cheapest"] == row["best"]:
+            said.append(f"{best}; nothing that is nearly as good is cheaper.")
+        else:
+            said.append(
+                f"{best}; {row['cheapest']} is within "
+                f"{formats.percent(tolerance(experiment), 0)} of it ({row['value']}) and saves "
+                f"{formats.percent(row['saved'], 0)} of the {cost.name}."
+            )
+    return said
+
+
+def effect_findings(experiment: Experiment) -> list[str]:
+    """For each measure the factor that moves it most."""
+    said = []
+    for name, rows in effects(experiment).frame.groupby("measure", sort=False):
+        moving = rows[rows["p_used"] < SIGNIFICANT_P]
+        one = next(one for one in measures(experiment) if one.name == name)
+        if not len(moving):
+            least = formats.p_value(rows["p_used"].min())
+            said.append(f"No factor moves {name} significantly (smallest p {least}).")
+            continue
+        strongest = moving.iloc[int(moving["eta_used"].to_numpy().argmax())]
+        factor = str(strongest["factor"])
+        levels = experiment.runs.assign(value=numbers(experiment.runs[one.column]))
+        by_level = levels.groupby(factor)["value"].mean().sort_values()
+        low, high = by_level.index[0], by_level.index[-1]
+        said.append(
+            f"{factor} moves {name} most ({ETA} = {formats.effect(strongest['eta_used'])}): on "
+            f"average {one.form(by_level.iloc[0])} at {formats.level(low)} and "
+            f"{one.form(by_level.iloc[-1])} at {formats.level(high)}"
+            f"{_status(experiment, one)}."
+        )
+    return said
+
+
+def claim_findings(experiment: Experiment) -> list[str]:
+    """How many claims hold."""
+    found = claims(experiment)
+    if not found:
+        return []
+    counts = {verdict: sum(one.verdict is verdict for one in found) for verdict in Verdict}
+    several = formats.count(len(found), "claim")
+    fails, undecided = counts[Verdict.FAILS], counts[Verdict.UNDECIDED]
+    rest = [f"{fails} {'does' if fails == 1 else 'do'} not hold" if fails else ""]
+    rest.append(f"{undecided} cannot be decided" if undecided else "")
+    tail = "".join(f", {one}" for one in rest if one)
+    return [f"Of {several}, {counts[Verdict.HOLDS]} hold{tail}."]
+
+
+def remark_findings(experiment: Experiment) -> list[str]:
+    """Metrics that some runs do not have."""
+    said = []
+    for one in measures(experiment):
+        missing = int(numbers(experiment.runs[one.column]).isna().sum())
+        if missing and one.name not in MEASURED_NAMES:
+            runs = formats.count(len(experiment.runs), "run")
+            said.append(
+                f"{one.name} is unknown in {missing:,} of {runs}; the column remarks of an export "
+                "says why."
+            )
+    return said
+
+
+def _status(experiment: Experiment, one: Measure) -> str:
+    return f" ({experiment.energy.status})" if one.name == ENERGY else ""
+
+
+PROGRAM = Report(
+    contents=(
+        trade_off,
+        configurations,
+        nearly_best,
+        claim_table,
+        effects,
+        by_configuration,
+        phase_table,
+        phase_bars,
+        metric_curves,
+        level_differences,
+        interactions,
+        variations,
+        statistics.assumptions,
+    ),
+    lead=(trade_off, configurations),
+    findings=sentences(claim_findings, best_finding, effect_findings, remark_findings),
+)
