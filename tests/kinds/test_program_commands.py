@@ -74,6 +74,7 @@ def test_placeholders_have_formats_and_every_run_its_seed_and_folder(tmp_path):
     assert set(frame["env"]) == {"r0.1", "r0.25"}
     assert (frame["the_seed"] == frame["seed"]).all()
     assert frame["seed"].nunique() == 4
+    assert (frame["seed"] < 2**31).all()  # C's int, numpy.random.seed
     found = sorted(path.parent.name for path in (tmp_path / "out" / "outputs").glob("*/mine"))
     assert found == ["00001", "00002", "00003", "00004"]
 

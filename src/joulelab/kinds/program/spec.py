@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -28,6 +29,7 @@ from joulelab.kinds.program.command_line import check_placeholders, placeholders
 from joulelab.kinds.program.metrics import Metric
 from joulelab.plain import as_path, expanded, is_there
 from joulelab.study.design import (
+    Configuration,
     Factor,
     Level,
     full_factorial,
@@ -36,7 +38,7 @@ from joulelab.study.design import (
     without,
 )
 from joulelab.study.schema import RUN_COLUMNS
-from joulelab.study.spec import ExperimentSpec, Kind
+from joulelab.study.spec import ExperimentSpec, Kind, StudySpec
 from joulelab.study.validation import as_value_error, unique
 
 Levels = Annotated[list[Level] | list[list[Level]], Field(min_length=1)]
@@ -51,6 +53,13 @@ OWN_METRICS = {"accuracy", "train_loss", "parameters", "flops", "steps"}
 OWN_FACTORS = {"dataset", "engine", "precision", "protocol"}
 """Columns of the results that may be factors of a program, which has no other value for them."""
 HALVINGS = {"1/2": 1, "1/4": 2, "1/8": 3, "1/16": 4}
+
+
+@dataclass(frozen=True)
+class ProgramConfiguration(Configuration):
+    """One combination of levels; its seeds are what every random generator takes."""
+
+    seed_bits: ClassVar[int] = 31
 
 
 class ProgramSpec(ExperimentSpec):
@@ -163,6 +172,12 @@ class ProgramSpec(ExperimentSpec):
                 once = {(type(level), level): level for level in own}
                 found.append(Factor(name, tuple(once.values())))
         return found
+
+    def configuration(
+        self, experiment: str, levels: Mapping[str, Level], study: StudySpec
+    ) -> Configuration:
+        """The configuration for one combination of levels."""
+        return ProgramConfiguration(**self.identity(experiment, levels))
 
     def combinations(self) -> Sequence[Mapping[str, Level]]:
         """The combinations of the design; levels that go together count as one level."""

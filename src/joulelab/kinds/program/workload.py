@@ -45,7 +45,7 @@ from joulelab.kinds.program.spec import (
     ProgramSpec,
 )
 from joulelab.study.call_workload import ACCURACY, NOT_COUNTED
-from joulelab.study.design import Configuration, derive_seed
+from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
@@ -110,7 +110,7 @@ class ProgramWorkload(Workload):
             left_s = ends_s - time.monotonic()
             if left_s <= 0:
                 break
-            seed = derive_seed(self.session.spec.seed, "calibration", *one.key)
+            seed = one.seed(self.session.spec.seed, "calibration")
             job = self._job(one, seed, 0, self._temporary / "calibration")
             limits = [limit for limit in (job.limit_s, left_s) if limit is not None]
             began_s = time.monotonic()
