@@ -242,12 +242,6 @@ class CommandSpec(ProgramSpec):
         """The arguments, or the whole line for a shell, with placeholders."""
         return [str(self.command)] if self.shell else split(self.command)
 
-    @property
-    def used(self) -> set[str]:
-        """Names of all placeholders."""
-        texts = [*self.texts, *self.environment.values(), self.metrics_file or ""]
-        return {name for text in texts for name in placeholders(text)}
-
     def files(self) -> list[Path]:
         """Files of the user among the arguments, in the working folder or a path."""
         return files_of(self.command, self.cwd)
