@@ -3,6 +3,8 @@
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, StepLR
 
 import joulelab
 
@@ -10,13 +12,13 @@ BATCH = 64
 torch.set_num_threads(1)  # the network is too small for more
 
 
-def schedule(name: str, optimizer: torch.optim.Optimizer, epochs: int):
+def schedule(name: str, optimizer: SGD, epochs: int) -> LRScheduler:
     """The learning rate over the epochs."""
     if name == "cosine":
-        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+        return CosineAnnealingLR(optimizer, epochs)
     if name == "step":
-        return torch.optim.lr_scheduler.StepLR(optimizer, max(1, epochs // 3), gamma=0.3)
-    return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+        return StepLR(optimizer, max(1, epochs // 3), gamma=0.3)
+    return ConstantLR(optimizer, factor=1.0)
 
 
 def train(width: int, lr: float, decay: str, seed: int, epochs: int = 10) -> dict[str, float]:
@@ -28,7 +30,7 @@ def train(width: int, lr: float, decay: str, seed: int, epochs: int = 10) -> dic
         x, y = (images.float() / 16)[order], labels[order]
         x, test_x, y, test_y = x[:1400], x[1400:], y[:1400], y[1400:]
     network = nn.Sequential(nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
-    optimizer = torch.optim.SGD(network.parameters(), lr=lr, momentum=0.9)
+    optimizer = SGD(network.parameters(), lr=lr, momentum=0.9)
     rates = schedule(decay, optimizer, epochs)
     for epoch in range(epochs):
         with joulelab.phase("training"):

@@ -52,6 +52,8 @@ OWN_METRICS = {"accuracy", "train_loss", "parameters", "flops", "steps"}
 """Columns of the results that may be metrics of a program."""
 OWN_FACTORS = {"dataset", "engine", "precision", "protocol"}
 """Columns of the results that may be factors of a program, which has no other value for them."""
+TAKEN = {*RUN_COLUMNS, *GIVEN} - OWN_FACTORS
+"""Names that no factor can have."""
 HALVINGS = {"1/2": 1, "1/4": 2, "1/8": 3, "1/16": 4}
 
 
@@ -114,7 +116,7 @@ class ProgramSpec(ExperimentSpec):
             unique([tuple(one) if isinstance(one, list) else one for one in levels])
             names += together
         for name in unique(names):
-            if name in {*RUN_COLUMNS, *GIVEN} - OWN_FACTORS:
+            if name in TAKEN:
                 raise ValueError(f"{quoted(name)} has a meaning of its own; rename the factor")
         return vary
 
