@@ -17,6 +17,7 @@ from killed_study import run as run_or_kill
 
 from joulelab.analysis.claims.claim import Verdict
 from joulelab.kinds.program.figures import trade_off
+from joulelab.kinds.program.process import end_group
 from joulelab.kinds.program.report import PROGRAM
 from joulelab.kinds.program.tables import (
     claims,
@@ -145,6 +146,39 @@ def test_a_program_left_by_an_interrupted_session_is_ended(tmp_path, number):
     wait_for(lambda: gone(program))
     assert list(frame["state"]) == ["finished", "finished"]
     assert sorted(frame["attempts"]) == [1, 2]
+
+
+def test_a_program_is_ended_when_the_interruption_comes_as_it_starts(tmp_path, monkeypatch):
+    left = tmp_path / "left"
+
+    def interrupted(*_):
+        wait_for(lambda: left.exists() and left.read_text().strip())
+        raise KeyboardInterrupt
+
+    source = HANGING.replace("*outputs*", "*")
+    monkeypatch.setattr("joulelab.kinds.program.executor.write_whole", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        study(tmp_path, source).run(tmp_path / "out")
+    wait_for(lambda: gone(int(left.read_text())))
+
+
+def test_a_second_interruption_ends_a_program_that_does_not_listen():
+    deaf = "trap '' TERM; echo ready; while :; do sleep 0.1; done"
+    program = subprocess.Popen(
+        ["/bin/sh", "-c", deaf], stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert program.stdout.readline()
+    asked = iter([False, False])
+
+    def ended():
+        if (said := next(asked, None)) is None:
+            raise KeyboardInterrupt
+        return said
+
+    with pytest.raises(KeyboardInterrupt):
+        end_group(program.pid, ended)
+    assert program.wait(60) == -signal.SIGKILL
+    program.stdout.close()
 
 
 WIDTHS, MODES, REPETITIONS = (16, 32, 64), ("a", "b"), 8

@@ -121,13 +121,17 @@ class ProgramExecutor(Executor[ProgramJob, Finished]):
 
     def _started(self, child: Child) -> Child:
         """Leave a note of what runs, for the next session if this one is killed."""
-        if self._note is not None:
-            with contextlib.suppress(psutil.Error):
-                about = {
-                    "pid": child.process.pid,
-                    "started_at": psutil.Process(child.process.pid).create_time(),
-                }
-                write_whole(self._note, json.dumps(about))
+        try:
+            if self._note is not None:
+                with contextlib.suppress(psutil.Error):
+                    about = {
+                        "pid": child.process.pid,
+                        "started_at": psutil.Process(child.process.pid).create_time(),
+                    }
+                    write_whole(self._note, json.dumps(about))
+        except BaseException:  # Ctrl-C too
+            child.end()
+            raise
         return child
 
 
