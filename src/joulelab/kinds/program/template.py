@@ -157,4 +157,4 @@ def _toml(value: Any) -> str:  # noqa: ANN401 - a plain value
 
 
 def _key(name: str) -> str:
-    return tomlkit.key(name).as_string()
+    return str(tomlkit.key(name).as_string())
