@@ -16,6 +16,7 @@ from killed_study import NEVER, kept
 from killed_study import run as run_or_kill
 
 from joulelab.analysis.claims.claim import Verdict
+from joulelab.cli.study_commands import Table
 from joulelab.kinds.program.figures import trade_off
 from joulelab.kinds.program.process import end_group
 from joulelab.kinds.program.report import PROGRAM
@@ -293,6 +294,16 @@ def test_the_front_has_no_configuration_that_another_beats(synthetic):
     front = set(re.findall(r"width=(\d+)", alt))
     assert front == {"16", "32", "64"}
     assert len(re.findall("width=", alt)) < 6
+
+
+@pytest.mark.parametrize("table", list(Table))
+def test_every_table_can_be_exported(unbroken, joulelab, table):
+    code, out, _ = joulelab("export", unbroken, "--table", table)
+    assert code == 0
+    if table == "runs":
+        heading, *rows = out.strip().splitlines()
+        assert {"a", "accuracy", "the_seed", "energy_gross_j"} <= set(heading.split(","))
+        assert len(rows) == 6
 
 
 def test_its_tables_compile_in_a_document(unbroken, tmp_path, joulelab, undrawn):
