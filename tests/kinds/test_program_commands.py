@@ -13,6 +13,7 @@ from joulelab.errors import SpecError, UsageError
 from joulelab.kinds.program.command_line import check_placeholders, fill, placeholders, split
 from joulelab.kinds.program.metrics import read_events
 from joulelab.kinds.program.process import END_BYTES, KEPT_BYTES, Child, Stream
+from joulelab.study.listener import Listener
 from joulelab.study.results import Results
 from joulelab.study.study import Study
 from joulelab.study.study_file import check_spec
@@ -131,6 +132,16 @@ def test_a_run_that_fails_is_kept_with_its_reason(failing, body):
     assert row["state"] == ("failed" if FAILING[body] else "finished")
     assert FAILING[body] in str(row["error"])
     assert row["energy_gross_j"] >= 0
+
+
+def test_a_command_that_fails_while_it_is_timed_is_told_once(tmp_path):
+    heard = []
+    listener = Listener()
+    listener.doing = heard.append
+    made = study(tmp_path, command=script(tmp_path, "sys.exit('no data')"), vary={"a": [1, 2]})
+    made.predict(listener=listener)
+    (told,) = (one for one in heard if "no data" in one)
+    assert told == "going on without the timing of e: a=1: exit code 1: no data"
 
 
 def test_a_metric_that_is_not_a_number_or_missing_is_unknown_with_a_reason(tmp_path):
