@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
@@ -87,8 +88,15 @@ def init(
         raise UsageError("both --command and --function are given", "leave out one of them")
     if file.exists():
         raise UsageError(f"{file} exists already", "give another name")
-    write_whole(file, study_text(file, command, function))
-    said = f"{file} is written: edit its levels, then run joulelab plan {file}"
+    text = study_text(file, command, function)
+    try:
+        write_whole(file, text)
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot be written: {error.strerror}", "give another place"
+        ) from error
+    plan_it = shlex.join(["joulelab", "plan", str(file)])
+    said = f"{file} is written: edit its levels, then run {plan_it}"
     show(View([said], {"file": str(file)}), as_json=json)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from joulelab.errors import SpecError, quoted
 from joulelab.settings import load_limits
-from joulelab.study.design import Configuration, Place, block_order, derive_seed
+from joulelab.study.design import Configuration, Place, block_order
 from joulelab.study.spec import ExperimentSpec, StudySpec
 from joulelab.study.store import PlannedRun
 
@@ -142,7 +142,7 @@ def _runs(
             factors=configuration.levels,
             round=number,
             repetition=repetition,
-            seed=derive_seed(study_seed, RUNS, experiment, name, number, repetition),
+            seed=configuration.seed(study_seed, RUNS, number, repetition),
         )
         for offset, (number, repetition) in enumerate(places)
     )

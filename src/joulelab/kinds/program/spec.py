@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -28,6 +29,7 @@ from joulelab.kinds.program.command_line import check_placeholders, placeholders
 from joulelab.kinds.program.metrics import Metric
 from joulelab.plain import as_path, expanded, is_there
 from joulelab.study.design import (
+    Configuration,
     Factor,
     Level,
     full_factorial,
@@ -36,7 +38,7 @@ from joulelab.study.design import (
     without,
 )
 from joulelab.study.schema import RUN_COLUMNS
-from joulelab.study.spec import ExperimentSpec, Kind
+from joulelab.study.spec import ExperimentSpec, Kind, StudySpec
 from joulelab.study.validation import as_value_error, unique
 
 Levels = Annotated[list[Level] | list[list[Level]], Field(min_length=1)]
@@ -50,7 +52,16 @@ OWN_METRICS = {"accuracy", "train_loss", "parameters", "flops", "steps"}
 """Columns of the results that may be metrics of a program."""
 OWN_FACTORS = {"dataset", "engine", "precision", "protocol"}
 """Columns of the results that may be factors of a program, which has no other value for them."""
+TAKEN = {*RUN_COLUMNS, *GIVEN} - OWN_FACTORS
+"""Names that no factor can have."""
 HALVINGS = {"1/2": 1, "1/4": 2, "1/8": 3, "1/16": 4}
+
+
+@dataclass(frozen=True)
+class ProgramConfiguration(Configuration):
+    """One combination of levels; its seeds are what every random generator takes."""
+
+    seed_bits: ClassVar[int] = 31
 
 
 class ProgramSpec(ExperimentSpec):
@@ -105,7 +116,7 @@ class ProgramSpec(ExperimentSpec):
             unique([tuple(one) if isinstance(one, list) else one for one in levels])
             names += together
         for name in unique(names):
-            if name in {*RUN_COLUMNS, *GIVEN} - OWN_FACTORS:
+            if name in TAKEN:
                 raise ValueError(f"{quoted(name)} has a meaning of its own; rename the factor")
         return vary
 
@@ -163,6 +174,12 @@ class ProgramSpec(ExperimentSpec):
                 once = {(type(level), level): level for level in own}
                 found.append(Factor(name, tuple(once.values())))
         return found
+
+    def configuration(
+        self, experiment: str, levels: Mapping[str, Level], study: StudySpec
+    ) -> Configuration:
+        """The configuration for one combination of levels."""
+        return ProgramConfiguration(**self.identity(experiment, levels))
 
     def combinations(self) -> Sequence[Mapping[str, Level]]:
         """The combinations of the design; levels that go together count as one level."""
@@ -226,12 +243,6 @@ class CommandSpec(ProgramSpec):
     def texts(self) -> list[str]:
         """The arguments, or the whole line for a shell, with placeholders."""
         return [str(self.command)] if self.shell else split(self.command)
-
-    @property
-    def used(self) -> set[str]:
-        """Names of all placeholders."""
-        texts = [*self.texts, *self.environment.values(), self.metrics_file or ""]
-        return {name for text in texts for name in placeholders(text)}
 
     def files(self) -> list[Path]:
         """Files of the user among the arguments, in the working folder or a path."""
