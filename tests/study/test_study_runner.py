@@ -135,9 +135,9 @@ def test_the_score_may_be_the_best_repetition(tmp_path):
 
 
 def test_every_training_has_a_power_trace(tmp_path):
-    # Sampled so often that every training has samples between its edges.
-    energy = {**TINY["energy"], "interval_s": 0.005}
-    results = tiny(energy=energy, experiment=layers_only()).run(tmp_path / "out")
+    # It takes several samples of the estimate, which has a new value every 0.1 s.
+    one = layers_only(vary={"conv_layers": [1]}, repetitions=2)
+    results = tiny(epochs=100, experiment=one).run(tmp_path / "out")
     traces = list((tmp_path / "out" / "traces").glob("*.parquet"))
     assert len(traces) == len(results.to_frame())
     ledger = results.ledger_frame().set_index("entry")
