@@ -12,7 +12,6 @@ from joulelab.errors import SpecError, StoreMismatchError
 from joulelab.learning.images import load_images
 from joulelab.learning.networks import networks
 from joulelab.study.listener import Listener
-from joulelab.study.manifest import check_same_plugins
 from joulelab.study.results import Results
 
 trouble = {"raise": None, "countdown": 0}
@@ -268,15 +267,6 @@ def test_a_prediction_covers_every_configuration(tmp_path):
     assert cost.energy_j >= 0
     assert str(cost.status) == "estimated"
     assert len(prediction.by_configuration) == len(plan.configurations)
-
-
-def test_other_plugins_than_at_the_beginning_are_refused():
-    def conditions(digest):
-        return {"plugins": {"mine.py": digest}}
-
-    check_same_plugins(conditions("p"), conditions("p"))
-    with pytest.raises(StoreMismatchError, match=r"mine\.py has changed"):
-        check_same_plugins(conditions("p"), conditions("q"))
 
 
 def test_other_data_than_at_the_beginning_is_refused(tmp_path, monkeypatch):
