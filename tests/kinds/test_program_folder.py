@@ -255,3 +255,15 @@ def test_files_are_found_by_levels_modules_and_imports(tmp_path):
     assert found("true a.txt '' ~nobody/x") == []
     (tmp_path / "broken.py").write_text("import (")
     assert imported_files([tmp_path / "broken.py", tmp_path / "none.py"]) == []
+
+
+def test_a_study_whose_code_changes_while_it_runs_stops(project):
+    class Edit(Listener):
+        def finished(self, rows, total):
+            (project / "helper.py").write_text("changed = True\n")
+
+    shutil.rmtree(project / "out")
+    with pytest.raises(StoreMismatchError, match=r"helper\.py has changed"):
+        Study.load(project / "own.toml").run(project / "out", Edit())
+    states = list(Results.open(project / "out").to_frame()["state"])
+    assert states == ["finished"] + ["planned"] * (RUNS - 1)

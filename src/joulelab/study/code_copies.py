@@ -67,6 +67,7 @@ class CodeCopies:
     sources: dict[str, Path]
     places: Sequence[str]
     _code: dict[str, str] = field(default_factory=dict)
+    _states: dict[str, tuple[int, int] | None] = field(default_factory=dict)
 
     @property
     def toml(self) -> str:
@@ -96,9 +97,22 @@ class CodeCopies:
             if digest not in before.values():
                 path = self.sources.get(name, self.folder / name)
                 raise self._changed(f"the plug-in {path}", self.folder / name, before.get(name))
-        for name, digest in _recorded(manifest).items():
-            if sha256(self.base / name) != digest:
-                raise self._changed(str(self.base / name), self.folder / CODE / name, digest)
+        self._code = _recorded(manifest) or self._code
+        self.check_programs()
+
+    def check_programs(self) -> None:
+        """Refuse to continue with changed programs; files as they were before are not read again.
+
+        Raises:
+            StoreMismatchError: names the changed file.
+        """
+        for name, digest in self._code.items():
+            path = self.base / name
+            state = _state(path)
+            if state is None or self._states.get(name) != state:
+                if sha256(path) != digest:
+                    raise self._changed(str(path), self.folder / CODE / name, digest)
+                self._states[name] = state
 
     def _changed(self, what: str, copy: Path, digest: str | None) -> StoreMismatchError:
         remedy = f"restore it from {copy}" if sha256(copy) == digest else "restore it"
@@ -181,7 +195,11 @@ def code_copies(spec: StudySpec, folder: Path) -> CodeCopies:
     plain["plugins"] = named
     for name, one in experiments.items():
         plain["experiment"][name].update(one.portable(name_of))
-    data = [file for file in files if file not in code and _size(file) <= MOST_DATA_BYTES]
+    data = [
+        file
+        for file in files
+        if file not in code and (state := _state(file)) is not None and state[0] <= MOST_DATA_BYTES
+    ]
     sources = {copy: file for file in [*code, *data] if (copy := name_of(file)) is not None}
     moved = any(_below(place, folder / CODE) is not None for place in places)
     copies = CodeCopies(
@@ -360,7 +378,9 @@ def _below(path: Path, folder: Path) -> str | None:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else None
 
 
-def _size(path: Path) -> int:
+def _state(path: Path) -> tuple[int, int] | None:
+    """Size and time of the last change; ``None`` if there is no such file."""
     with suppress(OSError):
-        return path.stat().st_size
-    return MOST_DATA_BYTES + 1
+        about = path.stat()
+        return about.st_size, about.st_mtime_ns
+    return None

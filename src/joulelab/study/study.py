@@ -133,15 +133,19 @@ class Study:
             listener.laid_out(self.spec, plan, states)
             left = plan.left(states)
             if left:
-                self._copy_code(copies, store.manifest())
+                self._copy_code(copies, store.manifest(), listener)
             approve([code_in(folder / STUDY)])
             if left:
                 self._session(plan, store, listener, copies)
         return Results.open(folder)
 
-    def _copy_code(self, copies: CodeCopies, manifest: Mapping[str, Any]) -> None:
+    def _copy_code(
+        self, copies: CodeCopies, manifest: Mapping[str, Any], listener: Listener
+    ) -> None:
         """Copy the code into the folder; from then on the user has used the copies too."""
         copies.check_unchanged(manifest)
+        if copies.base != copies.root and copies.places:
+            listener.doing(f"running the copies in {copies.base}")
         copies.write(begun=bool(manifest))
         if not manifest:
             approve([*code_of(self.spec.to_dict()), *stored_code(copies.study, copies.folder)])
@@ -185,6 +189,8 @@ class Study:
             pending = {run.run_id for run in left}
             for group in plan.groups:
                 runs = [run for run in group.runs if run.run_id in pending]
+                if runs:
+                    copies.check_programs()
                 workloads.of(group.configuration).run(group, runs, recorder)
             ledger.switch("idle")
             sessions[-1]["idle_after_w"] = session.measure_idle()
