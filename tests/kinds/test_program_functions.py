@@ -85,19 +85,19 @@ FAILING = {
 
 
 @pytest.fixture(scope="module")
-def failing(tmp_path_factory):
-    """The states and errors of calls that fail, and of a last one that does not."""
+def failed(tmp_path_factory):
+    """The results of calls that fail, and of a last one that does not."""
     folder = tmp_path_factory.mktemp("failing")
     bodies = [f"    if a == {n}: {body}" for n, body in enumerate(FAILING)]
     source = "\n".join(["def f(a):", *bodies])
     table = {"vary": {"a": list(range(len(FAILING)))}, "metrics": {"m": "max"}}
-    frame = run(folder, source, fresh_process=False, timeout_s=2, **table)
-    return frame.set_index("a")
+    made = study(folder, source, fresh_process=False, timeout_s=2, **table)
+    return made.run(folder / "out")
 
 
 @pytest.mark.parametrize("body", FAILING)
-def test_a_call_that_fails_is_kept_with_its_reason(failing, body):
-    row = failing.loc[list(FAILING).index(body)]
+def test_a_call_that_fails_is_kept_with_its_reason(failed, body):
+    row = failed.to_frame().set_index("a").loc[list(FAILING).index(body)]
     assert row["state"] == ("failed" if FAILING[body] else "finished")
     assert FAILING[body] in str(row["error"])
     assert row["m"] == 1.5 or FAILING[body]
@@ -248,3 +248,9 @@ def test_a_function_of_a_package_keeps_its_module():
     assert made.spec.experiment["dumps"]["function"] == "json:dumps"
     own = joulelab.experiment(f"{Path(__file__)}:local", factors={"a": [1]})
     assert own.spec.experiment["local"]["function"].endswith("test_program_functions.py:local")
+
+
+def test_the_ledger_has_the_functions_own_traceback(failed):
+    errors = "\n".join(failed.ledger_frame()["error"].dropna())
+    assert "in f" in errors
+    assert "too wide" in errors

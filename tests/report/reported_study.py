@@ -91,6 +91,9 @@ class FakeResults:
             "experiment": {name: {"kind": kinds.get(name, name)} for name in self.by_experiment},
         }
 
+    def curves_frame(self) -> pd.DataFrame:
+        return pd.DataFrame({"run_id": []})
+
     def to_frame(self) -> pd.DataFrame:
         return self.runs.copy()
 

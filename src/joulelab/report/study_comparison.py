@@ -1,10 +1,10 @@
 """Two studies side by side: conditions, configurations and claims.
 
 Experiments are matched by their kind, those of the same name first, and their configurations by the
-levels of their factors. Runs of a round resemble each other, so rounds are
-the sample. Where both studies trained a round with the same hyperparameters, its two means are a
-pair; otherwise the samples are unpaired (Welch). Energies are compared by their ratio, B over A, on
-logarithms; accuracies by their difference, B less A.
+levels of their factors. Runs of a round resemble each other, so rounds are the sample; where there
+are no rounds, the repetitions are. Where both studies trained a round with the same
+hyperparameters, its two means are a pair; otherwise the samples are unpaired (Welch). Energies are
+compared by their ratio, B over A, on logarithms; accuracies by their difference, B less A.
 
 In a search most rounds are bad on purpose, so there the optima are compared. Their intervals come
 from repetitions drawn again, and the interval of the difference from those of both (MOVER: Zou and
@@ -45,7 +45,8 @@ class Comparison:
 
     Attributes:
         conditions: what differs between them, in words.
-        configurations: a table a kind of experiment that both have.
+        configurations: tables of the experiments that both have: energy and accuracy, and the
+            metrics of programs.
         claims: which of the paper's findings agree.
         remarks: what could not be compared.
         findings: the answer in sentences.
@@ -79,9 +80,10 @@ def compare_studies(first: Results, second: Results) -> Comparison:
         sides = [side for side, its in (("A", one), ("B", other)) if not len(its.runs)]
         remarks.append(f"{one.title}: no run has finished in {formats.listing(sides)}.")
     tables, claims = tuple(compared(one, other) for one, other in both), _claims(both)
+    metrics = tuple(table for one, other in both for table in _metrics(one, other))
     return Comparison(
         _conditions(first, second),
-        tables,
+        (*tables, *metrics),
         claims,
         tuple(remarks),
         tuple(_findings([one.title for one, _ in both], tables, claims)),
@@ -194,7 +196,7 @@ def compared(one: Experiment, other: Experiment) -> Table | Omitted:
     key, title = f"compared-{one.name}", f"{one.title}: accuracy and energy of each configuration"
     column = _energy_column(one, other)
     searches = STRATEGY in one.factors
-    mine, yours = _by_levels(one), _by_levels(other)
+    mine, yours, unit = _by_levels(one), _by_levels(other), _unit(one)
     both = [levels for levels in mine if levels in yours]
     if not both:
         return Omitted(key, title, f"no configuration in common{_other_factors(one, other)}.")
@@ -207,8 +209,8 @@ def compared(one: Experiment, other: Experiment) -> Table | Omitted:
         if searches:
             row |= _optimum_difference(optima[0].get(levels), optima[1].get(levels))
         else:
-            row |= _accuracy_difference(a, b)
-        rows.append(row | _energy_ratio(a, b, column))
+            row |= _difference(a, b, "accuracy", unit)
+        rows.append(row | _energy_ratio(a, b, column, unit))
     raw = pd.DataFrame(rows)
     note = _note(one, other, column, searches=searches)
     if overall := _overall(raw):
@@ -272,10 +274,16 @@ def _words(levels: Sequence[tuple[str, Any]]) -> str:
     )
 
 
-def _means(rows: pd.DataFrame, column: str) -> pd.Series[float]:
-    """The mean of every round that has one."""
-    means: pd.Series[float] = rows.groupby("round")[column].mean().dropna()
+def _means(rows: pd.DataFrame, column: str, unit: str) -> pd.Series[float]:
+    """The mean of every round that has one, or the values of the repetitions."""
+    values = rows.assign(value=pd.to_numeric(rows[column], errors="coerce"))
+    means: pd.Series[float] = values.groupby(unit)["value"].mean().dropna()
     return means
+
+
+def _unit(one: Experiment) -> str:
+    """The column of the sample: rounds, or repetitions where the kind has no rounds."""
+    return "round" if "rounds" in one.table or one.runs["round"].nunique() > 1 else "repetition"
 
 
 def _paired(a: pd.DataFrame, b: pd.DataFrame) -> list[int]:
@@ -289,9 +297,47 @@ def _paired(a: pd.DataFrame, b: pd.DataFrame) -> list[int]:
     return [int(number) for number in np.asarray(shared)[same]]
 
 
-def _accuracy_difference(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, float]:
-    one, other = _means(a, "accuracy"), _means(b, "accuracy")
-    row = {"accuracy_a": float(one.mean()), "accuracy_b": float(other.mean())}
+def _metrics(one: Experiment, other: Experiment) -> Iterator[Table]:
+    """The metrics that both experiments declare, other than accuracy, by configuration."""
+    declared = [
+        name
+        for name in one.table.get("metrics") or {}
+        if name in (other.table.get("metrics") or {}) and name != "accuracy"
+    ]
+    mine, yours = _by_levels(one), _by_levels(other)
+    rows = [
+        {"metric": name, "configuration": _words(levels)}
+        | _difference(mine[levels], yours[levels], name, _unit(one))
+        for name in declared
+        if name in one.runs and name in other.runs
+        for levels in mine
+        if levels in yours
+    ]
+    if not rows:
+        return
+    columns = [
+        words("metric"),
+        words("configuration"),
+        Column("A", of="metric_a", form=formats.statistic),
+        Column("B", of="metric_b", form=formats.statistic),
+        Column("B \N{MINUS SIGN} A", "difference", formats.statistic),
+        words(
+            "95 % interval",
+            ("difference_low", "difference_high"),
+            form=formats.between(formats.statistic),
+        ),
+    ]
+    named = [
+        {key.replace(f"{row['metric']}_", "metric_"): value for key, value in row.items()}
+        for row in rows
+    ]
+    note = "Means over the repetitions; intervals by Welch."
+    yield Table(named, columns, note, f"metrics-{one.name}", f"{one.title}: metrics")
+
+
+def _difference(a: pd.DataFrame, b: pd.DataFrame, column: str, unit: str) -> dict[str, float]:
+    one, other = _means(a, column, unit), _means(b, column, unit)
+    row = {f"{column}_a": float(one.mean()), f"{column}_b": float(other.mean())}
     if not len(one) or not len(other):
         return {
             **row,
@@ -299,7 +345,8 @@ def _accuracy_difference(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, float]:
             "difference_low": math.nan,
             "difference_high": math.nan,
         }
-    pairs = [n for n in _paired(a, b) if n in one.index and n in other.index]
+    same = _paired(a, b) if unit == "round" else []
+    pairs = [n for n in same if n in one.index and n in other.index]
     found: Any
     if len(pairs) == len(one) == len(other):
         found = mean_interval(list(other[pairs] - one[pairs]))
@@ -340,17 +387,20 @@ def _optimum_difference(
     }
 
 
-def _energy_ratio(a: pd.DataFrame, b: pd.DataFrame, column: str | None) -> dict[str, float]:
+def _energy_ratio(
+    a: pd.DataFrame, b: pd.DataFrame, column: str | None, unit: str
+) -> dict[str, float]:
     unknown = dict.fromkeys(
         ("energy_a_j", "energy_b_j", "ratio", "ratio_low", "ratio_high"), math.nan
     )
     if column is None:
         return unknown
-    one, other = _means(a, column), _means(b, column)
+    one, other = _means(a, column, unit), _means(b, column, unit)
     row = {**unknown, "energy_a_j": float(one.mean()), "energy_b_j": float(other.mean())}
     if not len(one) or not len(other) or min(one.min(), other.min()) <= 0:
         return row
-    pairs = [n for n in _paired(a, b) if n in one.index and n in other.index]
+    same = _paired(a, b) if unit == "round" else []
+    pairs = [n for n in same if n in one.index and n in other.index]
     found: Any
     if len(pairs) == len(one) == len(other):
         found = ratio_interval(list(other[pairs]), list(one[pairs]))
@@ -364,6 +414,7 @@ def _note(one: Experiment, other: Experiment, column: str | None, *, searches: b
     if column is None:
         return f"Accuracy is the {accuracy}. No energy is known in one of the studies."
     basis = "net" if column == NET else "gross"
+    sample = f"{_unit(one)}s"
     statuses = sorted({one.energy.status, other.energy.status})
     mixed = (
         " One study measured what the other estimated: their ratio says little."
@@ -371,8 +422,8 @@ def _note(one: Experiment, other: Experiment, column: str | None, *, searches: b
         else ""
     )
     return (
-        f"Accuracy is the {accuracy}; energy is {basis} energy of a training "
-        f"({' and '.join(statuses)}). Rounds are the sample.{mixed}"
+        f"Accuracy is the {accuracy}; energy is {basis} energy of {one.each} "
+        f"({' and '.join(statuses)}). {sample.capitalize()} are the sample.{mixed}"
     )
 
 

@@ -215,7 +215,9 @@ class FunctionExecutor(ProgramExecutor):
             for stream in streams:
                 stream.close()
         if "error" in told:
-            raise FunctionError(told["error"], told["details"])
+            failed = ProgramError(told["error"], "the traceback is in the ledger")
+            failed.add_note(told["details"])
+            raise failed
         result, events = Result(), read_events(job.events)
         found, names = told["result"], list(job.spec.metrics)
         if isinstance(found, dict):
@@ -244,14 +246,6 @@ class FunctionExecutor(ProgramExecutor):
             self._process = FunctionProcess(wanted, job)
             self._started(self._process.child)
         return self._process
-
-
-class FunctionError(JoulelabError):
-    """A function of the user raised an exception; its traceback is among the details."""
-
-    def __init__(self, message: str, details: str) -> None:
-        super().__init__(message, "see stderr.txt of the run, and the ledger for the traceback")
-        self.details = details
 
 
 class FunctionProcess:

@@ -138,8 +138,8 @@ def _levels(default: ast.expr | None) -> Sequence[Any]:
 
 
 def _toml(value: Any) -> str:  # noqa: ANN401 - a plain value
-    return tomlkit.item(value).as_string()
+    return str(tomlkit.item(value).as_string())
 
 
 def _key(name: str) -> str:
-    return tomlkit.key(name).as_string()
+    return str(tomlkit.key(name).as_string())

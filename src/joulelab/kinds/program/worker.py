@@ -23,6 +23,8 @@ import inspect
 import json
 import os
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -169,6 +171,13 @@ def _value(name: str, value: Any) -> Any:  # noqa: ANN401 - of a user's function
     raise TypeError(f"{name!r} is of type {type(value).__name__}; return numbers or short texts")
 
 
+def _end_with(parent: int) -> None:
+    """End this process when its parent has been killed, whatever the function is doing."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
 def main(reference: str, asked: int, answers: int) -> None:
     """Answer requests until the pipe is closed.
 
@@ -177,6 +186,7 @@ def main(reference: str, asked: int, answers: int) -> None:
         asked: file descriptor of the requests.
         answers: of the answers.
     """
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     cwd = str(Path.cwd())
     sys.path.insert(0, cwd)
     function: Callable[..., Any] | None = None
