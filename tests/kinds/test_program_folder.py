@@ -247,6 +247,7 @@ def test_files_are_found_by_levels_modules_and_imports(tmp_path):
 
     def found(command, **levels):
         files = command_files(command, tmp_path, levels)
+        assert all(files.values())
         return sorted(str(path.relative_to(tmp_path)) for path in files)
 
     both = ["a.py", "b.py", "pack/__init__.py", "pack/inner/deep.py"]
@@ -267,3 +268,17 @@ def test_a_study_whose_code_changes_while_it_runs_stops(project):
         Study.load(project / "own.toml").run(project / "out", Edit())
     states = list(Results.open(project / "out").to_frame()["state"])
     assert states == ["finished"] + ["planned"] * (RUNS - 1)
+
+
+def test_what_a_command_writes_is_not_its_code(tmp_path):
+    contents = {"a.c": b"", "a.out": b"\x7fELF", "run": b"#!/bin/sh\n", "log.csv": b"a,b\n"}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+
+    def code(command, **how):
+        files = command_files(command, tmp_path, {}, **how)
+        return {path.name for path, is_code in files.items() if is_code}
+
+    assert code("gcc a.c -o a.out && ./a.out > log.csv", shell=True) == {"a.c"}
+    assert code("taskset 1 ./a.out log.csv") == {"a.out"}
+    assert code("./run -o a.out log.csv") == {"run"}

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -37,12 +36,6 @@ CODE = "code"
 """Folder of the copies, and the key of the manifest about them."""
 MOST_DATA_BYTES = 4_000_000
 """Largest file that is copied if it is not code."""
-SUFFIX = re.compile(
-    r"\.(awk|bash|c|cc|cpp|cu|f90|go|h|hpp|jar|java|jl|js|kt|lua|m|mjs|mk|php|pl|ps1|py|r|rb|rs|"
-    r"scala|sh|sql|swift|ts|wasm|zsh)",
-    re.IGNORECASE,
-)
-"""Of files that are code, beside programs and scripts that can be executed."""
 
 
 @dataclass
@@ -173,8 +166,11 @@ def code_copies(spec: StudySpec, folder: Path) -> CodeCopies:
     folder = as_path(folder)
     stored, manifest = _stored(folder)
     experiments = spec.experiments()
-    files = list(dict.fromkeys(file for one in experiments.values() for file in one.files()))
-    code = [file for file in files if is_code(file)]
+    files: dict[Path, bool] = {}
+    for one in experiments.values():
+        for file, is_code in one.files().items():
+            files[file] = is_code or files.get(file, False)
+    code = [file for file, is_code in files.items() if is_code]
     places = [
         Path(spec.experiment[name][one.working_folder])
         for name, one in experiments.items()
@@ -197,8 +193,8 @@ def code_copies(spec: StudySpec, folder: Path) -> CodeCopies:
         plain["experiment"][name].update(one.portable(name_of))
     data = [
         file
-        for file in files
-        if file not in code and (state := _state(file)) is not None and state[0] <= MOST_DATA_BYTES
+        for file, is_code in files.items()
+        if not is_code and (state := _state(file)) is not None and state[0] <= MOST_DATA_BYTES
     ]
     sources = {copy: file for file in [*code, *data] if (copy := name_of(file)) is not None}
     moved = any(_below(place, folder / CODE) is not None for place in places)
@@ -298,15 +294,6 @@ def plugins_of(
                 "give the file as it was, or run the study file into another folder",
             )
     return list(dict.fromkeys(paths.values()))
-
-
-def is_code(path: Path) -> bool:
-    """Whether a file is a program, a script or a module."""
-    if SUFFIX.fullmatch(path.suffix) or os.access(path, os.X_OK):
-        return True
-    with suppress(OSError), path.open("rb") as file:
-        return file.read(2) == b"#!"
-    return False
 
 
 def sha256(path: Path) -> str:

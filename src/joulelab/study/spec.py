@@ -150,9 +150,13 @@ class ExperimentSpec(BaseModel, ABC):
         """
         return ()
 
-    def files(self) -> Sequence[Path]:
-        """Files of the user that its runs need, which a results folder keeps copies of."""
-        return ()
+    def files(self) -> Mapping[Path, bool]:
+        """Files of the user that its runs need, which a results folder keeps copies of.
+
+        Returns:
+            For each whether it is code, which must not change; the rest are data.
+        """
+        return {}
 
     def portable(
         self,

@@ -7,6 +7,7 @@ by reading its import statements, also those inside functions.
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -23,11 +24,25 @@ MOST_WORDS = 1000
 MOST_BYTES = 2_000_000
 """Largest Python file whose imports are read."""
 NOT_OWN = {"site-packages", "dist-packages"}
+BEFORE_OUTPUT = {"-o", "--out", "--output", ">", ">>"}
+"""Arguments before a file that the command writes."""
+SOURCE = re.compile(
+    r"\.(awk|bash|c|cc|cpp|cu|f90|go|h|hpp|jar|java|jl|js|kt|lua|m|mjs|mk|php|pl|ps1|py|r|rb|rs|"
+    r"scala|sh|sql|swift|ts|wasm|zsh)",
+    re.IGNORECASE,
+)
+"""Suffixes of code."""
+COMPILED = (b"\x7fELF", b"MZ", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
+"""First bytes of programs for Linux, Windows and macOS."""
 
 
 def command_files(
-    command: str | Sequence[str], cwd: Path, levels: Mapping[str, Sequence[Any]]
-) -> list[Path]:
+    command: str | Sequence[str],
+    cwd: Path,
+    levels: Mapping[str, Sequence[Any]],
+    *,
+    shell: bool = False,
+) -> dict[Path, bool]:
     """Files among the arguments of a command, and the Python modules that they import.
 
     Programs of the system are not files of the user.
@@ -36,17 +51,43 @@ def command_files(
         command: with placeholders.
         cwd: working folder.
         levels: of each factor.
+        shell: a shell runs it, perhaps a compiler and then what it has made, so that compiled
+            programs may change.
+
+    Returns:
+        For each whether it is code.
 
     Raises:
         UsageError: the command cannot be split.
     """
     words = split(command)
-    found = [file for word in words for one in _filled(word, levels) if (file := _file(one, cwd))]
-    if Path(words[0]).name.startswith("python"):
-        for option, module in pairwise(words):
-            if option == "-m":
-                found += module_files(module, [cwd]) + module_files(f"{module}.__main__", [cwd])
-    return [*dict.fromkeys([*found, *imported_files(found)])]
+    found: dict[Path, bool] = {}
+    for before, word in pairwise(["", *words]):
+        for one in _filled(word, levels):
+            if (file := _file(one, cwd)) is not None:
+                code = before not in BEFORE_OUTPUT and is_code(file, compiled=not shell)
+                found[file] = code or found.get(file, False)
+            if before == "-m" and Path(words[0]).name.startswith("python"):
+                run = [*module_files(one, [cwd]), *module_files(f"{one}.__main__", [cwd])]
+                found.update(dict.fromkeys(run, True))
+    return found | dict.fromkeys(imported_files(found), True)
+
+
+def is_code(path: Path, *, compiled: bool) -> bool:
+    """Whether a file is a script or source code.
+
+    Args:
+        path: of the file.
+        compiled: or a compiled program.
+    """
+    if SOURCE.fullmatch(path.suffix):
+        return True
+    try:
+        with path.open("rb") as file:
+            first = file.read(4)
+    except OSError:
+        return False
+    return first.startswith(b"#!") or (compiled and first.startswith(COMPILED))
 
 
 def imported_files(files: Iterable[Path], folders: Sequence[Path] = ()) -> list[Path]:

@@ -29,7 +29,6 @@ from joulelab.kinds.program.command_line import check_placeholders, placeholders
 from joulelab.kinds.program.metrics import Metric
 from joulelab.kinds.program.own_files import command_files, imported_files, module_files
 from joulelab.plain import as_path, expanded, is_there
-from joulelab.study.code_copies import is_code
 from joulelab.study.design import (
     Factor,
     Level,
@@ -248,9 +247,10 @@ class CommandSpec(ProgramSpec):
         texts = [*self.texts, *self.environment.values(), self.metrics_file or ""]
         return {name for text in texts for name in placeholders(text)}
 
-    def files(self) -> list[Path]:
+    def files(self) -> dict[Path, bool]:
         """Files among the arguments, and the Python modules that they import."""
-        return command_files(self.command, Path(self.cwd), _levels(self.vary))
+        levels = _levels(self.vary)
+        return command_files(self.command, Path(self.cwd), levels, shell=self.shell)
 
     def portable(self, name_of: Callable[[Path], str | None]) -> dict[str, Any]:
         """Copies are named from the working folder, where the command names absolute paths."""
@@ -275,10 +275,11 @@ class CommandSpec(ProgramSpec):
         text = _in_place(table, "command")
         try:
             cwd, levels = Path(str(table.get("cwd", "."))), _levels(table.get("vary", {}))
-            files = command_files(table.get("command", ""), cwd, levels)
+            shell = table.get("shell") is True
+            files = command_files(table.get("command", ""), cwd, levels, shell=shell)
         except Exception:  # unchecked data, which will be refused
             return [(text, None)]
-        return [(text, None), *((str(file), file) for file in files if is_code(file))]
+        return [(text, None), *((str(file), file) for file, is_code in files.items() if is_code)]
 
 
 class FunctionSpec(ProgramSpec):
@@ -301,9 +302,9 @@ class FunctionSpec(ProgramSpec):
         if isinstance(text := table.get("function"), str):
             table["function"] = located_function(text, Path(str(table["cwd"])))
 
-    def files(self) -> list[Path]:
+    def files(self) -> dict[Path, bool]:
         """The file of the function, and the modules that it imports from its folders."""
-        return function_files(self.function, Path(self.cwd))
+        return dict.fromkeys(function_files(self.function, Path(self.cwd)), True)
 
     def portable(self, name_of: Callable[[Path], str | None]) -> dict[str, Any]:
         """The copy of its file is named from the working folder."""
