@@ -177,6 +177,13 @@ def test_the_study_goes_on_in_its_working_folder_by_its_file_or_by_its_folder(pr
     assert whole(project / "out")[-1] == str(project)
 
 
+@pytest.mark.parametrize("by", ["own.toml", "out"])
+def test_a_project_that_is_moved_with_its_results_is_found_from_them(project, tmp_path, by):
+    elsewhere = shutil.move(project, tmp_path / "elsewhere")
+    Study.load(elsewhere / by, trust=True).run(elsewhere / "out")
+    assert whole(elsewhere / "out")[-1] == str(elsewhere)
+
+
 @pytest.mark.parametrize("name", CODE)
 def test_changed_code_is_refused_and_the_folder_goes_on_with_the_copies(project, name):
     out = project / "out"

@@ -128,7 +128,7 @@ def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
         )
     from joulelab.cli import planning
 
-    if not (set_ or untimed) and (finished := planning.finished(study)):
+    if not (set_ or scale or untimed) and (finished := planning.finished(study)):
         show(finished, as_json=json)
         return
     loaded = _load(study, set_, plugin, data_dir, scale, trust=trust)

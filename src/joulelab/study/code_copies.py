@@ -72,7 +72,11 @@ class CodeCopies:
         """What the manifest says about the code."""
         if self.root is None:
             return {"plugins": self.plugins}
-        about = {"root": str(self.root), "files": dict(sorted(self._code.items()))}
+        about = {
+            "root": str(self.root),
+            "root_from_here": _from(self.folder, self.root),
+            "files": dict(sorted(self._code.items())),
+        }
         return {"plugins": self.plugins, CODE: about}
 
     def check_unchanged(self, manifest: Mapping[str, Any]) -> None:
@@ -224,21 +228,32 @@ def run_from_root(data: Mapping[str, Any], folder: Path) -> None:
     """
     with suppress(StoreError):
         manifest = read_manifest(folder)
-        root = _recorded_root(manifest)
-        if root is None or any(
-            sha256(root / name) != digest for name, digest in _recorded(manifest).items()
-        ):
-            return
-        moved: list[tuple[dict[str, Any], str, Path]] = []
-        for table in data["experiment"].values():
-            with suppress(UnknownNameError):  # reported when it is checked
-                key = kind_of(table).working_folder
-                place = Path(str(table.get(key)))
-                if key and place.parts[:1] == (CODE,):
-                    moved.append((table, key, root.joinpath(*place.parts[1:])))
-        if all(place.is_dir() for _, _, place in moved):
-            for table, key, place in moved:
-                table[key] = str(place)
+        recorded, tables = _recorded(manifest), data.get("experiment")
+        for root in _recorded_roots(manifest, as_path(folder)):
+            whole = all(sha256(root / name) == digest for name, digest in recorded.items())
+            if whole and isinstance(tables, dict) and _relocated(tables, root):
+                return
+
+
+def _relocated(tables: Mapping[str, Any], root: Path) -> bool:
+    """Let the programs of experiments run from a root; whether the root has their folders.
+
+    Args:
+        tables: unchecked, by name of the experiment; changed in place.
+        root: instead of the folder of the copies.
+    """
+    moved: list[tuple[dict[str, Any], str, Path]] = []
+    for table in tables.values():
+        with suppress(UnknownNameError, AttributeError):  # reported when it is checked
+            key = kind_of(table).working_folder
+            place = Path(str(table.get(key)))
+            if key and place.parts[:1] == (CODE,):
+                moved.append((table, key, root.joinpath(*place.parts[1:])))
+    if not all(place.is_dir() for _, _, place in moved):
+        return False
+    for table, key, place in moved:
+        table[key] = str(place)
+    return True
 
 
 def put_back(folder: Path, given: Sequence[str]) -> None:
@@ -325,22 +340,26 @@ def _recorded(manifest: Mapping[str, Any]) -> dict[str, str]:
     return dict(about["files"]) if isinstance(about, dict) else {}
 
 
-def _recorded_root(manifest: Mapping[str, Any]) -> Path | None:
+def _recorded_roots(manifest: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Where the originals were, and where they are if they were moved with the results folder."""
     about = manifest.get(CODE)
-    return Path(about["root"]) if isinstance(about, dict) else None
+    if not isinstance(about, dict):
+        return []
+    beside = [as_path(folder / about["root_from_here"])] if about["files"] else []
+    return [root for root in (Path(about["root"]), *beside) if root.is_absolute()]
 
 
 def _root(
     folder: Path, manifest: Mapping[str, Any], programs: Sequence[Path], plugins: Sequence[Path]
 ) -> Path | None:
     """The folder of the originals: that of the earlier sessions, or the nearest with all code."""
-    recorded = _recorded_root(manifest)
     outside = [one for one in programs if _below(one, folder / CODE) is None]
-    if recorded is not None and all(_below(one, recorded) is not None for one in outside):
-        return recorded
+    for root in _recorded_roots(manifest, folder):
+        if all(_below(one, root) is not None for one in outside):
+            return root
     plugged = [one.parent for one in plugins if _below(one, folder / CODE) is None]
     if not outside and not plugged:
-        return recorded
+        return None
     try:
         return Path(os.path.commonpath([*outside, *plugged]))
     except ValueError:  # on several drives
@@ -359,6 +378,14 @@ def _plugin_names(
         if len({one.name for one in places}) == len(places):  # originals, of an older joulelab
             return [f"{CODE}/{one.name}" for one in places]
     return [name_of(file) or f"{CODE}/{file.name}" for file in plugins]
+
+
+def _from(folder: Path, path: Path) -> str:
+    """A path from a folder; the path itself on another drive."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:
+        return str(path)
 
 
 def _below(path: Path, folder: Path) -> str | None:

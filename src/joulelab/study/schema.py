@@ -331,6 +331,7 @@ class _Images(_Part):
 
 class _Code(_Part):
     root: Text
+    root_from_here: Text
     files: Words
 
 

@@ -33,6 +33,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from joulelab import formats
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Total
 from joulelab.energy.traces.trace_file import TraceAbout, write_trace
@@ -420,7 +421,7 @@ def _check_same(folder: Path, study: str) -> None:
 def _comparable(study: Mapping[str, Any]) -> dict[str, Any]:
     """A study without the paths of its plug-ins; their content is compared apart."""
     plugins = study.get("plugins")
-    count = {"plugins": len(plugins)} if isinstance(plugins, list) else {}
+    count = {"plugins": formats.count(len(plugins), "file")} if isinstance(plugins, list) else {}
     return {**KEYS_SINCE_VERSION_1, **study, **count}
 
 

@@ -256,7 +256,7 @@ class CommandSpec(ProgramSpec):
         """Copies are named from the working folder, where the command names absolute paths."""
         command, cwd = self.command, name_of(Path(self.cwd))
         names = {
-            word: os.path.relpath(name, cwd)
+            word: _from(cwd, name)
             for word in split(command)
             if cwd is not None and Path(word).is_absolute() and Path(word) in self.files()
             if (name := name_of(Path(word))) is not None
@@ -311,7 +311,7 @@ class FunctionSpec(ProgramSpec):
         place, _, name = self.function.rpartition(":")
         cwd = name_of(Path(self.cwd))
         file = name_of(Path(place)) if place.endswith(".py") else None
-        function = f"{os.path.relpath(file, cwd)}:{name}" if file and cwd else self.function
+        function = f"{_from(cwd, file)}:{name}" if file and cwd else self.function
         return {**super().portable(name_of), "function": function}
 
     @classmethod
@@ -333,6 +333,11 @@ def function_files(function: str, cwd: Path) -> list[Path]:
     place = function.rpartition(":")[0]
     own = [Path(place)] if place.endswith(".py") else module_files(place, [cwd])
     return list(dict.fromkeys([*own, *imported_files(own, [cwd])]))
+
+
+def _from(folder: str, name: str) -> str:
+    """A path from a folder."""
+    return Path(os.path.relpath(name, folder)).as_posix()
 
 
 def _in_place(table: Mapping[str, Any], key: str) -> str:
