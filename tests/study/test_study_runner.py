@@ -133,10 +133,13 @@ def test_the_score_may_be_the_best_repetition(tmp_path):
     assert results.spec["score"] == "max"
 
 
-def test_every_training_has_a_power_trace(unbroken):
-    traces = list((unbroken.folder / "traces").glob("*.parquet"))
-    assert len(traces) == len(unbroken.to_frame())
-    ledger = unbroken.ledger_frame().set_index("entry")
+def test_every_training_with_samples_inside_has_a_power_trace(tmp_path):
+    energy = {**TINY["energy"], "interval_s": 0.005}
+    layers = layers_only(vary={"relu": [False, True]}, rounds=1)
+    results = tiny(epochs=40, energy=energy, experiment=layers).run(tmp_path / "out")
+    traces = list((results.folder / "traces").glob("*.parquet"))
+    assert len(traces) == len(results.to_frame())
+    ledger = results.ledger_frame().set_index("entry")
     for path in traces:
         recording = read_recording(path)
         assert recording.about.interval_s > 0
