@@ -130,13 +130,16 @@ def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
     json: Json = False,
 ) -> None:
     """Show what a study would run and predict its time and energy, without storing anything."""
-    loaded = _load(study, set_, plugin, data_dir, scale, trust=trust)
     if device != "auto" and not untimed:
         raise UsageError(
             "--device needs --untimed", "to set the study's device: --set device=cuda:0"
         )
     from joulelab.cli import planning
 
+    if not (set_ or scale or untimed) and (finished := planning.finished(study)):
+        show(finished, as_json=json)
+        return
+    loaded = _load(study, set_, plugin, data_dir, scale, trust=trust)
     planned = planning.untimed(loaded, from_, device) if untimed else planning.timed(loaded, from_)
     show(planned, as_json=json)
 

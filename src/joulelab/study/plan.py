@@ -68,6 +68,15 @@ class Plan:
         """
         return [run for run in self.runs if states.get(run.run_id) not in DONE]
 
+    def configurations_left(self, states: Mapping[str, str]) -> list[Configuration]:
+        """The configurations of these runs.
+
+        Args:
+            states: of runs, by their id.
+        """
+        keys = {(run.experiment, run.configuration) for run in self.left(states)}
+        return [one for one in self.configurations if one.key in keys]
+
 
 def make_plan(spec: StudySpec) -> Plan:
     """Plan a study.

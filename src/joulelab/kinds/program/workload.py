@@ -238,13 +238,22 @@ class FunctionWorkload(ProgramWorkload):
 
     executor: ClassVar[type[ProgramExecutor]] = FunctionExecutor
 
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._files: list[Path] = []
+
     def _check(self, spec: FunctionSpec, first: Configuration) -> None:
         self.session.listener.doing(f"importing {self._means(spec)}")
         job = self._job(first, 0, 0, self._temporary / "check")
         try:
-            cast(FunctionExecutor, self._executor).check(job)
+            told = cast(FunctionExecutor, self._executor).check(job)
         except (ProgramError, CommandError) as error:
             raise SpecError(f"{first.experiment}: {error.message}", error.hint) from error
+        self._files += [Path(file) for file in told["files"]]
+
+    def files(self) -> list[Path]:
+        """The modules that the functions have imported from their folders."""
+        return self._files
 
     def _means(self, spec: FunctionSpec) -> str:
         place, _, name = spec.function.rpartition(":")
