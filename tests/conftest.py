@@ -14,11 +14,13 @@ from typer.main import get_command
 from pinned import Golden
 from undrawn import undraw, unpicture
 
-# A shell lets what it starts in the background ignore these two, and then no test could send them.
+# A shell lets what it starts in the background ignore two of these, and nohup the third: then no
+# test could send them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+for ignored in (signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(ignored) is signal.SIG_IGN:
+        signal.signal(ignored, signal.SIG_DFL)
 
 ROOT = Path(__file__).parent.parent
 

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import sys
 import time
+from contextlib import closing
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def finished(folder):
     """The run ids of finished runs, also while another process writes."""
     if not (folder / "runs.sqlite").exists():
         return set()
-    with sqlite3.connect(folder / "runs.sqlite") as connection:
+    with closing(sqlite3.connect(folder / "runs.sqlite")) as connection:
         try:
             query = "SELECT run_id FROM runs WHERE state = 'finished'"
             return {run_id for (run_id,) in connection.execute(query)}

@@ -121,7 +121,7 @@ def export_table(folder: Path, file_format: str, table: str, out: Path | None) -
     Args:
         folder: the results folder.
         file_format: ``"csv"`` or ``"parquet"``.
-        table: ``"runs"``, ``"energy"``, ``"rounds"``, ``"ledger"``, ``"requests"`` or
+        table: ``"runs"``, ``"energy"``, ``"rounds"``, ``"ledger"``, ``"requests"``, ``"curves"`` or
             ``"predictions"``.
         out: the file; default: standard output for CSV, the results folder for Parquet.
 
@@ -139,6 +139,7 @@ def export_table(folder: Path, file_format: str, table: str, out: Path | None) -
         "rounds": results.rounds_frame,
         "ledger": results.ledger_frame,
         "requests": results.requests_frame,
+        "curves": results.curves_frame,
         "predictions": results.predictions_frame,
     }[table]()
     if file_format == "csv" and out is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
@@ -129,7 +130,7 @@ def energy_column(experiment: Experiment) -> str:
 
 def experiments(results: Results) -> list[Experiment]:
     """Every experiment of a study, in the order of the study file."""
-    _load_kinds(results.spec)
+    _load_kinds(results.spec, results.folder)
     frame, readings = results.to_frame(), results.energy_frame()
     own = not unapproved([code_in(results.folder / STUDY)])
     found = []
@@ -173,12 +174,12 @@ def _noun(kind: str) -> str:
         return "run"
 
 
-def _load_kinds(study: Mapping[str, Any]) -> None:
+def _load_kinds(study: Mapping[str, Any], folder: Path) -> None:
     """Load plug-ins that the user has run before, where a kind of the study is not known yet."""
     wanted = {table.get("kind") for table in study["experiment"].values()}
     plugins = study.get("plugins")
     if wanted - {*kinds.names()} and isinstance(plugins, list):
-        load_approved([file for file in plugins if isinstance(file, str)])
+        load_approved([str(folder / file) for file in plugins if isinstance(file, str)])
 
 
 def experiment_of_table(

@@ -336,6 +336,12 @@ class _Images(_Part):
     checksum: Text | None = None
 
 
+class _Code(_Part):
+    root: Text
+    root_from_here: Text
+    files: Words
+
+
 class _Engines(_Part):
     remark: Text | None = None
 
@@ -352,6 +358,7 @@ class _Conditions(_Part):
     device: _Device | None = None
     threads: Count | None = None
     plugins: Words | None = None
+    code: _Code | None = None
     energy: _Energy | None = None
     data: _DataSet | None = None
     data_sets: list[_DataSet] | None = None

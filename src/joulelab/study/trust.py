@@ -67,7 +67,7 @@ def code_of(data: Mapping[str, Any]) -> list[Code]:
     energy = data.get("energy")
     meters = energy.get("meters") if isinstance(energy, dict) else None
     addresses = [name for name in meters if ":" in str(name)] if isinstance(meters, list) else []
-    return [
+    found = [
         *map(code_in, dict.fromkeys(plugins)),
         *(
             one
@@ -77,6 +77,7 @@ def code_of(data: Mapping[str, Any]) -> list[Code]:
         ),
         *(Code(str(name), None, "") for name in addresses),
     ]
+    return list(dict.fromkeys(found))
 
 
 def code_in(file: Path) -> Code:
