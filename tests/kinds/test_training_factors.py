@@ -16,6 +16,7 @@ from joulelab.report.pages import report_data, write_report
 from joulelab.study.plan import make_plan
 from joulelab.study.results import Results
 from joulelab.study.study_file import check_spec, load_spec
+from joulelab.study.trust import functions_of
 
 BASE = {"kind": "architecture", "network": "DensePolyNN", "repetitions": 1}
 
@@ -199,6 +200,12 @@ def test_the_other_kinds_that_train_vary_settings_too():
     assert sorted(sizes.values()) == [25, 25, 50, 50]
     assert all(name.endswith(f"batch_size={size}") for name, size in sizes.items())
     assert "vary" not in check_spec(TINY).to_dict()["experiment"]["tuning"]
+
+
+def test_a_varied_data_set_is_not_code_and_a_network_is():
+    vary = {"dataset": ["digits", "folder:birds"], "factory": ["mine:small", "mine:large"]}
+    table = {**mine(vary)["mine"], "network": "factory"}
+    assert [one.name for one in functions_of(table)] == ["mine:large", "mine:small"]
 
 
 def test_a_miniature_leaves_varied_keys_alone(tmp_path):

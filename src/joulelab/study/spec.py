@@ -60,7 +60,7 @@ class ExperimentSpec(BaseModel, ABC):
     """Keys that this kind adds to the whole study file."""
 
     data_keys: ClassVar[frozenset[str]] = frozenset()
-    """Keys whose values are data names and never code, even with a colon."""
+    """Keys whose values are data names and never code, even with a colon; ``a.b`` is b in a."""
 
     noun: ClassVar[str] = "run"
     """Noun for a run in plans, in the ledger and in reports."""

@@ -91,7 +91,14 @@ def functions_of(table: Mapping[str, Any]) -> list[Code]:
 
     A module may have any file name, so every text with a colon counts.
     """
-    code = [value for key, value in table.items() if key not in _data_keys(table)]
+    data = _data_keys(table)
+    code = [
+        {name: one for name, one in value.items() if f"{key}.{name}" not in data}
+        if isinstance(value, dict)
+        else value
+        for key, value in table.items()
+        if key not in data
+    ]
     names = {text for text in _texts(code) if ":" in text}
     return [_of_function(name) for name in sorted(names)]
 

@@ -225,6 +225,8 @@ class TrainingExperimentSpec(ExperimentSpec):
 
     study_keys: ClassVar[type[BaseModel]] = TrainingKeys
 
+    data_keys: ClassVar[frozenset[str]] = frozenset({f"vary.{DATASET}"})
+
     varies_network: ClassVar[bool] = False
     """Whether `vary` takes keyword arguments of the network too."""
 

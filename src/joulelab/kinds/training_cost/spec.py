@@ -49,7 +49,7 @@ class TrainingCostSpec(TrainingExperimentSpec):
         pue: power usage effectiveness there.
     """
 
-    data_keys: ClassVar[frozenset[str]] = frozenset({"datasets", "places"})
+    data_keys: ClassVar[frozenset[str]] = TrainingExperimentSpec.data_keys | {"datasets", "places"}
 
     kind: Literal["training-cost"]
     networks: Names
