@@ -1,7 +1,8 @@
-"""The architecture experiment: energy and accuracy of each type of layer.
+"""The architecture experiment: energy and accuracy of each type of layer, or way of training.
 
 After Yarally et al., CAIN 2023, section V-B and Table II: a full factorial design over the layers
-of one network, each configuration trained with several sets of hyperparameters.
+of one network, each configuration trained with several sets of hyperparameters. Settings of the
+training and single hyperparameters may be factors too.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class ArchitectureSpec(SearchingExperimentSpec):
 
     @model_validator(mode="after")
     def _consistent(self) -> ArchitectureSpec:
-        for name in self.network_layers(self.vary):
+        for name in self.network_arguments(self.vary):
             if name in self.network_options:
                 raise ValueError(f"{quoted(name)} is in both vary and network_options")
         if self.rounds > 1 and not self.space:
@@ -77,14 +78,14 @@ class ArchitectureSpec(SearchingExperimentSpec):
         return SearchingConfiguration(
             **self.searching(experiment, levels, study),
             network=self.network,
-            network_options={**self.network_options, **self.network_layers(levels)},
+            network_options={**self.network_options, **self.network_arguments(levels)},
             strategy=self.strategy,
             strategy_seed=derive_seed(study.seed, "strategy", experiment),
             space=self.search_space(),
         )
 
     @staticmethod
-    def network_layers(varied: Mapping[str, T]) -> dict[str, T]:
+    def network_arguments(varied: Mapping[str, T]) -> dict[str, T]:
         """Those of the varied names that are arguments of the network."""
         return {name: value for name, value in varied.items() if name not in RESERVED}
 
