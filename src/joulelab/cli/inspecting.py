@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from joulelab import formats
 from joulelab.cli.options import OUTPUT_FOLDER
 from joulelab.cli.output import say, write_frame
-from joulelab.present import Column, Facts, Table, View, words
+from joulelab.present import Column, Facts, Remark, Table, View, words
 from joulelab.study.results import Results
 from joulelab.study.store_reading import is_running
 
@@ -93,7 +93,7 @@ def joint_report(folders: Sequence[Path], out: Path | None) -> View:
     from joulelab.report.claims import data, overview
     from joulelab.report.conditions import remarks
     from joulelab.report.ledger import ReportedStudy
-    from joulelab.report.pages import claimed, write_report, write_side_pages
+    from joulelab.report.pages import claimed, not_joint, write_report, write_side_pages
 
     studies = [ReportedStudy(Results.open(folder)) for folder in folders]
     every = [one for study in studies for one in study.experiments]
@@ -101,10 +101,19 @@ def joint_report(folders: Sequence[Path], out: Path | None) -> View:
     said = [f"{study.name}: {remark}" for study in studies for remark in remarks(study)]
     page = write_side_pages(name, every, out or JOINT_FOLDER, said)
     pages = [str(write_report(study)) for study in studies]
-    found = claimed(every)
+    found, left_out = claimed(every), not_joint(every)
     return View(
-        [*map(overview, found), Facts([("report", str(written)) for written in (*pages, page)])],
-        {"report": str(page), "reports": pages, "claims": data(found)},
+        [
+            *map(overview, found),
+            *map(Remark, left_out),
+            Facts([("report", str(written)) for written in (*pages, page)]),
+        ],
+        {
+            "report": str(page),
+            "reports": pages,
+            "claims": data(found),
+            **({"remarks": left_out} if left_out else {}),
+        },
     )
 
 

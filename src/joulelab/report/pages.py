@@ -25,6 +25,7 @@ from typing import Any
 import pandas as pd
 
 from joulelab import formats
+from joulelab.errors import UsageError
 from joulelab.files import write_whole
 from joulelab.present import (
     Facts,
@@ -106,6 +107,8 @@ def write_side_pages(
 ) -> Path:
     """Write only the pages beside the report, for several studies or an imported table.
 
+    The pages name the experiments that have none of them.
+
     Args:
         name: heading of the pages.
         experiments: of all studies.
@@ -116,13 +119,22 @@ def write_side_pages(
         The last page, with the tables and figures of the paper.
 
     Raises:
+        UsageError: no experiment is of a kind with such pages.
         StoreWriteError: the folder cannot be written.
     """
     pages = side_pages(experiments)
+    if not pages:
+        kinds = formats.listing(dict.fromkeys(one.kind for one in experiments))
+        raise UsageError(
+            f"nothing for a joint report: it has the claims, tables and figures of the paper, "
+            f"and none are on experiments of kind {kinds}",
+            "run `joulelab report` on each folder alone, or `joulelab compare` on two",
+        )
     links = tuple((page.label, page.file) for page in pages)
+    remarks = (*remarks, *not_joint(experiments))
     with writing(folder):
         written = [
-            page.write(on, Heading(name, tuple(remarks), links), folder)
+            page.write(on, Heading(name, remarks, links), folder)
             for page, on in pages.items()
         ]
     return written[-1]
@@ -135,6 +147,18 @@ def side_pages(experiments: Sequence[Experiment]) -> dict[SidePage, list[Experim
         for page in report_of(one).side_pages:
             found.setdefault(page, []).append(one)
     return found
+
+
+def not_joint(experiments: Sequence[Experiment]) -> list[str]:
+    """A sentence that names the experiments without pages beside the report, if any."""
+    names = [one.title for one in experiments if not report_of(one).side_pages]
+    if not names:
+        return []
+    verb, its = ("is", "its") if len(names) == 1 else ("are", "their")
+    return [
+        f"{formats.listing(names)} {verb} only in the report of {its} study: a joint report has no "
+        "page for this kind of experiment."
+    ]
 
 
 def claimed(experiments: Sequence[Experiment]) -> list[Scope]:
