@@ -42,8 +42,8 @@ RESAMPLES = 1000
 TINY = 1e-9
 """Differences below this are of rounding."""
 BIASED = (
-    " An estimate lies outside its interval, because the bootstrap of ranks is biased in small "
-    "samples; trust its p instead."
+    " An estimate lies outside its interval, because the bootstrap of ranks is biased near 0 and "
+    "in small samples; rely on p."
 )
 BEYOND_TIME = (
     "Estimated energy follows time by construction: the spread is the spread of time, which other "
