@@ -160,7 +160,8 @@ def _grid(table: Table, room: int) -> RichTable:
 
 
 def _text(cell: Cell, *, bold: bool) -> Text:
-    return Text(cell.text, style=f"{'bold ' * (cell.bold or bold)}{STYLES[cell.tone]}".strip())
+    tone = STYLES.get(cell.tone, "")
+    return Text(cell.text, style=f"{'bold ' * (cell.bold or bold)}{tone}".strip())
 
 
 def _widths(columns: Sequence[tuple[str, Sequence[str], bool]], room: int) -> list[int]:

@@ -124,7 +124,7 @@ def write_side_pages(
     """
     pages = side_pages(experiments)
     if not pages:
-        kinds = formats.listing(dict.fromkeys(one.kind for one in experiments))
+        kinds = formats.listing(list(dict.fromkeys(one.kind for one in experiments)))
         raise UsageError(
             f"nothing for a joint report: it has the claims, tables and figures of the paper, "
             f"and none are on experiments of kind {kinds}",
@@ -134,8 +134,7 @@ def write_side_pages(
     remarks = (*remarks, *not_joint(experiments))
     with writing(folder):
         written = [
-            page.write(on, Heading(name, remarks, links), folder)
-            for page, on in pages.items()
+            page.write(on, Heading(name, remarks, links), folder) for page, on in pages.items()
         ]
     return written[-1]
 
@@ -209,7 +208,7 @@ def study_tables(study: ReportedStudy) -> list[Table | Omitted]:
 
 def study_findings(study: ReportedStudy) -> list[str]:
     """Sentences on the whole study, the most important first."""
-    said = [sentence for one in study.experiments for sentence in report_of(one).findings(one)]
+    said = [sentence for one in study.experiments for sentence in report_of(one).says(one)]
     try:
         predicted = [prediction_finding(study)]
     except Unavailable:
@@ -258,7 +257,7 @@ def _lines(sentences: Sequence[str]) -> int:
 
 def _answer(study: ReportedStudy) -> list[str]:
     """Three findings, taken from the experiments in turn, and the cost."""
-    found = [list(report_of(one).findings(one)) for one in study.experiments]
+    found = [report_of(one).says(one) for one in study.experiments]
     turns = [said for turn in zip_longest(*found) for said in turn if said]
     first = set(turns[:MOST_SAID])
     return [*(said for one in found for said in one if said in first), study_finding(study)]
@@ -341,7 +340,7 @@ def _experiment_section(
     factors = f"Factors: {formats.listing(experiment.factors)}. " if experiment.factors else ""
     parts: list[Part] = [f"{factors}{ended}{failed}."]
     above = set(_answer(study))
-    parts += [said for said in report.findings(experiment) if said not in above]
+    parts += [said for said in report.says(experiment) if said not in above]
     if diverged := int(runs["diverged"].sum()) if len(runs) else 0:
         parts.append(
             f"{formats.count(diverged, 'run')} diverged; their energy and accuracy are included."
