@@ -242,6 +242,16 @@ def level(value: object) -> str:
     return str(value)
 
 
+def cell(value: object) -> str:
+    """Any value in a table, as `level`; missing is a dash.
+
+    >>> cell(float("nan")), cell(None), cell(2.0), cell("None")
+    ('–', '–', '2', 'None')
+    """
+    missing = value is None or str(value) in {"<NA>", "NaT"} or value != value  # noqa: PLR0124
+    return DASH if missing else level(value)
+
+
 def or_dash(form: Callable[..., str]) -> Callable[..., str]:
     """A format that writes a dash in place of what is unknown."""
     return lambda *values: form(*values) if all(map(known, values)) else DASH
