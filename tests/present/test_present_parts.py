@@ -128,4 +128,4 @@ def test_neighbours_with_one_heading_above_them_are_one_group():
 def test_missing_values_are_dashes():
     rows = [{"v": value} for value in (None, float("nan"), pd.NA, pd.NaT, 0, False)]
     cells = Table(rows, [Column("v")]).cells()
-    assert [cell.text for (cell,) in cells] == ["–", "–", "–", "–", "0", "off"]
+    assert [cell.text for (cell,) in cells] == [*4 * [formats.DASH], "0", "off"]

@@ -46,7 +46,7 @@ from joulelab.report import claims, conditions
 from joulelab.report.claims import Scope, scopes
 from joulelab.report.experiment import Experiment
 from joulelab.report.instruments.section import INSTRUMENTS
-from joulelab.report.kinds import report_of
+from joulelab.report.kinds import general_remark, report_of
 from joulelab.report.ledger import (
     ReportedStudy,
     diverged_runs,
@@ -192,7 +192,10 @@ def report_data(study: ReportedStudy) -> dict[str, Any]:
                 "failed": one.failed,
                 "energy_column": one.energy.column,
                 "energy_status": one.energy.status,
-                "remarks": list(one.energy.remarks),
+                "remarks": [
+                    *filter(None, [general_remark(one, conditions.plugins(study.results))]),
+                    *one.energy.remarks,
+                ],
                 "tables": report_of(one).data(one),
             }
             for one in study.experiments
