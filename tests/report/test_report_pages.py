@@ -344,6 +344,17 @@ def test_the_table_at_the_end_of_a_run_is_cut_and_says_so(reported, capsys, monk
     assert re.search(r"and \d+ more rows$", lines[-1])
 
 
+@pytest.mark.parametrize("columns", [40, 58])
+def test_a_narrow_terminal_also_has_the_end_of_a_run_on_one_screen(
+    reported, capsys, monkeypatch, columns
+):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    show(brief_view(reported), as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < MOST_LINES
+    assert "The study used" in " ".join(lines)
+
+
 def test_an_unfinished_study_says_so_at_the_end_of_a_run(study, capsys, monkeypatch):
     study.runs.loc[study.runs.index[30:], "state"] = "planned"
     study.ledger = ledger_of(study.runs)

@@ -81,6 +81,13 @@ def print_part(
         console.print(Text(_wrapped(part, width)), soft_wrap=True)
 
 
+def height(parts: Sequence[Part]) -> int:
+    """Lines that parts take in the user's terminal."""
+    console = Console(file=(out := io.StringIO()), color_system=None, highlight=False)
+    print_view(View(parts), console)
+    return len(out.getvalue().splitlines())
+
+
 def _wrapped(text: str, width: int) -> str:
     """Text wrapped at words: a path, or a command to copy, is never broken."""
     return "\n".join(

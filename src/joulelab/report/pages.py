@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 import pandas as pd
@@ -39,9 +38,9 @@ from joulelab.present import (
     View,
     html,
     shown,
+    terminal,
 )
 from joulelab.present.data import SCHEMA_VERSION, tables_data
-from joulelab.present.terminal import WIDTH
 from joulelab.report import claims, conditions
 from joulelab.report.claims import Scope, scopes
 from joulelab.report.experiment import Experiment
@@ -66,8 +65,8 @@ STUDY = (ledger_bars, ledger_by_work, energy_by_domain, runs_by_state, failed_ru
 """Tables and figures of the study as a whole."""
 MOST_SAID = 3
 """Most findings at the end of a run."""
-MOST_LINES, FRAME, LEAST_ROWS = 20, 7, 2
-"""At the end of a run: most lines in all, lines around the table and for the path, fewest rows."""
+MOST_LINES, LEAST_ROWS = 20, 2
+"""At the end of a run: most lines in all, with that of the path, and fewest rows of its table."""
 MOST_TITLES = 4
 """Most titles named of what is left out for one reason; the others are counted."""
 REPRODUCE = (
@@ -239,23 +238,29 @@ def experiment_tables(experiment: Experiment) -> list[Part]:
 
 
 def brief_view(study: ReportedStudy) -> View:
-    """The end of a run, on one screen: findings, cost, and one table."""
-    remarks = conditions.remarks(study)
+    """The end of a run, on one screen: findings, cost, and one table if it fits."""
     *found, cost = _answer(study)
-    while len(found) > 1 and _lines([*found, cost, *remarks]) > MOST_LINES - LEAST_ROWS - FRAME:
+    rest: list[Part] = [cost, *map(Remark, conditions.remarks(study))]
+    table = next((one for one in map(_lead_table, study.experiments) if one is not None), None)
+    if table is None:
+        return View([*found, *rest])
+    while len(found) > 1 and not _fits([*found, *rest, _cut(table, LEAST_ROWS)]):
         found.pop()
-    said = [*found, cost, *remarks]
-    parts: list[Part] = [*found, cost, *map(Remark, remarks)]
-    for one in study.experiments:
-        if tables := [made for made in _lead(one) if isinstance(made, Table)]:
-            rows = max(MOST_LINES - FRAME - _lines(said), LEAST_ROWS)
-            return View([*parts, _cut(tables[0], rows)])
-    return View(parts)
+    most = min(len(_shown(table)), MOST_LINES)
+    for rows in range(max(most, LEAST_ROWS), LEAST_ROWS - 1, -1):
+        if _fits(parts := [*found, *rest, _cut(table, rows)]):
+            return View(parts)
+    return View([*found, *rest])
 
 
-def _lines(sentences: Sequence[str]) -> int:
-    """Lines that sentences take in a terminal."""
-    return sum(len(wrap(sentence, WIDTH)) for sentence in sentences)
+def _fits(parts: Sequence[Part]) -> bool:
+    """Whether parts fit at the end of a run, above the path of the page."""
+    return terminal.height(parts) < MOST_LINES
+
+
+def _lead_table(experiment: Experiment) -> Table | None:
+    """The most important table, if available."""
+    return next((one for one in _lead(experiment) if isinstance(one, Table)), None)
 
 
 def _answer(study: ReportedStudy) -> list[str]:
@@ -275,11 +280,16 @@ def _lead(experiment: Experiment) -> list[Table | Figure | Omitted]:
 
 def _cut(table: Table, most: int) -> Table:
     """The first rows of a table, without its note, and how many more there are."""
-    rows = table.frame if table.shown is None else pd.DataFrame(table.shown)
+    rows = _shown(table)
     more = len(rows) - most
     if more <= 0:
         return replace(table, note="")
     return replace(table, shown=rows.head(most), note=f"and {formats.count(more, 'more row')}")
+
+
+def _shown(table: Table) -> pd.DataFrame:
+    """The shown rows of a table."""
+    return table.frame if table.shown is None else pd.DataFrame(table.shown)
 
 
 def _joined(made: Sequence[Table | Figure | Omitted]) -> list[Part]:
