@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup, escape
 
 from joulelab.errors import UsageError
 from joulelab.present.faults import Unavailable
@@ -106,6 +107,15 @@ def _pictured(parts: Sequence[Part], draw: Draw, pictures: dict[int, str]) -> li
     return made
 
 
+def _prose(text: str) -> Markup:
+    """Sentences, in which backticks mark code."""
+    parts = re.split(r"`([^`]+)`", text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
+        for number, part in enumerate(parts)
+    )
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -117,6 +127,7 @@ def _environment() -> Environment:
     )
     environment.globals["kind_of"] = lambda part: type(part).__name__
     environment.filters["stopped"] = stopped
+    environment.filters["prose"] = _prose
     return environment
 
 

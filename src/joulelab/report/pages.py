@@ -70,11 +70,11 @@ MOST_LINES, LEAST_ROWS = 20, 2
 MOST_TITLES = 4
 """Most titles named of what is left out for one reason; the others are counted."""
 REPRODUCE = (
-    "`study.toml` in the folder of these results holds every setting. On the same data "
-    "(`--data-dir FOLDER` says where they lie): `joulelab run study.toml --out again`. Same seeds "
-    "give the same plan, hyperparameters and, on the same processor, accuracies; energies differ "
-    "by what the variation above says. Each number here is in `joulelab report DIR --json` and "
-    "each run in `joulelab export DIR --format csv`."
+    "`study.toml` in the results folder holds every setting: `joulelab run study.toml --out again`, "
+    "with `--data-dir FOLDER` if the data are elsewhere. The same seeds give the same plan and, on "
+    "the same data and processor, the same accuracies and other seeded results; energy varies from "
+    "run to run. Every number here is in `joulelab report DIR --json`, every run in "
+    "`joulelab export DIR --format csv`."
 )
 
 
