@@ -70,11 +70,11 @@ MOST_LINES, LEAST_ROWS = 20, 2
 MOST_TITLES = 4
 """Most titles named of what is left out for one reason; the others are counted."""
 REPRODUCE = (
-    "`study.toml` in the results folder holds every setting: `joulelab run study.toml --out again`, "
-    "with `--data-dir FOLDER` if the data are elsewhere. The same seeds give the same plan and, on "
-    "the same data and processor, the same accuracies and other seeded results; energy varies from "
-    "run to run. Every number here is in `joulelab report DIR --json`, every run in "
-    "`joulelab export DIR --format csv`."
+    "`study.toml` in the results folder holds every setting: "
+    "`joulelab run study.toml --out again`, with `--data-dir FOLDER` if the data are elsewhere. "
+    "The same seeds give the same plan and, on the same data and processor, the same accuracies "
+    "and other seeded results; energy varies from run to run. Every number here is in "
+    "`joulelab report DIR --json`, every run in `joulelab export DIR --format csv`."
 )
 
 
