@@ -9,7 +9,7 @@ from reported_study import drawn, ledger_of, readings_of
 
 from joulelab.cli.output import show
 from joulelab.errors import StoreWriteError
-from joulelab.present import Figure, shown, terminal
+from joulelab.present import Figure, latex, shown, terminal
 from joulelab.report.kinds import report_of
 from joulelab.report.ledger import ReportedStudy
 from joulelab.report.pages import (
@@ -342,6 +342,20 @@ def test_the_table_at_the_end_of_a_run_is_cut_and_says_so(reported, capsys, monk
     lines = lines_of(reported, capsys, monkeypatch)
     assert len(lines) <= MOST_LINES
     assert re.search(r"and \d+ more rows$", lines[-1])
+
+
+def test_tables_and_figures_of_an_earlier_report_go_and_other_files_stay(study, alone):
+    folder = study.folder / "report"
+    alone(study)
+    tables, figures = folder / "tables", folder / "figures"
+    written = {*tables.iterdir(), *figures.iterdir()}
+    (tables / "layers-gone.tex").write_text(f"{latex.HEADER}\n\ngone")
+    (tables / "mine.tex").write_text("mine")
+    for name in ("layers-gone.svg", "layers-trade-off.png", "mine.pdf", "layers-notes.txt"):
+        (figures / name).write_bytes(b"old")
+    alone(study)
+    kept = {tables / "mine.tex", figures / "mine.pdf", figures / "layers-notes.txt"}
+    assert {*tables.iterdir(), *figures.iterdir()} == written | kept
 
 
 @pytest.mark.parametrize("columns", [40, 58])

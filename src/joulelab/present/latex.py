@@ -133,11 +133,11 @@ def tables(made: Iterable[Table]) -> str:
     every = list(made)
     commands = macros(name for table in every for name, _ in named(table))
     labels: dict[str, str] = {}
-    made = [
+    texts = [
         _table(table, commands, safe_name(table.key.removeprefix("table-"), labels))
         for table in every
     ]
-    return "\n\n".join([HEADER, *made, ""])
+    return "\n\n".join([HEADER, *texts, ""])
 
 
 def named(table: Table) -> Iterator[tuple[tuple[str, ...], str]]:

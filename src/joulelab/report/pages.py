@@ -59,7 +59,13 @@ from joulelab.report.ledger import (
 from joulelab.report.paper_pages import CLAIMS
 from joulelab.report.prediction import PREDICTION, prediction_finding
 from joulelab.report.report import Heading, SidePage
-from joulelab.report.writing import check_no_links, drawer, write_tables, writing
+from joulelab.report.writing import (
+    check_no_links,
+    drawer,
+    remove_old_figures,
+    write_tables,
+    writing,
+)
 
 STUDY = (ledger_bars, ledger_by_work, energy_by_domain, runs_by_state, failed_runs, diverged_runs)
 """Tables and figures of the study as a whole."""
@@ -332,7 +338,7 @@ def _study_page(study: ReportedStudy, links: Sequence[tuple[str, str]], folder: 
         Section("How to reproduce this", [REPRODUCE]),
     ]
     write_tables([*lead, *body], folder / "tables")
-    return html.page(
+    page = html.page(
         study.name,
         body,
         draw=draw,
@@ -341,6 +347,9 @@ def _study_page(study: ReportedStudy, links: Sequence[tuple[str, str]], folder: 
         lead=lead,
         links=links,
     )
+    names = ("study", *(one.name for one in study.experiments))
+    remove_old_figures([*lead, *body], folder / "figures", names)
+    return page
 
 
 def _experiment_section(
