@@ -166,7 +166,7 @@ def not_joint(experiments: Sequence[Experiment]) -> list[str]:
 
 
 def claimed(experiments: Sequence[Experiment]) -> list[Scope]:
-    """The paper's findings tested on the experiments whose kinds have the page of claims."""
+    """The paper's findings tested on the experiments whose kinds have the claims page."""
     return scopes([one for one in experiments if CLAIMS in report_of(one).side_pages])
 
 
@@ -325,7 +325,7 @@ def _study_page(study: ReportedStudy, links: Sequence[tuple[str, str]], folder: 
         lead += [_named(first.name, one) for one in _lead(first) if not isinstance(one, Omitted)]
     body: list[Part] = [_experiment_section(one, study, first) for one in study.experiments]
     if scopes_found := claimed(study.experiments):
-        intro = "Each with its test, effect size and interval on the page of claims."
+        intro = "The claims page gives the test, effect size and interval for each."
         overview = [claims.overview(scope) for scope in scopes_found]
         body.append(Section("The paper's findings on these data", [intro, *overview]))
     whole = [_named("study", one) for one in shown([*STUDY, *INSTRUMENTS], study)]
