@@ -94,6 +94,7 @@ def joint_report(folders: Sequence[Path], out: Path | None) -> View:
     from joulelab.report.conditions import remarks
     from joulelab.report.ledger import ReportedStudy
     from joulelab.report.pages import claimed, not_joint, write_report, write_side_pages
+    from joulelab.report.paper_tables import NOT_OF_PAPER
 
     studies = [ReportedStudy(Results.open(folder)) for folder in folders]
     every = [one for study in studies for one in study.experiments]
@@ -101,15 +102,18 @@ def joint_report(folders: Sequence[Path], out: Path | None) -> View:
     said = [f"{study.name}: {remark}" for study in studies for remark in remarks(study)]
     page = write_side_pages(name, every, out or JOINT_FOLDER, said)
     pages = [str(write_report(study)) for study in studies]
-    found, left_out = claimed(every), not_joint(every)
+    found = claimed(every)
+    joint = None if page is None else str(page)
+    written = [*pages, joint] if joint else pages
+    left_out = not_joint(every) if joint else [f"No joint page: {NOT_OF_PAPER}."]
     return View(
         [
             *map(overview, found),
             *map(Remark, left_out),
-            Facts([("report", str(written)) for written in (*pages, page)]),
+            Facts([("report", one) for one in written]),
         ],
         {
-            "report": str(page),
+            "report": joint,
             "reports": pages,
             "claims": data(found),
             **({"remarks": left_out} if left_out else {}),
@@ -123,7 +127,7 @@ def export_table(folder: Path, file_format: str, table: str, out: Path | None) -
     Args:
         folder: the results folder.
         file_format: ``"csv"`` or ``"parquet"``.
-        table: ``"runs"``, ``"energy"``, ``"rounds"``, ``"ledger"``, ``"requests"`` or
+        table: ``"runs"``, ``"energy"``, ``"rounds"``, ``"ledger"``, ``"requests"``, ``"curves"`` or
             ``"predictions"``.
         out: the file; default: standard output for CSV, the results folder for Parquet.
 
@@ -141,6 +145,7 @@ def export_table(folder: Path, file_format: str, table: str, out: Path | None) -
         "rounds": results.rounds_frame,
         "ledger": results.ledger_frame,
         "requests": results.requests_frame,
+        "curves": results.curves_frame,
         "predictions": results.predictions_frame,
     }[table]()
     if file_format == "csv" and out is None:

@@ -24,7 +24,6 @@ from typing import Any
 import pandas as pd
 
 from joulelab import formats
-from joulelab.errors import UsageError
 from joulelab.files import write_whole
 from joulelab.present import (
     Facts,
@@ -109,7 +108,7 @@ def write_report(study: ReportedStudy) -> Path:
 
 def write_side_pages(
     name: str, experiments: Sequence[Experiment], folder: Path, remarks: Sequence[str] = ()
-) -> Path:
+) -> Path | None:
     """Write only the pages beside the report, for several studies or an imported table.
 
     The pages name the experiments that have none of them.
@@ -121,20 +120,14 @@ def write_side_pages(
         remarks: what to know before reading, in sentences.
 
     Returns:
-        The last page, with the tables and figures of the paper.
+        The last page, with the tables and figures of the paper; ``None`` if no experiment has one.
 
     Raises:
-        UsageError: no experiment is of a kind with such pages.
         StoreWriteError: the folder cannot be written.
     """
     pages = side_pages(experiments)
     if not pages:
-        kinds = formats.listing(list(dict.fromkeys(one.kind for one in experiments)))
-        raise UsageError(
-            f"nothing for a joint report: it has the claims, tables and figures of the paper, "
-            f"and none are on experiments of kind {kinds}",
-            "run `joulelab report` on each folder alone, or `joulelab compare` on two",
-        )
+        return None
     links = tuple((page.label, page.file) for page in pages)
     remarks = (*remarks, *not_joint(experiments))
     with writing(folder):
@@ -149,19 +142,20 @@ def side_pages(experiments: Sequence[Experiment]) -> dict[SidePage, list[Experim
     found: dict[SidePage, list[Experiment]] = {}
     for one in experiments:
         for page in report_of(one).side_pages:
-            found.setdefault(page, []).append(one)
+            if page.concerns(one):
+                found.setdefault(page, []).append(one)
     return found
 
 
 def not_joint(experiments: Sequence[Experiment]) -> list[str]:
-    """A sentence that names the experiments without pages beside the report, if any."""
-    names = [one.title for one in experiments if not report_of(one).side_pages]
+    """A sentence that names the experiments on no page beside the report, if any."""
+    on = {id(one) for those in side_pages(experiments).values() for one in those}
+    names = [one.title for one in experiments if id(one) not in on]
     if not names:
         return []
     verb, its = ("is", "its") if len(names) == 1 else ("are", "their")
     return [
-        f"{formats.listing(names)} {verb} only in the report of {its} study: a joint report has no "
-        "page for this kind of experiment."
+        f"{formats.listing(names)} {verb} not on the joint page, only in the report of {its} study."
     ]
 
 

@@ -68,11 +68,13 @@ class SidePage:
         label: of links to it.
         file: its name.
         write: writes it, and what belongs to it, into a folder that exists.
+        concerns: whether an experiment stands on it.
     """
 
     label: str
     file: str
     write: Callable[[Sequence[Experiment], Heading, Path], Path]
+    concerns: Callable[[Experiment], bool] = lambda _: True
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class Report:
         lead: the figure and the table that matter most: at the top of the page, and the table at
             the end of a run as well; default: the first of each.
         findings: makes sentences, the most important first; default: which factor moves the energy.
-        side_pages: pages beside the report that its experiments stand on.
+        side_pages: pages beside the report for those experiments that they concern.
     """
 
     contents: Sequence[Declared[Experiment, Any]]

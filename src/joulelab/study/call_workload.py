@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from joulelab.errors import quoted
-from joulelab.study.design import Configuration, Level, derive_seed
+from joulelab.study.design import Configuration, Level
 from joulelab.study.executor import Executor, Job, Outcome, Progress
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
@@ -92,7 +92,7 @@ class CallWorkload(Workload):
         for one in configurations:
             if estimates and time.monotonic() > ends_s:
                 break
-            seed = derive_seed(self.session.spec.seed, "calibration", *one.key)
+            seed = one.seed(self.session.spec.seed, "calibration")
             began_s = time.monotonic()
             outcome = calibrator.calibrate(self._executor, self._job(one, seed))
             took_s = time.monotonic() - began_s - outcome.locked_out_s

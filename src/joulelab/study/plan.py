@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from joulelab.errors import SpecError, quoted
 from joulelab.settings import load_limits
-from joulelab.study.design import Configuration, Place, block_order, derive_seed
+from joulelab.study.design import Configuration, Place, block_order
 from joulelab.study.spec import ExperimentSpec, StudySpec
 from joulelab.study.store import PlannedRun
 
@@ -67,6 +67,15 @@ class Plan:
             states: of runs, by their id.
         """
         return [run for run in self.runs if states.get(run.run_id) not in DONE]
+
+    def configurations_left(self, states: Mapping[str, str]) -> list[Configuration]:
+        """The configurations of these runs.
+
+        Args:
+            states: of runs, by their id.
+        """
+        keys = {(run.experiment, run.configuration) for run in self.left(states)}
+        return [one for one in self.configurations if one.key in keys]
 
 
 def make_plan(spec: StudySpec) -> Plan:
@@ -142,7 +151,7 @@ def _runs(
             factors=configuration.levels,
             round=number,
             repetition=repetition,
-            seed=derive_seed(study_seed, RUNS, experiment, name, number, repetition),
+            seed=configuration.seed(study_seed, RUNS, number, repetition),
         )
         for offset, (number, repetition) in enumerate(places)
     )
