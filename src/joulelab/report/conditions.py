@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -98,10 +99,11 @@ def remarks(study: ReportedStudy) -> tuple[str, ...]:
     )
 
 
-def plugins(results: Results) -> Sequence[object]:
-    """The plug-ins that a study file names."""
+def plugins(results: Results) -> list[Path]:
+    """The plug-ins of a study, which may lie in its folder."""
     named = results.spec.get("plugins")
-    return named if isinstance(named, list) else []
+    files = named if isinstance(named, list) else []
+    return [results.folder / file for file in files if isinstance(file, str)]
 
 
 def idle_power(manifest: Mapping[str, Any]) -> list[str]:

@@ -36,19 +36,19 @@ def report_of(experiment: Experiment) -> Report:
     return found or GENERAL
 
 
-def general_remark(experiment: Experiment, plugins: Sequence[object]) -> str:
+def general_remark(experiment: Experiment, plugins: Sequence[Path]) -> str:
     """Why an experiment has only the general report, in a sentence; empty if it has its own.
 
     Args:
         experiment: whose kind may be unknown here.
-        plugins: files in the study file.
+        plugins: of the study.
     """
     try:
         kinds.get(experiment.kind).load_report()
     except PluginError as error:
         why = error.message
     except UnknownNameError:
-        reasons = [_why_not(code_in(Path(str(file)))) for file in plugins]
+        reasons = [_why_not(code_in(file)) for file in plugins]
         why = "; ".join(filter(None, reasons)) or "nothing in the study file defines it"
     else:
         return ""
