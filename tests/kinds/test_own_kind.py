@@ -165,8 +165,8 @@ def test_the_report_is_a_general_one_for_who_has_not_approved_of_the_plug_in(
     assert {"kruskal", "increase"} <= set(told["tables"])
     assert told["remarks"][0] == (
         f"sorting is shown in the general report: its kind 'sorting' is unknown here (the plug-in "
-        f"{resumed / 'code' / plugin.name} is new or has changed; read it, then run `joulelab plan` on this folder with "
-        "--trust)."
+        f"{resumed / 'code' / plugin.name} is new or has changed; read it, then run `joulelab plan` "
+        "on this folder with --trust)."
     )
     page = (resumed / "report" / "index.html").read_text()
     assert page.index("is shown in the general report") < page.index("<table")
