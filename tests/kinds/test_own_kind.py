@@ -163,10 +163,11 @@ def test_the_report_is_a_general_one_for_who_has_not_approved_of_the_plug_in(
     assert "sorting" not in kinds.names()
     told = json.loads(out)["experiments"]["sorting"]
     assert {"kruskal", "increase"} <= set(told["tables"])
+    copy = resumed / "code" / plugin.name
     assert told["remarks"][0] == (
-        f"sorting is shown in the general report: its kind 'sorting' is unknown here (the plug-in "
-        f"{resumed / 'code' / plugin.name} is new or has changed; read it, then run `joulelab plan` "
-        "on this folder with --trust)."
+        "sorting is shown in the general report: its kind 'sorting' is unknown here (the plug-in "
+        f"{copy} is new or has changed; read it, then run `joulelab plan` on this folder with "
+        "--trust)."
     )
     page = (resumed / "report" / "index.html").read_text()
     assert page.index("is shown in the general report") < page.index("<table")
