@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from joulelab.analysis.claims.claim import Claim
 from joulelab.present import Declared, Omitted, Table, Unavailable
 from joulelab.present.data import tables_data
 from joulelab.report.energy import effect_finding
@@ -81,6 +82,7 @@ class Report:
         findings: sentences, the most important first; which factor moves the energy, where not
             given.
         side_pages: pages beside the report that its experiments stand on.
+        claims: the claims of an experiment's own table in the study file.
     """
 
     contents: Sequence[Declared[Experiment, Any]]
@@ -89,6 +91,7 @@ class Report:
         default_factory=lambda: sentences(effect_finding)
     )
     side_pages: tuple[SidePage, ...] = ()
+    claims: Callable[[Experiment], Sequence[Claim]] = lambda _: ()
 
     def tables(self, experiment: Experiment) -> list[Table | Omitted]:
         """Every table, in order, or why one is left out."""
