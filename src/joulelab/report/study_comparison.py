@@ -34,8 +34,8 @@ from joulelab.report import conditions
 from joulelab.report.claim_comparison import claim_agreement
 from joulelab.report.effects import RESAMPLES, STRATEGY
 from joulelab.report.experiment import GROSS, NET, Experiment, experiments
+from joulelab.study.column_names import HYPERPARAMETERS
 from joulelab.study.results import Results
-from joulelab.study.run_frames import HYPERPARAMETERS
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from joulelab.errors import quoted
 from joulelab.kinds.program.command_line import check_placeholders, placeholders, split
 from joulelab.kinds.program.metrics import Metric
 from joulelab.plain import as_path, expanded, is_there
+from joulelab.study.column_names import FACTORS, TAKEN, VALUES
 from joulelab.study.design import (
     Factor,
     Level,
@@ -35,7 +36,6 @@ from joulelab.study.design import (
     regular_fraction,
     without,
 )
-from joulelab.study.schema import RUN_COLUMNS
 from joulelab.study.spec import ExperimentSpec, Kind
 from joulelab.study.validation import as_value_error, unique
 
@@ -46,10 +46,6 @@ MEASURED_NAMES = (ENERGY, DURATION)
 SEED, OUT, REPETITION = "seed", "out", "repetition"
 GIVEN = (SEED, OUT, REPETITION)
 """Values that every run has beside its levels."""
-OWN_METRICS = {"accuracy", "train_loss", "parameters", "flops", "steps"}
-"""Columns of the results that may be metrics of a program."""
-OWN_FACTORS = {"dataset", "engine", "precision", "protocol"}
-"""Columns of the results that may be factors of a program, which has no other value for them."""
 HALVINGS = {"1/2": 1, "1/4": 2, "1/8": 3, "1/16": 4}
 
 
@@ -105,7 +101,7 @@ class ProgramSpec(ExperimentSpec):
             unique([tuple(one) if isinstance(one, list) else one for one in levels])
             names += together
         for name in unique(names):
-            if name in {*RUN_COLUMNS, *GIVEN} - OWN_FACTORS:
+            if name in GIVEN or name in TAKEN - FACTORS:
                 raise ValueError(f"{quoted(name)} has a meaning of its own; rename the factor")
         return vary
 
@@ -122,7 +118,7 @@ class ProgramSpec(ExperimentSpec):
     @classmethod
     def _free_names(cls, metrics: dict[str, Metric]) -> dict[str, Metric]:
         for name in metrics:
-            if not name or name in {*RUN_COLUMNS, *MEASURED_NAMES} - OWN_METRICS:
+            if not name or name in MEASURED_NAMES or name in TAKEN - VALUES:
                 raise ValueError(f"{quoted(name)} is measured by joulelab; rename the metric")
         return metrics
 
