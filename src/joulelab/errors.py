@@ -105,8 +105,8 @@ class UntrustedCodeError(UsageError):
         ]
         if self.missing:
             super().__init__(
-                f"{study} needs {', '.join(map(str, self.missing))}, which does not exist or cannot be "
-                "read",
+                f"{study} needs code that does not exist or cannot be read: "
+                f"{', '.join(map(str, self.missing))}",
                 "put the file back",
             )
             return

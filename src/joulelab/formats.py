@@ -230,7 +230,7 @@ def count(number: int, noun: str) -> str:
 
 def plural(noun: str) -> str:
     """The plural of a regular noun: ``runs``, ``batches``, ``studies``, ``days``."""
-    if noun.endswith(("ch", "sh", "s", "x")):
+    if noun.endswith(("ch", "sh", "s", "x")) and not noun.endswith("epoch"):
         return f"{noun}es"
     if noun.endswith("y") and noun[-2:-1] not in VOWELS:
         return f"{noun[:-1]}ies"
