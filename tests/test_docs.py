@@ -1,6 +1,11 @@
 """What the documents show is run: Python, study files, and the commands' options."""
 
+import os
 import re
+import runpy
+import shlex
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -8,7 +13,7 @@ from typer.main import get_command
 
 from joulelab.cli import app
 from joulelab.study.study import Study
-from joulelab.study.study_file import load_spec, shipped_studies
+from joulelab.study.study_file import check_spec, load_spec, shipped_studies
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -46,6 +51,68 @@ def test_a_study_file_is_valid(text, tmp_path):
     assert load_spec(path).experiments()
 
 
+OWN_PROGRAM = ROOT / "docs" / "own-program.md"
+QUICK = ["energy.idle_s=0", "energy.cool_down_s=0", "energy.interval_s=0.02"]
+
+
+@pytest.fixture
+def own_program(tmp_path, monkeypatch):
+    """The folder with the files of the guide to one's own programs."""
+    named = re.findall(r"^```\w+ (\S+\.\w+)\n(.*?)^```", OWN_PROGRAM.read_text(), re.S | re.M)
+    for name, text in named:
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(
+        "PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    )
+    yield tmp_path
+    sys.modules.pop("training", None)
+
+
+@pytest.mark.parametrize(("study", "runs"), [("study", 6), ("training", 4)])
+def test_the_studies_of_the_guide_run(own_program, study, runs):
+    few = [*QUICK, 'energy.meters=["estimate"]', f"experiment.{study}.repetitions=1"]
+    frame = Study.load(own_program / f"{study}.toml", few).run(own_program / "out").to_frame()
+    assert list(frame["state"]) == ["finished"] * runs
+    assert frame["loss"].between(0, 2).all()
+
+
+def test_the_script_of_the_guide_runs(own_program, capsys):
+    runpy.run_path(str(own_program / "script.py"), run_name="__main__")
+    assert "width=64, rate=0.1" in capsys.readouterr().out
+
+
+def test_the_file_that_the_guide_writes_is_the_one_that_it_shows(own_program, joulelab):
+    lines = re.findall(r"^joulelab (init .*)$", OWN_PROGRAM.read_text(), re.M)
+    lines.append(re.search(r"`joulelab (init --function [^`]*)`", OWN_PROGRAM.read_text())[1])
+    for line, name in zip(lines, ["study", "training"], strict=True):
+        shown = tomllib.loads((own_program / f"{name}.toml").read_text())
+        (own_program / f"{name}.toml").unlink()
+        words = shlex.split(line)
+        code, *_ = joulelab(*words, *([] if "study.toml" in words else [f"{name}.toml"]))
+        assert code == 0
+        written = tomllib.loads((own_program / f"{name}.toml").read_text())
+        edited = {"vary", "metrics", "fresh_process"}
+        for one in (shown, written):
+            assert set(one["experiment"][name].pop("vary")) >= {"width"}
+            for key in edited:
+                one["experiment"][name].pop(key, None)
+        assert written == shown
+
+
+@pytest.mark.parametrize("text", list(fences("toml", [OWN_PROGRAM])))
+def test_the_keys_that_the_guide_shows_are_valid(text):
+    """They are added to the study of the guide."""
+    study = re.search(r"^```toml study.toml\n(.*?)^```", OWN_PROGRAM.read_text(), re.S | re.M)
+    table = tomllib.loads(study[1])
+    added = tomllib.loads(text)
+    own = added.pop("experiment", {}).get("study", {})
+    energy = added.pop("energy", None)
+    table["experiment"]["study"] |= added | own
+    assert check_spec(table | ({"energy": energy} if energy else {}))
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(path):
     targets = re.findall(r"\]\(([^)#]+)\)", path.read_text())
@@ -64,7 +131,7 @@ def test_commands_and_their_options_exist(path):
     known = {name: options(command) for name, command in get_command(app).commands.items()}
     names = "|".join(known)
     for name, rest in re.findall(rf"\bjoulelab ({names})\b([^\n`]*)", path.read_text()):
-        own = rest.partition(" -- ")[0]
+        own = re.sub('"[^"]*"', "", rest.partition(" -- ")[0])
         assert set(re.findall(r"--[a-z0-9-]+", own)) <= known[name] | {"--help"}, rest
 
 

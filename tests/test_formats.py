@@ -8,6 +8,14 @@ def test_unknown_is_never_zero():
     assert formats.duration(None) == "unknown"
 
 
+def test_a_metric_of_any_size_keeps_three_digits():
+    values = (None, 0.0, 0.91349, 32.84, 11916.0, 250.0, 2.13e-5, -0.004, 1e12)
+    assert [formats.quantity(value) for value in values] == [
+        formats.DASH, "0.000", "0.913", "32.8", "11,916", "250", formats.signed("2.13e-05"),
+        formats.signed("-4.00e-03"), "1.00e+12",
+    ]  # fmt: skip
+
+
 def test_numbers_are_rounded_for_people():
     assert [formats.joules(v) for v in (0.0, 8.571, 85.71, 1674.2, 125_300, 3_420_000)] == [
         "0.00 J",

@@ -69,7 +69,17 @@ class UsageError(JoulelabError):
 
 
 class SpecError(UsageError):
-    """A study file, or an override of it, has a wrong key or an impossible value."""
+    """A study file, or an override of it, has a wrong key or an impossible value.
+
+    Args:
+        message: as for every error.
+        hint: likewise.
+        keys: the keys that lead to the value within the table of an experiment.
+    """
+
+    def __init__(self, message: str, hint: str = "", keys: Sequence[str] = ()) -> None:
+        super().__init__(message, hint)
+        self.keys = tuple(keys)
 
 
 class SettingsError(UsageError):

@@ -28,6 +28,9 @@ SMALLEST = 0.001
 TENS = 10
 HUNDREDS = 100
 VOWELS = tuple("aeiou")
+THOUSANDS = 1000
+PLAIN = (0.01, 1e9)
+"""Quantities outside of this are written with an exponent."""
 
 
 def known(value: float | None) -> TypeGuard[float]:
@@ -177,6 +180,18 @@ def statistic(value: float | None) -> str:
     if not known(value):
         return DASH
     return signed(f"{value:,.1f}" if abs(value) >= TENS else f"{value:.3f}")
+
+
+def quantity(value: float | None) -> str:
+    """A metric of unknown size: ``0.913``, ``32.8``, ``11,916``, ``2.13e-05``."""
+    if not known(value):
+        return DASH
+    size = abs(value)
+    if 0 < size < PLAIN[0] or size >= PLAIN[1]:
+        return signed(f"{value:.2e}")
+    if size >= THOUSANDS or (size >= TENS and value == round(value)):
+        return signed(f"{value:,.0f}")
+    return statistic(value)
 
 
 def p_value(value: float | None) -> str:

@@ -5,7 +5,9 @@ import json
 import os
 import py_compile
 import shutil
+import sqlite3
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -37,6 +39,12 @@ def stranger(trained, tmp_path):
     assert "his-own" in study.read_text()
     assert "his-meter" in study.read_text()
     return folder
+
+
+def interrupt(stranger):
+    """A run is left, so that there is something to plan."""
+    with closing(sqlite3.connect(stranger / "runs.sqlite")) as connection, connection:
+        connection.execute("UPDATE runs SET state = 'planned' WHERE position = 0")
 
 
 def ran(stranger):
@@ -91,13 +99,18 @@ def test_a_function_that_his_study_names_is_not_imported_for_its_runs(stranger, 
 @pytest.mark.parametrize("command", ["run", "plan"])
 @pytest.mark.parametrize("name", ["", "study.toml"])
 def test_running_on_his_folder_names_his_code_and_runs_nothing(joulelab, stranger, command, name):
+    interrupt(stranger)
     before = {path: path.stat().st_mtime_ns for path in stranger.rglob("*")}
     code, printed, said = joulelab(command, stranger / name)
     assert (code, printed) == (2, "")
     assert str(stranger / "parts.py") in said
     assert "--trust" in said
     assert "--plugin" in said
-    assert {path: path.stat().st_mtime_ns for path in stranger.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert {path.name for path in {*stranger.rglob("*")} - {*before}} <= {
+        "runs.sqlite-shm",
+        "runs.sqlite-wal",
+    }
 
 
 @pytest.mark.parametrize(("answer", "runs"), [("n\n", False), ("y\n", True)])
@@ -105,6 +118,7 @@ def test_on_a_terminal_the_user_is_asked(joulelab, stranger, monkeypatch, answer
     (stranger / "parts.py").write_text(
         f"{leaves_a_trace(stranger)}raise OSError('no more is needed')\n"
     )
+    interrupt(stranger)
     asked = io.StringIO(answer)
     asked.isatty = lambda: True
     monkeypatch.setattr(sys, "stdin", asked)

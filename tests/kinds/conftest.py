@@ -75,11 +75,9 @@ class KeptSession(ServingSession):
 def kept_session():
     """On the processor, with one thread."""
     importlib.import_module("joulelab.serving.server")  # with torch, once for all forks
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(serving_session, "Child", ForkedChild)
-        session = KeptSession("cpu", 1)
-        yield session
-        session.end()
+    session = KeptSession("cpu", 1)
+    yield session
+    session.end()
 
 
 @pytest.fixture(scope="module")
@@ -92,4 +90,5 @@ def one_server(kept_session):
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(executor, "ServingSession", session)
+        patched.setattr(serving_session, "Child", ForkedChild)
         yield

@@ -1,6 +1,9 @@
 """What training costs: tables, figures and sentences of the chapter."""
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 from reported_study import FakeResults, ledger_of, readings_of, whole
 from training_cost_runs import DATASETS, NETWORKS, cost_experiment, cost_runs
@@ -50,6 +53,19 @@ def test_a_row_is_the_mean_of_the_runs_of_a_configuration(experiment):
     assert row["accuracy_per_kwh"] == pytest.approx(runs["accuracy"].mean() / kwh)
     assert row["f1"] == pytest.approx(row["accuracy"] - 0.01)
     assert raw["energy_j"].is_monotonic_increasing
+
+
+def test_other_factors_that_vary_stand_beside_the_network():
+    runs = cost_runs(NETWORKS[:1], ("trained",), DATASETS[:1])
+    parts = [
+        runs.assign(batch_size=size, configuration=f"squeezenet1_1, trained, batch_size={size}")
+        for size in (32, 64)
+    ]
+    factors = ("network", "base", "dataset", "batch_size")
+    experiment = replace(cost_experiment(pd.concat(parts, ignore_index=True)), factors=factors)
+    names = {f"squeezenet1_1, batch_size={size}" for size in (32, 64)}
+    assert set(cost_table(experiment).frame["network"]) == names
+    assert "squeezenet1_1, batch_size=" in said(experiment)
 
 
 def test_accuracy_per_kwh_of_one_energy_varies_as_the_accuracy_does():

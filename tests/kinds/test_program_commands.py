@@ -13,6 +13,7 @@ from joulelab.errors import SpecError, UsageError
 from joulelab.kinds.program.command_line import check_placeholders, fill, placeholders, split
 from joulelab.kinds.program.metrics import read_events
 from joulelab.kinds.program.process import END_BYTES, KEPT_BYTES, Child, Stream
+from joulelab.study.listener import Listener
 from joulelab.study.results import Results
 from joulelab.study.study import Study
 from joulelab.study.study_file import check_spec
@@ -74,6 +75,7 @@ def test_placeholders_have_formats_and_every_run_its_seed_and_folder(tmp_path):
     assert set(frame["env"]) == {"r0.1", "r0.25"}
     assert (frame["the_seed"] == frame["seed"]).all()
     assert frame["seed"].nunique() == 4
+    assert (frame["seed"] < 2**31).all()  # C's int, numpy.random.seed
     found = sorted(path.parent.name for path in (tmp_path / "out" / "outputs").glob("*/mine"))
     assert found == ["00001", "00002", "00003", "00004"]
 
@@ -130,6 +132,16 @@ def test_a_run_that_fails_is_kept_with_its_reason(failing, body):
     assert row["state"] == ("failed" if FAILING[body] else "finished")
     assert FAILING[body] in str(row["error"])
     assert row["energy_gross_j"] >= 0
+
+
+def test_a_command_that_fails_while_it_is_timed_is_told_once(tmp_path):
+    heard = []
+    listener = Listener()
+    listener.doing = heard.append
+    made = study(tmp_path, command=script(tmp_path, "sys.exit('no data')"), vary={"a": [1, 2]})
+    made.predict(listener=listener)
+    (told,) = (one for one in heard if "no data" in one)
+    assert told == "going on without the timing of e: a=1: exit code 1: no data"
 
 
 def test_a_metric_that_is_not_a_number_or_missing_is_unknown_with_a_reason(tmp_path):

@@ -1,11 +1,13 @@
 """What tests of the fast engine share: images, the plain loop, engines with a given schedule."""
 
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch.nn.functional import cross_entropy
+from torch.optim import lr_scheduler
 
 from joulelab.learning.engine import Hyperparameters, Member, TrainingTask
 from joulelab.learning.fast.engine import FastEngine
@@ -86,19 +88,35 @@ class Trained:
     accuracy: float
 
 
+def plain_optimiser(name, parameters, values):
+    """An optimiser of torch, its arguments written out."""
+    rate, decay = values.learning_rate, values.weight_decay
+    if name == "sgd":
+        return torch.optim.SGD(
+            parameters, rate, values.momentum, weight_decay=decay, nesterov=values.nesterov
+        )
+    make = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
+    return make(parameters, rate, (values.beta1, values.beta2), values.epsilon, decay)
+
+
+def plain_scheduler(task, optimiser, steps_an_epoch):
+    """torch's own scheduler for the schedules that tests use, stepped after every step."""
+    if task.schedule == "constant":
+        return None
+    if task.schedule == "cosine":
+        return lr_scheduler.CosineAnnealingLR(optimiser, steps_an_epoch * task.epochs)
+    assert task.schedule == "step(1, 0.5)"
+    return lr_scheduler.StepLR(optimiser, steps_an_epoch, 0.5)
+
+
 def trained_plainly(task, images, member):
     """The loop of the paper for one member, written out."""
     protocol = protocols.get(task.protocol)
-    values = protocol.given_to_adam(member.hyperparameters)
+    values = protocol.adjusted(member.hyperparameters)
     with seeded(member.seed, CPU):
         network = build_network(task.network, images.shape, images.classes, task.network_options)
-    adam = torch.optim.Adam(
-        network.parameters(),
-        values.learning_rate,
-        (values.beta1, values.beta2),
-        values.epsilon,
-        values.weight_decay,
-    )
+    optimiser = plain_optimiser(task.optimiser, network.parameters(), values)
+    scheduler = plain_scheduler(task, optimiser, math.ceil(len(images.train) / task.batch_size))
     order = ImageOrder(
         len(images.train),
         task.batch_size,
@@ -110,12 +128,14 @@ def trained_plainly(task, images, member):
         for rows in order.next_epoch(CPU):
             if len(losses) == task.max_steps:
                 break
-            adam.zero_grad()
+            optimiser.zero_grad()
             logits = network(images.train.images[rows] / 255)
             loss = cross_entropy(logits, images.train.labels[rows])
             loss.backward()
-            adam.step()
+            optimiser.step()
             losses.append(loss.item())
+            if scheduler is not None:
+                scheduler.step()
     network.train(protocol.evaluation_mode == "train")
     with torch.no_grad():
         right = network(images.test.images / 255).argmax(1) == images.test.labels

@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from joulelab.learning.conformance import check_engine
+from joulelab.learning.engine import Hyperparameters, Member
 from joulelab.learning.fast.capture import WARM_UP_STEPS, Capture
 from joulelab.learning.fast.engine import FastEngine
 from joulelab.learning.fast.schedule import Schedule, ScheduleFile
@@ -141,7 +142,9 @@ class _Captured:
             stack.steps_an_epoch if steps is None else steps,
             stack._learnt,
             self.losses.append,
+            stack._before_step,
         )
+        stack.steps += stack.steps_an_epoch
         return stack._total / order.shape[1]
 
 
@@ -169,8 +172,30 @@ def test_captured_steps_have_the_losses_of_eager_ones(network, protocol, arithme
     assert [graph.replays for graph in graphs] == [6, 3]
 
 
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw"])
+def test_a_captured_step_follows_the_schedule_of_the_learning_rate(optimiser, graphs):
+    """It reads the learning rate from a tensor, as on a GPU; so does what it is compared with."""
+    others = {"schedule": "cosine", "optimiser": optimiser, "epochs": 3, "batch_size": 20}
+    task = task_of("DensePolyNN", None, 2, **others)
+    members = [Member(seed, Hyperparameters(5e-3, momentum=0.9, nesterov=True)) for seed in (1, 2)]
+    task = task.with_members(members)
+    captured, eager = _Captured(task, IMAGES), stack_of(task, IMAGES)
+    for stack in (captured.stack, eager):
+        for group in stack._optimiser._optimiser.param_groups:
+            group["lr"] = torch.tensor(group["lr"])
+    expected = []
+    for _ in range(3):
+        captured.epoch()
+        eager.train_epoch(None, expected.append)
+    assert torch.equal(torch.stack(captured.losses), torch.stack(expected))
+    plain = trained_in_a_stack(task, IMAGES)
+    got = torch.stack(captured.losses).T.tolist()
+    assert max(worst_difference(a, b.losses) for a, b in zip(got, plain, strict=True)) < 1e-5
+    assert [graph.replays for graph in graphs] == [6, 3]
+
+
 def test_warm_up_and_capture_leave_what_was_learnt_as_it_was(graphs):
-    """At first, where Adam has no moments yet; and later, for a batch of another size."""
+    """At first, where there are no moments yet; and later, for a batch of another size."""
     task = task_of("SimpleCNN", None, 2, batch_size=20)
     captured = _Captured(task, IMAGES)
     stack = captured.stack
@@ -180,8 +205,8 @@ def test_warm_up_and_capture_leave_what_was_learnt_as_it_was(graphs):
     captured.capture._captured(20, stack._learnt)
     for name, values in stack.state.items():
         assert torch.equal(values, before[name]), name
-    assert stack._adam.state()
-    assert not any(values.any() for values in stack._adam.state())
+    assert stack._optimiser.state()
+    assert not any(values.any() for values in stack._optimiser.state())
     assert not stack._total.any()
 
     stack.train_epoch()
@@ -305,6 +330,17 @@ def test_it_keeps_the_promises_of_an_engine_on_a_gpu():
 
 
 @needs_cuda
+@pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
+def test_optimisers_and_schedules_on_a_gpu(optimiser):
+    others = {"schedule": "cosine", "optimiser": optimiser, "epochs": 3, "batch_size": 20}
+    task = task_of("DensePolyNN", None, 3, **others)
+    on_cpu = trained_in_a_stack(task, IMAGES)
+    on_gpu = trained_in_a_stack(task, IMAGES, device=torch.device("cuda", 0))
+    for one, other in zip(on_gpu, on_cpu, strict=True):
+        assert worst_difference(one.losses, other.losses) < 1e-2
+
+
+@needs_cuda
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("network", ["DensePolyNN", "SimpleCNN"])
 def test_steps_on_a_gpu_have_the_losses_of_those_on_the_cpu(network, channels_last):
@@ -335,7 +371,7 @@ def test_warm_up_and_capture_on_a_gpu_leave_what_was_learnt_as_it_was():
     torch.cuda.synchronize()
     for name, values in stack.state.items():
         assert torch.equal(values, before[name]), name
-    assert not any(values.any() for values in stack._adam.state())
+    assert not any(values.any() for values in stack._optimiser.state())
     assert not stack._total.any()
 
 

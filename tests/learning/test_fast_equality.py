@@ -316,6 +316,35 @@ def test_each_hyperparameter_reaches_its_own_member_alone(changed):
     assert differences[1] > 100 * FIRST_STEP
 
 
+OPTIMISERS = [  # optimiser, schedule, hyperparameters
+    ("sgd", "constant", {"learning_rate": 0.05}),
+    ("sgd", "step(1, 0.5)", {"learning_rate": 0.02, "momentum": 0.9, "nesterov": True}),
+    ("sgd", "cosine", {"learning_rate": 0.02, "momentum": 0.9, "weight_decay": 0.1}),
+    ("adamw", "cosine", {"weight_decay": 0.5}),
+    ("adam", "step(1, 0.5)", {"beta1": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("optimiser", "schedule", "values"), OPTIMISERS)
+def test_every_optimiser_and_schedule_is_torchs(optimiser, schedule, values, tmp_path):
+    """In a stack whose members differ, and in the reference engine."""
+    images = made_up_images((1, 8, 8), train=70)
+    members = (Member(1), Member(2, Hyperparameters(**values)), Member(3))
+    task = replace(
+        task_of("SimpleCNN", epochs=3), members=members, optimiser=optimiser, schedule=schedule
+    )
+    _check_steps(task, images)
+    results = ReferenceEngine().train(task, images, "cpu")
+    for result, member in zip(results, members, strict=True):
+        steps = trained_plainly(task, images, member).losses
+        sizes = (32, 32, 6)
+        by_epoch = [
+            sum(loss * n for loss, n in zip(steps[at : at + 3], sizes, strict=True)) / 70
+            for at in (0, 3, 6)
+        ]
+        assert result.train_losses == pytest.approx(by_epoch, rel=1e-6)
+
+
 def test_adam_itself_is_the_references():
     """Parameters after some steps, not only losses."""
     images = made_up_images((1, 8, 8), train=64)

@@ -27,8 +27,8 @@ def test_all_protocols_are_registered_with_a_line():
 
 def test_only_beta2_is_replaced_and_only_where_the_protocol_fixes_it():
     proposed = Hyperparameters(0.01, 0.5, 0.85, 1e-7, 0.1)
-    assert protocols.get("default").given_to_adam(proposed) == proposed
-    given = protocols.get("yarally2023").given_to_adam(proposed)
+    assert protocols.get("default").adjusted(proposed) == proposed
+    given = protocols.get("yarally2023").adjusted(proposed)
     assert given == Hyperparameters(0.01, 0.5, 0.999, 1e-7, 0.1)
 
 

@@ -59,8 +59,10 @@ class Endpoint:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _stop(self):
-        await self.vanish()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for _ in range(3):  # a connection that has just been accepted has not begun yet
+            await self.vanish()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.sleep(0)
 
     async def _connected(self, reader, writer):
         self.connections += 1

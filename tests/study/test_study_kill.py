@@ -1,16 +1,13 @@
 """A study killed with -9 at any moment, and run again: nothing is lost and nothing is run twice."""
 
 import json
-import os
 import random
-import signal
-import threading
 
 import pytest
 import torch
+from killed_study import NEVER, kept, run
 from tiny_study import TINY, as_toml, assert_same_results, layers_only
 
-from joulelab.study.listener import Listener
 from joulelab.study.results import Results
 from joulelab.study.study import Study
 
@@ -29,56 +26,12 @@ LONG = {
 # Every session is a fork of this process, since what a new interpreter would import first takes
 # far longer than a study of this size.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-NEVER = (0, 0.0)
 
 
 @pytest.fixture(autouse=True)
 def _autograd_can_be_forked():
     if torch.cuda.is_available():
         pytest.skip("autograd has threads for GPUs, and they do not survive a fork")
-
-
-class Killer(Listener):
-    """Kills its process so many seconds after the n-th thing that it hears of, or at once."""
-
-    def __init__(self, number, delay_s):
-        self.left, self.delay_s = number, delay_s
-
-    def count(self, *_):
-        self.left -= 1
-        if self.left == 0 and self.delay_s:
-            threading.Timer(self.delay_s, kill).start()
-        elif self.left == 0:
-            kill()
-
-    laid_out = loaded = doing = predicted = started = finished = count
-
-
-def kill():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def run(study, out, number, delay_s):
-    """Begin the study or go on with it; whether it was killed, and did not come to its end."""
-    pid = os.fork()
-    if not pid:
-        try:
-            study.run(out, Killer(number, delay_s))
-            os._exit(0)
-        finally:
-            os._exit(1)
-    ended = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert ended in {0, -signal.SIGKILL}
-    return ended != 0
-
-
-def kept(out):
-    """The finished runs with what they have used."""
-    if not (out / "runs.sqlite").exists():
-        return {}
-    frame = Results.open(out).to_frame()
-    frame = frame[frame["state"] == "finished"].set_index("run_id")
-    return frame[["attempts", "energy_gross_j", "accuracy", "started_at"]].to_dict("index")
 
 
 def trial(tmp_path, changes, moments):

@@ -6,8 +6,8 @@ from joulelab.errors import JoulelabError, SettingsError, SpecError, UsageError,
 from joulelab.learning.images import ImageShape
 from joulelab.learning.networks import verify_buildable
 from joulelab.settings import load_limits
-from joulelab.study import plan as planning
-from joulelab.study.plan import check_size, make_plan
+from joulelab.study import spec as study_spec
+from joulelab.study.plan import check_size, configurations_of, make_plan
 from joulelab.study.study import Study
 from joulelab.study.study_file import load_spec
 from joulelab.tuning.strategy import Grid
@@ -46,7 +46,7 @@ def nothing_laid_out(monkeypatch):
     def refuse(*_):
         raise AssertionError("something was laid out")
 
-    monkeypatch.setattr(planning, "full_factorial", refuse)
+    monkeypatch.setattr(study_spec, "full_factorial", refuse)
 
 
 def written(folder, text):
@@ -249,5 +249,5 @@ def test_every_combination_that_a_rule_names_is_left_out(tmp_path):
     rules = ", ".join(f"{{ a = {number}, b = {number} }}" for number in levels)
     text = LAYERS.replace("{ conv_layers = [1, 2] }", f"{{ a = {levels}, b = {levels} }}")
     spec = load_spec(written(tmp_path, text.replace("rounds", f"exclude = [{rules}]\nrounds")))
-    kept = planning.configurations_of(spec, "layers", spec.experiments()["layers"])
+    kept = configurations_of(spec, "layers", spec.experiments()["layers"])
     assert len(kept) == 40 * 40 - 40

@@ -12,7 +12,6 @@ from joulelab.errors import SpecError, StoreMismatchError
 from joulelab.learning.images import load_images
 from joulelab.learning.networks import networks
 from joulelab.study.listener import Listener
-from joulelab.study.manifest import check_same_plugins
 from joulelab.study.results import Results
 
 trouble = {"raise": None, "countdown": 0}
@@ -134,10 +133,13 @@ def test_the_score_may_be_the_best_repetition(tmp_path):
     assert results.spec["score"] == "max"
 
 
-def test_every_training_has_a_power_trace(unbroken):
-    traces = list((unbroken.folder / "traces").glob("*.parquet"))
-    assert len(traces) == len(unbroken.to_frame())
-    ledger = unbroken.ledger_frame().set_index("entry")
+def test_every_training_with_samples_inside_has_a_power_trace(tmp_path):
+    energy = {**TINY["energy"], "interval_s": 0.005}
+    layers = layers_only(vary={"relu": [False, True]}, rounds=1)
+    results = tiny(epochs=150, energy=energy, experiment=layers).run(tmp_path / "out")
+    traces = list((results.folder / "traces").glob("*.parquet"))
+    assert len(traces) == len(results.to_frame())
+    ledger = results.ledger_frame().set_index("entry")
     for path in traces:
         recording = read_recording(path)
         assert recording.about.interval_s > 0
@@ -268,15 +270,6 @@ def test_a_prediction_covers_every_configuration(tmp_path):
     assert cost.energy_j >= 0
     assert str(cost.status) == "estimated"
     assert len(prediction.by_configuration) == len(plan.configurations)
-
-
-def test_other_plugins_than_at_the_beginning_are_refused():
-    def conditions(digest):
-        return {"plugins": {"mine.py": digest}}
-
-    check_same_plugins(conditions("p"), conditions("p"))
-    with pytest.raises(StoreMismatchError, match=r"mine\.py has changed"):
-        check_same_plugins(conditions("p"), conditions("q"))
 
 
 def test_other_data_than_at_the_beginning_is_refused(tmp_path, monkeypatch):

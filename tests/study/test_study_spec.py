@@ -111,7 +111,7 @@ def test_the_studies_of_cain_2023_train_and_search_as_the_published_code_does():
     for spec in (tuning, layers):
         assert (spec.protocol, spec.epochs, spec.batch_size) == ("yarally2023", 25, 512)
         proposed = Hyperparameters(beta2=0.85)
-        assert protocols.get(spec.protocol).given_to_adam(proposed).beta2 == 0.999
+        assert protocols.get(spec.protocol).adjusted(proposed).beta2 == 0.999
     space = tuning.experiments()["tuning"].search_space()
     assert list(space.variables) == ["learning_rate", "beta1", "beta2", "epsilon", "weight_decay"]
     assert space.grid(5)["beta1"] == pytest.approx([0.1, 0.28, 0.46, 0.64, 0.82])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from joulelab import formats
 from joulelab.cli.options import OUTPUT_FOLDER
 from joulelab.cli.output import say, write_frame
-from joulelab.present import Column, Facts, Table, View, words
+from joulelab.present import Column, Facts, Remark, Table, View, words
 from joulelab.study.results import Results
 from joulelab.study.store_reading import is_running
 
@@ -95,6 +95,7 @@ def joint_report(folders: Sequence[Path], out: Path | None) -> View:
     from joulelab.report.conditions import remarks
     from joulelab.report.ledger import ReportedStudy
     from joulelab.report.pages import claimed, write_report, write_side_pages
+    from joulelab.report.paper_tables import NOT_OF_PAPER
 
     studies = [ReportedStudy(Results.open(folder)) for folder in folders]
     every = [one for study in studies for one in study.experiments]
@@ -103,9 +104,15 @@ def joint_report(folders: Sequence[Path], out: Path | None) -> View:
     page = write_side_pages(name, every, out or JOINT_FOLDER, said)
     pages = [str(write_report(study)) for study in studies]
     found = claimed(every)
+    joint = None if page is None else str(page)
+    written = [*pages, joint] if joint else pages
     return View(
-        [*map(overview, found), Facts([("report", str(written)) for written in (*pages, page)])],
-        {"report": str(page), "reports": pages, "claims": data(found)},
+        [
+            *map(overview, found),
+            *([] if joint else [Remark(f"No joint page: {NOT_OF_PAPER}.")]),
+            Facts([("report", one) for one in written]),
+        ],
+        {"report": joint, "reports": pages, "claims": data(found)},
     )
 
 
@@ -115,8 +122,8 @@ def export_table(folder: Path, file_format: str, table: str, out: Path | None) -
     Args:
         folder: the results folder.
         file_format: ``"csv"`` or ``"parquet"``.
-        table: ``"runs"``, ``"energy"``, ``"rounds"``, ``"ledger"``, ``"requests"``,
-            ``"curves"`` or ``"predictions"``.
+        table: ``"runs"``, ``"energy"``, ``"rounds"``, ``"ledger"``, ``"requests"``, ``"curves"`` or
+            ``"predictions"``.
         out: the file; default: standard output for CSV, the results folder for Parquet.
 
     Returns:

@@ -6,6 +6,7 @@ A plan is predicted by timing parts of the study, or from stored runs alone.
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,12 +21,15 @@ from joulelab.forecast.history import Selection, results_folders
 from joulelab.forecast.study_history import StudyForecast, study_forecast
 from joulelab.kinds.training.spec import TrainingKeys
 from joulelab.present import Column, Part, Remark, Table, View, words
+from joulelab.study.database import DATABASE
 from joulelab.study.listener import Listener, WorkloadSummary
 from joulelab.study.plan import DONE, Plan
 from joulelab.study.prediction import Cost, Prediction
+from joulelab.study.results import Results
 from joulelab.study.spec import StudySpec
-from joulelab.study.store import PlannedRun
 from joulelab.study.study import Study
+from joulelab.study.study_file import results_folder
+from joulelab.study.trust import STUDY
 
 LONG_S = 24 * 3600.0
 MINIATURE_S = 1800.0
@@ -43,12 +47,53 @@ def timed(study: Study, folders: Sequence[Path] | None = None) -> View:
     listener = _Waiting()
     plan, prediction = study.predict(listener)
     history = _beside(study, listener.summaries, folders)
-    parts = plan_parts(study.spec, plan, prediction, {}, listener.summaries)
+    states = study.states()
+    parts = plan_parts(study.spec, plan, prediction, states, listener.summaries)
     return View(
         [*parts, *(_stored_in_words(history) if history else ())],
         lambda: {
-            **_plan_data(study.spec, plan, prediction, listener.summaries),
+            **_plan_data(study.spec, plan, prediction, states, listener.summaries),
             "stored_runs": None if history is None else history.to_dict(),
+        },
+    )
+
+
+def finished(study: str | Path) -> View | None:
+    """What a finished study has used, without loading its code; ``None`` if runs are left.
+
+    Args:
+        study: as given by the user; only a results folder can be finished.
+    """
+    folder = results_folder(study)
+    if folder is None or not (folder / DATABASE).exists():
+        return None
+    results = Results.open(folder)
+    runs = results.to_frame()
+    if runs.empty or not runs["state"].isin(DONE).all():
+        return None
+    ledger = results.ledger_frame()
+    ended_at = float((ledger["started_at"] + ledger["duration_s"].fillna(0)).max())
+    known = ledger["energy_gross_j"].dropna()
+    joules = float(known.sum()) if len(known) else None
+    count, failed = len(runs), int((runs["state"] == "failed").sum())
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(ended_at))
+    failures = f"; {failed} failed" if failed else ""
+    said = f"finished: {count:,} of {formats.count(count, 'run')}{failures}"
+    return View(
+        [
+            f"{said}; ended {when}; {formats.joules(joules)} gross in all",
+            f"joulelab report {folder} shows the results; to run the study once more: "
+            f"joulelab run {folder / STUDY} --out NEW",
+        ],
+        {
+            "study": results.spec,
+            "runs": 0,
+            "done": count,
+            "failed": failed,
+            "ended_at": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(ended_at)),
+            "ledger_energy_gross_j": joules,
+            "configurations": [],
+            "order": [],
         },
     )
 
@@ -112,7 +157,7 @@ def plan_parts(
     rows = []
     for name, factors in plan.factors.items():
         runs = [run for run in plan.runs if run.experiment == name]
-        left = _left(runs, states)
+        left = [run for run in runs if states.get(run.run_id) not in DONE]
         cost = prediction.total(left)
         configurations = sum(c.experiment == name for c in plan.configurations)
         counts = [configurations, *experiments[name].counts().values()]
@@ -139,7 +184,7 @@ def plan_parts(
     ]
     title = f"Plan of {spec.name} ({'; '.join(one.means for one in summaries)})"
     parts: list[Part] = [Table(rows, columns, title=title)]
-    if not (left := _left(plan.runs, states)):
+    if not (left := plan.left(states)):
         return parts
     total = prediction.total(left)
     bases = " and ".join(one.basis for one in summaries)
@@ -180,10 +225,6 @@ def _train_images(summaries: Sequence[WorkloadSummary]) -> tuple[int, int] | Non
     return next((one.train_images for one in summaries if one.train_images), None)
 
 
-def _left(runs: Sequence[PlannedRun], states: Mapping[str, str]) -> list[PlannedRun]:
-    return [run for run in runs if states.get(run.run_id) not in DONE]
-
-
 def _time(cost: Cost) -> str:
     between = formats.duration_range(cost.duration_low_s, cost.duration_high_s)
     return f"{formats.duration(cost.duration_s)} ({between})"
@@ -209,9 +250,11 @@ def _plan_data(
     spec: StudySpec,
     plan: Plan,
     prediction: Prediction,
+    states: Mapping[str, str],
     summaries: Sequence[WorkloadSummary],
 ) -> dict[str, Any]:
-    total = prediction.total(plan.runs)
+    left = plan.left(states)
+    total = prediction.total(left)
     costs = prediction.by_configuration
     return {
         "study": spec.to_dict(),
@@ -231,13 +274,14 @@ def _plan_data(
                     ),
                     {},
                 ),
-                "runs": sum((run.experiment, run.configuration) == one.key for run in plan.runs),
+                "runs": sum((run.experiment, run.configuration) == one.key for run in left),
                 **costs[one.experiment, one.name].to_dict(),
             }
-            for one in plan.configurations
+            for one in plan.configurations_left(states)
         ],
-        "order": [run.run_id for run in plan.runs],
-        "runs": len(plan.runs),
+        "order": [run.run_id for run in left],
+        "runs": len(left),
+        "done": len(plan.runs) - len(left),
         "total": total.to_dict(),
     }
 

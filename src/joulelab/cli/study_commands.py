@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
@@ -87,8 +88,15 @@ def init(
         raise UsageError("both --command and --function are given", "leave out one of them")
     if file.exists():
         raise UsageError(f"{file} exists already", "give another name")
-    write_whole(file, study_text(file, command, function))
-    said = f"{file} is written: edit its levels, then run joulelab plan {file}"
+    text = study_text(file, command, function)
+    try:
+        write_whole(file, text)
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot be written: {error.strerror}", "give another place"
+        ) from error
+    plan_it = shlex.join(["joulelab", "plan", str(file)])
+    said = f"{file} is written: edit its levels, then run {plan_it}"
     show(View([said], {"file": str(file)}), as_json=json)
 
 
@@ -122,13 +130,16 @@ def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
     json: Json = False,
 ) -> None:
     """Show what a study would run and predict its time and energy, without storing anything."""
-    loaded = _load(study, set_, plugin, data_dir, scale, trust=trust)
     if device != "auto" and not untimed:
         raise UsageError(
             "--device needs --untimed", "to set the study's device: --set device=cuda:0"
         )
     from joulelab.cli import planning
 
+    if not (set_ or scale or untimed) and (finished := planning.finished(study)):
+        show(finished, as_json=json)
+        return
+    loaded = _load(study, set_, plugin, data_dir, scale, trust=trust)
     planned = planning.untimed(loaded, from_, device) if untimed else planning.timed(loaded, from_)
     show(planned, as_json=json)
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ from joulelab.analysis.prediction.before import CATEGORIES, FEATURES
 from joulelab.errors import JoulelabError, StoreError, UsageError, quoted
 from joulelab.forecast.hardware import Hardware, counted_domains
 from joulelab.forecast.training_request import DataShape, TrainingRequest, request_of, trainings
-from joulelab.kinds.training.spec import TrainingConfiguration, TrainingExperimentSpec, TrainingKeys
+from joulelab.kinds.training.spec import TrainingConfiguration, TrainingExperimentSpec
 from joulelab.learning.images import ImageShape
 from joulelab.learning.networks import networks
 from joulelab.study.results import Results
@@ -227,7 +227,6 @@ class _Part:
     """The finished runs of one configuration."""
 
     runs: pd.DataFrame
-    spec: TrainingKeys
     one: TrainingConfiguration
     data: Mapping[str, DataShape]
 
@@ -241,7 +240,7 @@ class _Part:
                 f"its network {self.one.network} comes from a plug-in: --plugin FILE"
             )
         # Each run has the number of trainings in its group; strategies take seconds to import.
-        return request_of(self.spec, self.one, data, together=1)
+        return request_of(self.one, data, together=1)
 
 
 def _by_configuration(
@@ -258,7 +257,7 @@ def _by_configuration(
         known = {one.key: one for one in trainings(spec)}
     for key, part in runs.groupby(["experiment", "configuration"], sort=False):
         if isinstance(key, tuple) and (one := known.get((str(key[0]), str(key[1])))):
-            yield _Part(part, cast(TrainingKeys, spec), one, data)
+            yield _Part(part, one, data)
 
 
 def _elsewhere(other: Hardware, wanted: Hardware) -> str:

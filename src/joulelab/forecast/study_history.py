@@ -131,7 +131,7 @@ def _features(
 ) -> dict[str, Any]:
     train = None if spec.train_images == "all" else spec.train_images
     data = data_shape(one.dataset, data_dir).with_images(train)
-    return request_of(spec, one, data, engine).features()
+    return request_of(one, data, engine).features()
 
 
 def _total(plan: Plan, rows: Mapping[Key, Row]) -> Totals:

@@ -20,7 +20,7 @@ from typing import Any
 
 from joulelab.errors import JoulelabError
 from joulelab.kinds.training.engine_choice import REFERENCE
-from joulelab.kinds.training.spec import TrainingConfiguration, TrainingKeys
+from joulelab.kinds.training.spec import TrainingConfiguration
 from joulelab.learning.flops import count_flops
 from joulelab.learning.images import ImageShape, load_images, split_settings
 from joulelab.learning.memory import MemoryCount, count_memory
@@ -205,7 +205,6 @@ class TrainingRequest:
 
 
 def request_of(
-    spec: TrainingKeys,
     one: TrainingConfiguration,
     data: DataShape,
     engine: str = "",
@@ -214,13 +213,13 @@ def request_of(
     """One training of a configuration of a study.
 
     Args:
-        spec: the study.
-        one: its configuration.
+        one: the configuration.
         data: data set, with the images that the study uses.
-        engine: engine that trains it; empty for the study's engine.
+        engine: engine that trains it; empty for the requested one.
         together: trainings in a group; default: as many as the engine trains together.
     """
-    engine = engine or spec.engine
+    settings = one.settings
+    engine = engine or settings.engine
     if together is None:
         # The reference engine trains one after the other.
         together = 1 if engine == REFERENCE else one.members
@@ -229,11 +228,11 @@ def request_of(
         options=one.network_options,
         dataset=one.dataset,
         data=data,
-        epochs=spec.epochs,
-        batch_size=spec.batch_size,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
         engine=engine,
-        precision=spec.precision,
-        protocol=spec.protocol,
+        precision=settings.precision,
+        protocol=settings.protocol,
         together=together,
     )
 

@@ -17,6 +17,7 @@ from joulelab.learning.networks import networks as known_networks
 from joulelab.study.design import Factor, Level, configuration_name, derive_seed
 from joulelab.study.spec import Count, Kind, StudySpec
 from joulelab.study.validation import known, unique
+from joulelab.tuning.space import SearchSpace
 from joulelab.tuning.strategy import strategies as known_strategies
 
 Names = Annotated[list[str], Field(min_length=1)]
@@ -63,11 +64,12 @@ class TuningSpec(SearchingExperimentSpec):
         return self
 
     def factors(self) -> Sequence[Factor]:
-        """Strategy, network, and number of hyperparameters."""
+        """Strategy, network, number of hyperparameters, and what is varied."""
         return (
             Factor("strategy", tuple(self.strategies)),
             Factor("network", tuple(self.networks)),
             Factor("hyperparameters", tuple(self.hyperparameters or [len(self.space)])),
+            *self.varied(),
         )
 
     def configuration(
@@ -83,7 +85,7 @@ class TuningSpec(SearchingExperimentSpec):
             strategy_seed=derive_seed(
                 study.seed, "strategy", experiment, configuration_name(levels)
             ),
-            space=self.search_space().first(int(levels["hyperparameters"])),
+            space=SearchSpace.from_dict(self.space).first(int(levels["hyperparameters"])),
         )
 
 

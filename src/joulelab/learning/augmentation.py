@@ -42,6 +42,16 @@ class Augmentation:
     horizontal_flip: bool = False
 
 
+OF_PROTOCOL = "protocol"
+"""Name of whatever augmentation the protocol has."""
+AUGMENTATIONS = {
+    "none": None,
+    "flip": Augmentation(horizontal_flip=True),
+    "xu2023": Augmentation(rotation_deg=15, shift=0.1, horizontal_flip=True),
+}
+"""By name."""
+
+
 class AugmentationDraws:
     """The changes of every image in each epoch.
 

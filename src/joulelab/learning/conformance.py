@@ -36,6 +36,8 @@ SHAPES = (ImageShape(1, 28, 28), ImageShape(3, 32, 32))
 _CPU = torch.device("cpu")
 _BATCH = 4
 _IMAGE_DIMENSIONS = 4
+_CHANGED: Mapping[str, Any] = {"optimiser": "sgd", "schedule": "cosine", "augmentation": "flip"}
+"""Another value than the default of everything that an engine may follow."""
 
 
 def check_network(
@@ -152,6 +154,7 @@ def check_engine(make: Callable[[], Engine], device: str = "cpu", tolerance: flo
         alone = _run(make(), task.with_members(task.members[1:2]), images, device)
         _check_same([results[1]], alone, tolerance, "with and without other seeds")
         _check_limits(engine, task, images, device, results)
+        _check_follows(engine, task, images, device, results)
         _check_divergence(engine, task, images, device, tolerance, results)
 
 
@@ -195,6 +198,20 @@ def _check_limits(
     for limit, expected, results in ((None, steps, unlimited), *limited):
         taken = {r.steps for r in results}
         _require(taken == {expected}, f"max_steps={limit} gives {taken} steps, not {expected}")
+
+
+def _check_follows(
+    engine: Engine, task: TrainingTask, images: Images, device: str, plain: list[TrainingResult]
+) -> None:
+    """What an engine says that it follows changes the training."""
+    for name, value in _CHANGED.items():
+        changed = replace(task, **{name: value})
+        if name in engine.follows and engine.obstacle(changed, images, device) is None:
+            results = _run(engine, changed, images, device)
+            _require(
+                results[0].train_losses != plain[0].train_losses,
+                f"it does not follow {name} = {value!r}",
+            )
 
 
 def _check_divergence(

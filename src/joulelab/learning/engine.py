@@ -19,9 +19,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from joulelab.errors import UsageError, quoted, suggestion
 from joulelab.learning.images import Images
@@ -33,7 +33,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """The five hyperparameters of Adam, with PyTorch's defaults.
+    """The hyperparameters of all optimisers, with PyTorch's defaults; each uses its own.
 
     Symbols of the paper: learning rate alpha, beta1, beta2, epsilon, weight decay w.
     """
@@ -43,15 +43,8 @@ class Hyperparameters:
     beta2: float = 0.999
     epsilon: float = 1e-8
     weight_decay: float = 0.0
-
-    def for_adam(self) -> dict[str, Any]:
-        """Keyword arguments of ``torch.optim.Adam``."""
-        return {
-            "lr": self.learning_rate,
-            "betas": (self.beta1, self.beta2),
-            "eps": self.epsilon,
-            "weight_decay": self.weight_decay,
-        }
+    momentum: float = 0.0
+    nesterov: bool = False
 
 
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
@@ -60,7 +53,10 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     "beta2": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
     "epsilon": (lambda value: value > 0, "above 0"),
     "weight_decay": (lambda value: value >= 0, "at least 0"),
+    "momentum": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
 }
+NESTEROV = "nesterov"
+HYPERPARAMETERS = tuple(one.name for one in fields(Hyperparameters))
 
 
 def check_hyperparameters(values: Mapping[str, Any]) -> None:
@@ -70,14 +66,20 @@ def check_hyperparameters(values: Mapping[str, Any]) -> None:
         values: values by name, as in `Hyperparameters`.
 
     Raises:
-        UsageError: an unknown name, or a value outside Adam's range (Kingma and Ba, ICLR 2015,
-            algorithm 1); says which.
+        UsageError: an unknown name, or a value outside the optimisers' range (for Adam: Kingma and
+            Ba, ICLR 2015, algorithm 1); says which.
     """
     for name, value in values.items():
-        if name not in _RANGES:
+        if name not in HYPERPARAMETERS:
             raise UsageError(
-                f"no hyperparameter is called {quoted(name)}", suggestion(name, _RANGES)
+                f"no hyperparameter is called {quoted(name)}", suggestion(name, HYPERPARAMETERS)
             )
+        if name == NESTEROV:
+            if not isinstance(value, bool):
+                raise UsageError(
+                    f"{name} = {quoted(value)} is not possible", f"{name} is true or false"
+                )
+            continue
         possible, range_in_words = _RANGES[name]
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not (is_number and math.isfinite(value) and possible(value)):
@@ -110,7 +112,7 @@ class Member:
 
     Attributes:
         seed: determines initial weights, order of images and augmentation.
-        hyperparameters: for Adam.
+        hyperparameters: of the optimiser.
     """
 
     seed: int
@@ -129,6 +131,9 @@ class TrainingTask:
         batch_size: images per step; the last batch of an epoch may be smaller.
         members: the trainings, at least one.
         precision: ``"fp32"``, ``"tf32"`` or ``"bf16"``.
+        optimiser: name in `joulelab.learning.optimisers`.
+        schedule: of the learning rate, as `joulelab.learning.learning_rate` reads it.
+        augmentation: name in `joulelab.learning.augmentation`, or ``"protocol"``: the protocol's.
         max_steps: stop after this many optimiser steps, at least 1, and evaluate (a calibration);
             ``None`` for no limit.
     """
@@ -140,6 +145,9 @@ class TrainingTask:
     batch_size: int
     members: tuple[Member, ...]
     precision: str = Precision.FP32
+    optimiser: str = "adam"
+    schedule: str = "constant"
+    augmentation: str = "protocol"
     max_steps: int | None = None
 
     def with_members(self, members: Sequence[Member]) -> TrainingTask:
@@ -185,9 +193,16 @@ class TrainingResult:
 
 
 class Engine(ABC):
-    """Trains groups of networks."""
+    """Trains groups of networks.
+
+    Attributes:
+        name: registered name.
+        follows: those of ``"optimiser"``, ``"schedule"`` and ``"augmentation"`` that it reads from
+            a task; otherwise the reference engine trains tasks in which they are not the default.
+    """
 
     name: str
+    follows: ClassVar[frozenset[str]] = frozenset()
 
     def obstacle(self, task: TrainingTask, images: Images, device: str) -> str | None:
         """Why this engine cannot train the network of a task; ``None`` if it can.

@@ -6,7 +6,7 @@
     mini-batches             drawn every epoch    drawn once, the same in every epoch
     accuracy computed in     eval mode            train mode: BatchNorm uses test statistics
     test images evaluated    in bounded batches   as one batch
-    beta2 given to Adam      as proposed          always 0.999
+    beta2 of the optimiser   as proposed          always 0.999
     training images          as they are          as they are
 
 ``xu2023`` is ``default`` with training images that are rotated, shifted and mirrored at random.
@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from joulelab.learning.augmentation import Augmentation
+from joulelab.learning.augmentation import AUGMENTATIONS, OF_PROTOCOL, Augmentation
 from joulelab.learning.engine import Hyperparameters
 from joulelab.registry import Registry
 
@@ -33,7 +33,7 @@ class Protocol:
         evaluation_mode: the mode that the network is in while accuracy is computed.
         evaluate_as_one_batch: pass all test images through the network at once; else in batches
             of a bounded size, which gives the same in eval mode and needs less memory.
-        beta2_fixed: fixed beta2 for Adam, overriding the proposed value; ``None`` for the proposed.
+        beta2_fixed: fixed beta2, overriding the proposed value; ``None`` for the proposed.
         augmentation: how training images are changed at random; ``None`` leaves them as they are.
     """
 
@@ -45,11 +45,19 @@ class Protocol:
     beta2_fixed: float | None = None
     augmentation: Augmentation | None = None
 
-    def given_to_adam(self, proposed: Hyperparameters) -> Hyperparameters:
+    def adjusted(self, proposed: Hyperparameters) -> Hyperparameters:
         """The hyperparameters of the training, given the proposed ones."""
         if self.beta2_fixed is None:
             return proposed
         return replace(proposed, beta2=self.beta2_fixed)
+
+    def augmentation_for(self, name: str) -> Augmentation | None:
+        """The augmentation of a training.
+
+        Args:
+            name: in `AUGMENTATIONS`, or ``"protocol"`` for this protocol's.
+        """
+        return self.augmentation if name == OF_PROTOCOL else AUGMENTATIONS[name]
 
 
 DEFAULT = Protocol(
@@ -71,7 +79,7 @@ YARALLY2023 = Protocol(
 XU2023 = Protocol(
     "xu2023",
     "default, with images rotated up to 15 degrees, shifted up to 0.1 of the side, and mirrored",
-    augmentation=Augmentation(rotation_deg=15, shift=0.1, horizontal_flip=True),
+    augmentation=AUGMENTATIONS["xu2023"],
 )
 
 protocols: Registry[Protocol] = Registry(

@@ -1,8 +1,8 @@
 """The reference engine: the training loop of Yarally et al., CAIN 2023.
 
-One repetition after the other; Adam, cross entropy, inputs in [0, 1], images resident on the device
-if they fit. It is the baseline for correctness and speed of other engines, so it uses torch's
-defaults throughout.
+One repetition after the other; an optimiser of torch, cross entropy, inputs in [0, 1], images
+resident on the device if they fit. It is the baseline for correctness and speed of other engines,
+so it uses torch's defaults throughout.
 
 A training that diverges (a loss that is NaN or infinite) continues to its last epoch, as in the
 paper: stopping would save energy and make energies incomparable. Its accuracy is computed at the
@@ -11,6 +11,7 @@ end.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -18,6 +19,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import LambdaLR
 
 from joulelab.errors import UsageError
 from joulelab.learning.augmentation import AugmentationDraws, augmented
@@ -31,7 +33,9 @@ from joulelab.learning.engine import (
     check_hyperparameters,
 )
 from joulelab.learning.images import Images
+from joulelab.learning.learning_rate import learning_rate_factor
 from joulelab.learning.networks import build_network, count_parameters
+from joulelab.learning.optimisers import OPTIMISERS
 from joulelab.learning.placement import PlacedImages, PlacedSplit, Shelf, sent, synchronize
 from joulelab.learning.protocol import Protocol, protocols
 from joulelab.learning.training_loop import (
@@ -56,6 +60,7 @@ class ReferenceEngine(Engine):
     """
 
     name = "reference"
+    follows = frozenset({"optimiser", "schedule", "augmentation"})
 
     def __init__(self, shelf: Shelf | None = None) -> None:
         self._shelf = shelf or Shelf()
@@ -89,7 +94,7 @@ class ReferenceEngine(Engine):
         Raises:
             TrainingError: the network cannot be built for these images, fails on a batch, or
                 does not fit into the memory of the device.
-            UsageError: hyperparameters that Adam is not defined for, an unknown protocol or
+            UsageError: hyperparameters that no optimiser takes, an unknown protocol or
                 network, a precision other than fp32, or a missing device.
         """
         _check_precision(task.precision)
@@ -125,8 +130,12 @@ def _train_one(
     with seeded(member.seed, device):
         network = build_network(task.network, images.shape, images.classes, task.network_options)
         network = network.to(device)
-        values = protocol.given_to_adam(member.hyperparameters)
-        optimiser = torch.optim.Adam(network.parameters(), **values.for_adam())
+        chosen = OPTIMISERS[task.optimiser]
+        values = protocol.adjusted(member.hyperparameters)
+        optimiser = chosen.torch_class()(network.parameters(), **chosen.arguments(values))
+        steps_an_epoch = math.ceil(len(placed.train) / task.batch_size)
+        factor = learning_rate_factor(task.schedule, steps_an_epoch, task.epochs)
+        scheduler = None if factor is None else LambdaLR(optimiser, factor)
         order = ImageOrder(
             len(placed.train),
             task.batch_size,
@@ -134,9 +143,10 @@ def _train_one(
             reshuffle_each_epoch=protocol.reshuffle_each_epoch,
         )
         draws = None
-        if protocol.augmentation is not None:
+        augmentation = protocol.augmentation_for(task.augmentation)
+        if augmentation is not None:
             size = (images.shape.height, images.shape.width)
-            draws = AugmentationDraws(protocol.augmentation, len(placed.train), size, member.seed)
+            draws = AugmentationDraws(augmentation, len(placed.train), size, member.seed)
         losses: list[Tensor] = []
         steps = 0
         for epoch in range(1, task.epochs + 1):
@@ -144,7 +154,7 @@ def _train_one(
             if task.max_steps is not None:
                 batches = batches[: task.max_steps - steps]
             maps = None if draws is None else sent(draws.next_epoch(), device)
-            losses.append(_train_epoch(network, optimiser, placed.train, batches, maps))
+            losses.append(_train_epoch(network, optimiser, scheduler, placed.train, batches, maps))
             steps += len(batches)
             after_epoch(epoch)
             if steps == task.max_steps:
@@ -170,6 +180,7 @@ def _train_one(
 def _train_epoch(
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
+    scheduler: LambdaLR | None,
     train: PlacedSplit,
     batches: Sequence[Tensor],
     maps: Tensor | None,
@@ -179,6 +190,7 @@ def _train_epoch(
     Args:
         network: in any mode.
         optimiser: of its parameters.
+        scheduler: of its learning rate, by step; ``None`` for a constant one.
         train: the images.
         batches: rows of each.
         maps: augmentation maps of the images, in order; ``None`` for no augmentation.
@@ -196,6 +208,8 @@ def _train_epoch(
         loss = cross_entropy(_forward(network, images), labels)
         torch.autograd.backward(loss)
         optimiser.step()
+        if scheduler is not None:
+            scheduler.step()
         total += loss.detach().double() * len(rows)
     return total / done
 

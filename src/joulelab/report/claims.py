@@ -18,7 +18,7 @@ from joulelab.present import Facts, Part, Remark, Section, Table, cached_per_sub
 from joulelab.present.parts import Tone
 from joulelab.report.effects import STRATEGY
 from joulelab.report.experiment import Experiment
-from joulelab.report.paper_tables import unique_names
+from joulelab.report.paper_tables import compares_layers, unique_names
 from joulelab.report.search import rounds
 
 NO_OVERLAP = "the same in every resample: no configurations overlap"
@@ -47,6 +47,8 @@ class Scope:
 def scopes(experiments: Sequence[Experiment]) -> list[Scope]:
     """The claims that experiments can decide, data set by data set, and together.
 
+    Claims about factors that an experiment does not have, or without evidence, are left out.
+
     Args:
         experiments: of one study or of several.
     """
@@ -57,9 +59,9 @@ def scopes(experiments: Sequence[Experiment]) -> list[Scope]:
     if len(datasets) > 1:
         found.append(_search("All data sets together", searches))
     for one in known:
-        if STRATEGY not in one.factors and one.factors and one.energy.column is not None:
+        if compares_layers(one) and one.energy.column is not None:
             found.append(_layers(one))
-    return found
+    return [one for one in found if one.claims]
 
 
 @cached_per_subject
@@ -70,7 +72,7 @@ def _layers(experiment: Experiment) -> Scope:
     claims = architecture_claims(
         experiment.measured, experiment.factors, energy, status=experiment.energy.status
     )
-    return Scope(_title(experiment), tuple(claims), experiment.energy.remarks)
+    return Scope(_title(experiment), _with_evidence(claims), experiment.energy.remarks)
 
 
 @cached_per_subject
@@ -88,7 +90,11 @@ def _search(name: str, searches: Sequence[Experiment]) -> Scope:
         blocks = [(number, *map(str, row)) for row in levels.itertuples(index=False)]
         frames.append(scored[[STRATEGY, "round", "score"]].assign(block=pd.Series(blocks)))
     claims = search_claims(pd.concat(frames, ignore_index=True), STRATEGY, ["block"])
-    return Scope(name, tuple(claims))
+    return Scope(name, _with_evidence(claims))
+
+
+def _with_evidence(claims: Sequence[Claim]) -> tuple[Claim, ...]:
+    return tuple(claim for claim in claims if claim.n)
 
 
 def _title(experiment: Experiment) -> str:

@@ -23,7 +23,7 @@ def conditions(results: Results) -> list[tuple[str, str]]:
     libraries = manifest.get("libraries") or {}
     pairs = [
         *(_data(data_sets(results.manifest)) or [("Data set", str(spec.get("dataset") or ""))]),
-        ("Protocol", spec.get("protocol")),
+        ("Protocol", _protocol(spec)),
         *_training(results),
         ("Images", _images(manifest.get("images") or {})),
         ("SHA-256 of the images", (manifest.get("images") or {}).get("checksum")),
@@ -194,6 +194,14 @@ def _sessions(manifest: Mapping[str, Any]) -> str:
     )
 
 
+def _protocol(spec: Mapping[str, Any]) -> str:
+    if not spec.get("protocol"):
+        return ""
+    augmentation = spec.get("augmentation", "protocol")
+    own = f", augmentation {augmentation}" if augmentation != "protocol" else ""
+    return f"{spec['protocol']}{own}{_varied(spec, 'protocol', 'augmentation')}"
+
+
 def _engine(results: Results) -> str:
     """Who trained in which arithmetic, how many at a time, and why it is not what was asked for."""
     spec, runs = results.spec, results.to_frame()
@@ -210,9 +218,29 @@ def _training(results: Results) -> list[tuple[str, str]]:
         return []
     return [
         ("Engine", _engine(results)),
-        ("Training", f"{spec['epochs']} epochs, batches of {spec.get('batch_size')}"),
+        (
+            "Training",
+            f"{spec['epochs']} epochs, batches of {spec.get('batch_size')}"
+            f"{_varied(spec, 'epochs', 'batch_size')}",
+        ),
+        *_optimiser(spec),
         ("Score of a round", f"{spec.get('score', 'mean')} of its repetitions"),
     ]
+
+
+def _optimiser(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if "optimiser" not in spec:  # written by an older joulelab
+        return []
+    said = f"{spec['optimiser']}, learning rate {spec.get('schedule')}"
+    return [("Optimiser", f"{said}{_varied(spec, 'optimiser', 'schedule')}")]
+
+
+def _varied(spec: Mapping[str, Any], *keys: str) -> str:
+    """Which of these keys an experiment varies, in parentheses."""
+    vary = [one.get("vary") for one in spec["experiment"].values()]
+    names = {name for table in vary if isinstance(table, dict) for name in table}
+    found = [key for key in keys if key in names]
+    return f"; varied: {formats.listing(found)}" if found else ""
 
 
 def _images(images: Mapping[str, Any]) -> str:

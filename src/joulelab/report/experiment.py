@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
@@ -129,7 +130,7 @@ def energy_column(experiment: Experiment) -> str:
 
 def experiments(results: Results) -> list[Experiment]:
     """Every experiment of a study, in the order of the study file."""
-    _load_kinds(results.spec)
+    _load_kinds(results.spec, results.folder)
     frame, readings = results.to_frame(), results.energy_frame()
     own = not unapproved([code_in(results.folder / STUDY)])
     found = []
@@ -152,7 +153,7 @@ def experiments(results: Results) -> list[Experiment]:
                 score=cast(Score, results.spec.get("score", "mean")),
                 energy=with_remarks(
                     energy_basis(finished, _of(readings, name)),
-                    (*said, *training_remarks(finished)),
+                    (*said, *training_remarks(finished, factors)),
                 ),
                 dataset=str(results.spec.get("dataset", "")),
                 table=table,
@@ -173,12 +174,12 @@ def _noun(kind: str) -> str:
         return "run"
 
 
-def _load_kinds(study: Mapping[str, Any]) -> None:
+def _load_kinds(study: Mapping[str, Any], folder: Path) -> None:
     """Load plug-ins that the user has run before, where a kind of the study is not known yet."""
     wanted = {table.get("kind") for table in study["experiment"].values()}
     plugins = study.get("plugins")
     if wanted - {*kinds.names()} and isinstance(plugins, list):
-        load_approved([file for file in plugins if isinstance(file, str)])
+        load_approved([str(folder / file) for file in plugins if isinstance(file, str)])
 
 
 def experiment_of_table(
@@ -296,14 +297,16 @@ def with_remarks(energy: EnergyBasis, remarks: Iterable[str]) -> EnergyBasis:
     return replace(energy, remarks=(*energy.remarks, *remarks))
 
 
-def training_remarks(runs: pd.DataFrame) -> list[str]:
+def training_remarks(runs: pd.DataFrame, factors: Collection[str] = ()) -> list[str]:
     """What the way in which runs were trained means for their energies, in sentences.
 
     Args:
         runs: finished runs of one experiment.
+        factors: of the experiment; engine or precision may be among them, to be compared.
     """
     remarks = []
-    if len(ways := trained_by(runs)) > 1:
+    compared = not {"engine", "precision"}.isdisjoint(factors)
+    if not compared and len(ways := trained_by(runs)) > 1:
         remarks.append(
             "This experiment holds runs of several engines or precisions "
             f"({'; '.join(ways)}): their energies must not be compared."

@@ -103,7 +103,7 @@ def write_report(study: ReportedStudy) -> Path:
 
 def write_side_pages(
     name: str, experiments: Sequence[Experiment], folder: Path, remarks: Sequence[str] = ()
-) -> Path:
+) -> Path | None:
     """Write only the pages beside the report, for several studies or an imported table.
 
     Args:
@@ -113,12 +113,14 @@ def write_side_pages(
         remarks: what to know before reading, in sentences.
 
     Returns:
-        The last page, with the tables and figures of the paper.
+        The last page, with the tables and figures of the paper; ``None`` if no experiment has one.
 
     Raises:
         StoreWriteError: the folder cannot be written.
     """
     pages = side_pages(experiments)
+    if not pages:
+        return None
     links = tuple((page.label, page.file) for page in pages)
     with writing(folder):
         written = [
@@ -133,7 +135,8 @@ def side_pages(experiments: Sequence[Experiment]) -> dict[SidePage, list[Experim
     found: dict[SidePage, list[Experiment]] = {}
     for one in experiments:
         for page in report_of(one).side_pages:
-            found.setdefault(page, []).append(one)
+            if page.concerns(one):
+                found.setdefault(page, []).append(one)
     return found
 
 

@@ -13,7 +13,7 @@ from joulelab.report import claims
 from joulelab.report.claims import scopes
 from joulelab.report.experiment import Experiment
 from joulelab.report.paper_figures import paper_figures
-from joulelab.report.paper_tables import PAPER_TABLES, PaperStudies
+from joulelab.report.paper_tables import PAPER_TABLES, PaperStudies, is_of_paper
 from joulelab.report.report import Heading, SidePage
 from joulelab.report.writing import drawer, tables_of
 
@@ -76,6 +76,6 @@ def _in_files(made: Sequence[Figure | Omitted]) -> Iterator[Figure | Omitted]:
         yield replace(one, key=f"{one.key}{more}")
 
 
-CLAIMS = SidePage("Claims", "claims.html", _write_claims)
-PAPER_PAGE = SidePage("Tables and figures of the paper", "paper.html", _write_paper)
+CLAIMS = SidePage("Claims", "claims.html", _write_claims, is_of_paper)
+PAPER_PAGE = SidePage("Tables and figures of the paper", "paper.html", _write_paper, is_of_paper)
 PAPER_PAGES = (CLAIMS, PAPER_PAGE)

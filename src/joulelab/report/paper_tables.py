@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from joulelab import formats
+from joulelab.analysis.claims.architecture import LAYERS
 from joulelab.analysis.convergence import convergence
 from joulelab.analysis.kruskal import eta_squared
 from joulelab.present import Column, Table, Unavailable, table, words
@@ -34,7 +35,21 @@ HYPERPARAMETERS = {
     "weight_decay": "w",
 }
 """The paper's letters."""
+NOT_OF_PAPER = f"no experiment has a factor of the paper: {', '.join([STRATEGY, *LAYERS])}"
+"""Why there are no pages of the paper."""
 HELD, ALONE = "other factors held fixed", "alone, as in the paper"
+
+
+def compares_layers(experiment: Experiment) -> bool:
+    """Whether it compares the paper's types of layers, or is a table that was called that."""
+    if STRATEGY in experiment.factors or not experiment.factors:
+        return False
+    return not experiment.table or not set(LAYERS).isdisjoint(experiment.factors)
+
+
+def is_of_paper(experiment: Experiment) -> bool:
+    """Whether it has factors that the paper is about: strategies, or types of layers."""
+    return STRATEGY in experiment.factors or compares_layers(experiment)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +81,7 @@ class PaperStudies:
         Raises:
             Unavailable: there are none.
         """
-        found = [one for one in self._known if one.factors and STRATEGY not in one.factors]
+        found = [one for one in self._known if compares_layers(one)]
         if not found:
             raise Unavailable("no experiment with finished runs compares layers.")
         return unique_names(found, lambda one: one.dataset)

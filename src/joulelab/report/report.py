@@ -64,11 +64,13 @@ class SidePage:
         label: of links to it.
         file: its name.
         write: writes it, and what belongs to it, into a folder that exists.
+        concerns: whether an experiment stands on it.
     """
 
     label: str
     file: str
     write: Callable[[Sequence[Experiment], Heading, Path], Path]
+    concerns: Callable[[Experiment], bool] = lambda _: True
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Report:
             the end of a run as well.
         findings: sentences, the most important first; which factor moves the energy, where not
             given.
-        side_pages: pages beside the report that its experiments stand on.
+        side_pages: pages beside the report for those experiments that they concern.
         claims: the claims of an experiment's own table in the study file.
     """
 

@@ -287,13 +287,13 @@ def _metrics(one: Experiment, other: Experiment) -> Iterator[Table]:
     columns = [
         words("metric"),
         words("configuration"),
-        Column("A", of="metric_a", form=formats.statistic),
-        Column("B", of="metric_b", form=formats.statistic),
-        Column("B \N{MINUS SIGN} A", "difference", formats.statistic),
+        Column("A", of="metric_a", form=formats.quantity),
+        Column("B", of="metric_b", form=formats.quantity),
+        Column("B \N{MINUS SIGN} A", "difference", formats.quantity),
         words(
             "95 % interval",
             ("difference_low", "difference_high"),
-            form=formats.between(formats.statistic),
+            form=formats.between(formats.quantity),
         ),
     ]
     named = [

@@ -25,8 +25,8 @@ from functools import partial
 from typing import Any, ClassVar
 
 from joulelab.errors import UsageError, quoted
-from joulelab.study.column_names import NUMBERS, TAKEN, VALUES
-from joulelab.study.design import Configuration, Level, derive_seed
+from joulelab.study.column_names import COLUMNS, NUMBERS, VALUES
+from joulelab.study.design import Configuration, Level
 from joulelab.study.executor import Executor, Job, Outcome, Progress
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
@@ -97,7 +97,7 @@ class CallWorkload(Workload):
         for one in configurations:
             if estimates and time.monotonic() > ends_s:
                 break
-            seed = derive_seed(self.session.spec.seed, "calibration", *one.key)
+            seed = one.seed(self.session.spec.seed, "calibration")
             began_s = time.monotonic()
             outcome = calibrator.calibrate(self._executor, self._job(one, seed))
             took_s = time.monotonic() - began_s - outcome.locked_out_s
@@ -213,7 +213,7 @@ def _apart(what: str) -> Iterator[None]:
 
 def _number(name: str, value: Any) -> Number:  # noqa: ANN401 - whatever a function returns
     """A value for the store; for numpy and torch arrays of one element, the number."""
-    if name in TAKEN - VALUES:
+    if name in COLUMNS - VALUES:
         raise UsageError(f"{quoted(name)} is a column of the results; return it under another name")
     plain = value.item() if hasattr(value, "item") else value
     if name in NUMBERS and isinstance(plain, str):

@@ -10,7 +10,7 @@ from joulelab.study.schema import RUN_COLUMNS
 
 HYPERPARAMETERS = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
 UTILISATION = ("p5", "p25", "p50", "p75", "p95", "source", "reason")
-TAKEN = frozenset(
+COLUMNS = frozenset(
     {
         *RUN_COLUMNS,
         *(f"utilisation_{name}" for name in UTILISATION),

@@ -28,6 +28,7 @@ import operator
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from joulelab.errors import SpecError, quoted, suggestion
 
@@ -60,6 +61,9 @@ class Configuration:
         repetitions: number of repetitions, each with its own seed.
     """
 
+    seed_bits: ClassVar[int] = 63
+    """Length of the seed of a run."""
+
     experiment: str
     kind: str
     name: str
@@ -75,6 +79,16 @@ class Configuration:
     def title(self) -> str:
         """The same in words: ``tuning: grid, SimpleCNN``."""
         return f"{self.experiment}: {self.name}"
+
+    def seed(self, study_seed: int, purpose: str, *place: int) -> int:
+        """A seed for something that this configuration does.
+
+        Args:
+            study_seed: the seed in the study file.
+            purpose: what it is for.
+            place: its numbers, such as round and repetition.
+        """
+        return derive_seed(study_seed, purpose, *self.key, *place) >> (63 - self.seed_bits)
 
     def blocks(self) -> Sequence[Sequence[Sequence[Place]]]:
         """For each block its groups in order, each as rounds and repetitions.

@@ -15,7 +15,6 @@ import psutil
 
 import joulelab
 from joulelab.errors import StoreMismatchError
-from joulelab.registry import load_plugin
 from joulelab.study.session import Session
 
 LIBRARIES = (
@@ -50,23 +49,8 @@ def conditions(session: Session) -> dict[str, Any]:
         "threads": session.threads,
         "seed": spec.seed,
         "scale": spec.scale,
-        "plugins": {file: load_plugin(Path(file)) for file in spec.plugins},
         "energy": session.recorder.describe(),
     }
-
-
-def check_same_plugins(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse to continue with changed plug-ins.
-
-    Raises:
-        StoreMismatchError: names the changed one.
-    """
-    for file, digest in now["plugins"].items():
-        if before["plugins"].get(file, digest) != digest:
-            raise StoreMismatchError(
-                f"the plug-in {file} has changed since the study began",
-                "restore it, or choose another folder with --out",
-            )
 
 
 def check_same_weights(before: Mapping[str, Any], weights: Mapping[str, str]) -> None:

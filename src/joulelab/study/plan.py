@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from joulelab.errors import SpecError, quoted
 from joulelab.settings import load_limits
-from joulelab.study.column_names import FACTORS, TAKEN
-from joulelab.study.design import Configuration, Factor, Place, block_order, derive_seed
+from joulelab.study.column_names import COLUMNS, FACTORS
+from joulelab.study.design import Configuration, Factor, Place, block_order
 from joulelab.study.spec import ExperimentSpec, StudySpec
 from joulelab.study.store import PlannedRun
 
@@ -68,6 +68,15 @@ class Plan:
             states: of runs, by their id.
         """
         return [run for run in self.runs if states.get(run.run_id) not in DONE]
+
+    def configurations_left(self, states: Mapping[str, str]) -> list[Configuration]:
+        """The configurations of these runs.
+
+        Args:
+            states: of runs, by their id.
+        """
+        keys = {(run.experiment, run.configuration) for run in self.left(states)}
+        return [one for one in self.configurations if one.key in keys]
 
 
 def make_plan(spec: StudySpec) -> Plan:
@@ -132,7 +141,7 @@ def _check_factors(experiment: str, factors: Sequence[Factor]) -> None:
         where = f"{experiment}: the factor {quoted(factor.name)}"
         if names[factor.name] > 1:
             raise SpecError(f"{where} occurs twice", "give each factor its own name")
-        if factor.name in TAKEN - FACTORS:
+        if factor.name in COLUMNS - FACTORS:
             raise SpecError(f"{where} has the name of a column of the results", "rename it")
         if not factor.levels:
             raise SpecError(f"{where} has no level", "give it one or more levels")
@@ -160,7 +169,7 @@ def _runs(
             factors=configuration.levels,
             round=number,
             repetition=repetition,
-            seed=derive_seed(study_seed, RUNS, experiment, name, number, repetition),
+            seed=configuration.seed(study_seed, RUNS, number, repetition),
         )
         for offset, (number, repetition) in enumerate(places)
     )

@@ -19,8 +19,15 @@ from joulelab.study.miniature import Miniature, thinned_value
 
 VERSION = 3
 
-KEYS_SINCE_VERSION_1 = {"precision": "fp32", "rounds_together": 1, "mix_engines": False}
-"""Keys missing in study files of version 1, with their values."""
+KEYS_SINCE_VERSION_1 = {
+    "precision": "fp32",
+    "rounds_together": 1,
+    "mix_engines": False,
+    "optimiser": "adam",
+    "schedule": "constant",
+    "augmentation": "protocol",
+}
+"""Keys missing in older study files, with the values that they imply."""
 
 LARGEST = 2**63 - 1
 
@@ -329,6 +336,12 @@ class _Images(_Part):
     checksum: Text | None = None
 
 
+class _Code(_Part):
+    root: Text
+    root_from_here: Text
+    files: Words
+
+
 class _Engines(_Part):
     remark: Text | None = None
 
@@ -345,6 +358,7 @@ class _Conditions(_Part):
     device: _Device | None = None
     threads: Count | None = None
     plugins: Words | None = None
+    code: _Code | None = None
     energy: _Energy | None = None
     data: _DataSet | None = None
     data_sets: list[_DataSet] | None = None

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -62,10 +62,13 @@ class ExperimentSpec(BaseModel, ABC):
     """Keys that this kind adds to the whole study file."""
 
     data_keys: ClassVar[frozenset[str]] = frozenset()
-    """Keys whose values are data names and never code, even with a colon."""
+    """Keys whose values are data names and never code, even with a colon; ``a.b`` is b in a."""
 
     noun: ClassVar[str] = "run"
     """Noun for a run in plans, in the ledger and in reports."""
+
+    working_folder: ClassVar[str] = ""
+    """Key with the folder that its programs run in, if it runs any."""
 
     kind: str
     repetitions: Count
@@ -148,6 +151,25 @@ class ExperimentSpec(BaseModel, ABC):
             Each in words, with its file, if there is one.
         """
         return ()
+
+    def files(self) -> Mapping[Path, bool]:
+        """Files of the user that its runs need, which a results folder keeps copies of.
+
+        Returns:
+            For each whether it is code, which must not change; the rest are data.
+        """
+        return {}
+
+    def portable(
+        self,
+        name_of: Callable[[Path], str | None],
+    ) -> dict[str, Any]:
+        """The keys that name `files` or the working folder, with the names of the copies.
+
+        Args:
+            name_of: the path of a copy from the results folder; ``None`` if there is none.
+        """
+        return {}
 
     @staticmethod
     def miniature(

@@ -9,6 +9,7 @@
     DIR/requests/       served requests, one Parquet file per window
     DIR/curves/         metrics reported during a run, one Parquet file per run
     DIR/outputs/        what a program has printed and written, one folder per run
+    DIR/code/           copies of plug-ins and of the user's programs
     DIR/report/         the report
 
 One process writes (a lock that the operating system releases when the holder dies), any number
@@ -32,6 +33,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from joulelab import formats
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Total
 from joulelab.energy.traces.trace_file import TraceAbout, write_trace
@@ -390,7 +392,7 @@ class Store:
 
 def _check_no_links(folder: Path) -> None:
     """Check that writes stay in the folder and do not follow links."""
-    written = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "traces", REQUESTS, CURVES)
+    written = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "traces", "code", REQUESTS, CURVES)
     if links := [name for name in written if (folder / name).is_symlink()]:
         raise StoreWriteError(
             f"{folder / links[0]} is a link: writing would change its target",
@@ -407,13 +409,20 @@ def _check_empty(folder: Path) -> None:
 
 
 def _check_same(folder: Path, study: str) -> None:
-    stored = {**KEYS_SINCE_VERSION_1, **read_study(folder)}
-    wanted = {**KEYS_SINCE_VERSION_1, **tomllib.loads(study)}
+    stored = _comparable(read_study(folder))
+    wanted = _comparable(tomllib.loads(study))
     if stored != wanted:
         raise StoreMismatchError(
             f"{folder} holds a different study: {_difference(stored, wanted)}",
             "run it with the same settings, or choose another folder with --out",
         )
+
+
+def _comparable(study: Mapping[str, Any]) -> dict[str, Any]:
+    """A study without the paths of its plug-ins; their content is compared apart."""
+    plugins = study.get("plugins")
+    count = {"plugins": formats.count(len(plugins), "file")} if isinstance(plugins, list) else {}
+    return {**KEYS_SINCE_VERSION_1, **study, **count}
 
 
 def _difference(stored: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> str:

@@ -118,6 +118,16 @@ def read_rows(
             )
 
 
+def stored_states(folder: Path) -> dict[str, str]:
+    """The state of every run by its id.
+
+    Raises:
+        StoreError: as for `reader`.
+    """
+    with reader(folder) as connection:
+        return dict(connection.execute("SELECT run_id, state FROM runs").fetchall())
+
+
 def _raw_rows(
     connection: sqlite3.Connection, folder: Path, table: str, on_damage: OnDamage
 ) -> Iterator[list[tuple[Any, ...]]]:

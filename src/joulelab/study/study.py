@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.recorder import Recorder
 from joulelab.study.accounting import Ledger
+from joulelab.study.code_copies import CodeCopies, code_copies
+from joulelab.study.database import DATABASE
 from joulelab.study.listener import Listener
-from joulelab.study.manifest import check_same_plugins, conditions, new_session
+from joulelab.study.manifest import conditions, new_session
 from joulelab.study.plan import Plan, make_plan
 from joulelab.study.prediction import Prediction, record
 from joulelab.study.results import Results
@@ -21,8 +23,9 @@ from joulelab.study.runner import Calibrator, RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import Store
-from joulelab.study.study_file import load_spec
-from joulelab.study.trust import STUDY, approve, code_in
+from joulelab.study.store_reading import read_manifest, stored_states
+from joulelab.study.study_file import load_spec, results_folder, stored_code
+from joulelab.study.trust import STUDY, approve, code_in, code_of
 from joulelab.study.workload import Workloads
 
 
@@ -33,10 +36,12 @@ class Study:
     Attributes:
         spec: every key with its value.
         data_dir: folder of data sets; not part of the study's identity.
+        folder: the results folder that it was loaded from, unchanged.
     """
 
     spec: StudySpec
     data_dir: Path | None = None
+    folder: Path | None = field(default=None, compare=False)
 
     @classmethod
     def load(
@@ -65,7 +70,8 @@ class Study:
             UsageError: the study file has a mistake; gives the location.
         """
         spec = load_spec(study, overrides, plugins, scale, trust=trust)
-        return cls(spec, Path(data_dir).expanduser() if data_dir else None)
+        folder = None if overrides else results_folder(study)
+        return cls(spec, Path(data_dir).expanduser() if data_dir else None, folder)
 
     def plan(self) -> Plan:
         """Plan all runs in order; only reads the study file.
@@ -76,22 +82,33 @@ class Study:
         return make_plan(self.spec)
 
     def predict(self, listener: Listener | None = None) -> tuple[Plan, Prediction]:
-        """Predict time and energy of every run by timing parts of some.
+        """Predict time and energy of every run that is left, by timing parts of some.
 
         Raises:
             JoulelabError: the study cannot be run here.
         """
         listener = listener or Listener()
         plan = self.plan()
-        listener.laid_out(self.spec, plan, {})
+        states = self.states()
+        if self.folder is not None:
+            code_copies(self.spec, self.folder).check_unchanged(read_manifest(self.folder))
+        listener.laid_out(self.spec, plan, states)
         with self._recorder() as recorder:
             session = Session(self.spec, self.data_dir, recorder, listener)
             with Workloads(plan.configurations, session) as workloads:
                 workloads.load()
                 session.measure_idle()
-                prediction = workloads.predict(plan.configurations, Calibrator(), brief=False)
+                prediction = workloads.predict(
+                    plan.configurations_left(states), Calibrator(), brief=False
+                )
         listener.predicted(prediction)
         return plan, prediction
+
+    def states(self) -> dict[str, str]:
+        """The state of every run in the folder that the study was loaded from, by its id."""
+        if self.folder is None or not (self.folder / DATABASE).exists():
+            return {}
+        return stored_states(self.folder)
 
     def run(self, out: str | Path, listener: Listener | None = None) -> Results:
         """Run the study, or resume it, in a results folder.
@@ -110,15 +127,30 @@ class Study:
         listener = listener or Listener()
         folder = Path(out).expanduser()
         plan = self.plan()
-        with Store.open(folder, self.spec.to_toml()) as store:
-            approve([code_in(folder / STUDY)])
+        copies = code_copies(self.spec, folder)
+        with Store.open(folder, copies.toml) as store:
             states = store.states()
             listener.laid_out(self.spec, plan, states)
-            if plan.left(states):
-                self._session(plan, store, listener)
+            left = plan.left(states)
+            if left:
+                self._copy_code(copies, store.manifest(), listener)
+            approve([code_in(folder / STUDY)])
+            if left:
+                self._session(plan, store, listener, copies)
         return Results.open(folder)
 
-    def _session(self, plan: Plan, store: Store, listener: Listener) -> None:
+    def _copy_code(
+        self, copies: CodeCopies, manifest: Mapping[str, Any], listener: Listener
+    ) -> None:
+        """Copy the code into the folder; from then on the user has used the copies too."""
+        copies.check_unchanged(manifest)
+        if copies.base != copies.root and copies.places:
+            listener.doing(f"running the copies in {copies.base}")
+        copies.write(begun=bool(manifest))
+        if not manifest:
+            approve([*code_of(self.spec.to_dict()), *stored_code(copies.study, copies.folder)])
+
+    def _session(self, plan: Plan, store: Store, listener: Listener, copies: CodeCopies) -> None:
         """The session of one process, from measuring idle power to measuring it again."""
         with ExitStack() as stack:
             meters = stack.enter_context(self._recorder())
@@ -128,7 +160,9 @@ class Study:
             workloads = stack.enter_context(Workloads(plan.configurations, session))
             basis = [one.basis for one in workloads.load()]
             manifest = store.manifest()
-            now = self._checked_conditions(workloads, session, store, manifest)
+            copies.add(workloads.files())
+            now = {**conditions(session), **copies.conditions, **workloads.conditions()}
+            workloads.check_unchanged(manifest, store)
             store.plan(plan.runs)
             ledger = Ledger(store, meters, session.domains, session.device.domain)
             ledger.adopt("setup", setup)
@@ -136,7 +170,8 @@ class Study:
                 *manifest.get("sessions", []),
                 new_session(ledger.session, started_at, now),
             ]
-            store.write_manifest({**now, **manifest, **workloads.latest(now), "sessions": sessions})
+            latest = {**workloads.latest(now), "plugins": copies.plugins}
+            store.write_manifest({**now, **manifest, **latest, "sessions": sessions})
             stack.callback(ledger.close)
 
             ledger.switch("idle")
@@ -144,8 +179,7 @@ class Study:
             ledger.switch("between")
             recorder = RunRecorder(self.spec, store, ledger, listener)
             left = plan.left(store.states())
-            keys = {(run.experiment, run.configuration) for run in left}
-            configurations = [one for one in plan.configurations if one.key in keys]
+            configurations = plan.configurations_left(store.states())
             prediction = workloads.predict(configurations, recorder, brief=True)
             predicted_at = time.time()
             ledger.switch("between")  # the comparison with the prediction starts here
@@ -155,30 +189,14 @@ class Study:
             pending = {run.run_id for run in left}
             for group in plan.groups:
                 runs = [run for run in group.runs if run.run_id in pending]
+                if runs:
+                    copies.check_programs()
                 workloads.of(group.configuration).run(group, runs, recorder)
             ledger.switch("idle")
             sessions[-1]["idle_after_w"] = session.measure_idle()
             ledger.close()
             sessions[-1]["ended_at"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
             store.write_manifest({**store.manifest(), "sessions": sessions})
-
-    def _checked_conditions(
-        self,
-        workloads: Workloads,
-        session: Session,
-        store: Store,
-        manifest: Mapping[str, Any],
-    ) -> dict[str, Any]:
-        """The conditions of the results.
-
-        Raises:
-            StoreMismatchError: they differ from those of earlier sessions.
-        """
-        now = {**conditions(session), **workloads.conditions()}
-        if manifest:
-            check_same_plugins(manifest, now)
-        workloads.check_unchanged(manifest, store)
-        return now
 
     def _recorder(self) -> Recorder:
         energy = self.spec.energy

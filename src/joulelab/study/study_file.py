@@ -6,6 +6,7 @@ names the file, the line and the key, and suggests the closest valid name.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import resources
@@ -25,12 +26,13 @@ from joulelab.plain import (
     read_text,
 )
 from joulelab.registry import load_plugin
+from joulelab.study.code_copies import CODE, plugins_of, put_back, run_from_root, sha256
 from joulelab.study.database import DATABASE
 from joulelab.study.key_locations import KeyLocations, override_key
 from joulelab.study.miniature import check_scale
 from joulelab.study.plan import check_size, configurations_of
 from joulelab.study.spec import ExperimentSpec, StudySpec, kind_of, study_class
-from joulelab.study.trust import STUDY, approve, check_approved, code_of
+from joulelab.study.trust import STUDY, Code, approve, check_approved, code_of
 from joulelab.study.validation import any_name
 
 SUFFIX = ".toml"
@@ -104,12 +106,16 @@ def load_spec(
         place = locations.place(error.keys)
         raise SpecError(f"{place}: {error.message}", "change that key") from None
     if isinstance(listed := data.get("plugins", []), list):
-        own = [str(as_path(path.parent / expanded(str(file)))) for file in listed]
         named = [str(as_path(file)) for file in plugins]
-        data["plugins"] = list(dict.fromkeys([*own, *named]))
+        stored = _is_of_results(study, path)
+        if stored:
+            put_back(path.parent, named)
+            run_from_root(data, path.parent)
+        data["plugins"] = plugins_of(list(map(str, listed)), path.parent, named, stored=stored)
+        _locate(data, path.parent)
         code = code_of(data)
-        if not trust and _is_of_results(study, path):
-            check_approved([one for one in code if one.name not in named], path)
+        if not trust and stored:
+            check_approved([one for one in code if not _given(one, path.parent, named)], path)
         for one in code:
             if one.name in data["plugins"]:
                 load_plugin(Path(one.name), one.sha256 or None)
@@ -132,6 +138,31 @@ def _is_of_results(study: str | Path, path: Path) -> bool:
     return path == expanded(study) / path.name or (
         path.name == STUDY and (path.parent / DATABASE).exists()
     )
+
+
+def _given(code: Code, folder: Path, named: Sequence[str]) -> bool:
+    """Whether code is a file that the user has named, or a copy of one in a results folder."""
+    is_copy = code.path is not None and code.path.is_relative_to(as_path(folder / CODE))
+    return code.name in named or (is_copy and code.sha256 in {sha256(Path(one)) for one in named})
+
+
+def results_folder(study: str | Path) -> Path | None:
+    """The results folder that a study is loaded from; ``None`` for a study file."""
+    path = study_path(study)
+    return path.parent if _is_of_results(study, path) else None
+
+
+def stored_code(data: Mapping[str, Any], folder: Path) -> list[Code]:
+    """The code of a study with paths relative to its results folder.
+
+    Args:
+        data: of its study file.
+        folder: with results.
+    """
+    located = copy.deepcopy(dict(data))
+    located["plugins"] = plugins_of(located["plugins"], folder, (), stored=False)
+    _locate(located, folder)
+    return code_of(located)
 
 
 def stored_spec(
@@ -213,11 +244,15 @@ def check_spec(data: Mapping[str, Any], locations: KeyLocations | None = None) -
     experiments = [
         _checked(spec, study.experiment[name], name, locations) for name, spec in specs.items()
     ]
-    for experiment in experiments:
+    for name, experiment in zip(specs, experiments, strict=True):
         try:
             experiment.check(study)
         except UsageError as error:
-            raise SpecError(f"{locations.place(())}: {error.message}", error.hint) from None
+            path: tuple[str, ...] = ()
+            if isinstance(error, SpecError) and error.keys:
+                path = ("experiment", name, *error.keys)
+            where = ": ".join(filter(None, (locations.place(path), ".".join(path))))
+            raise SpecError(f"{where}: {error.message}", error.hint) from None
     return study
 
 

@@ -67,7 +67,7 @@ def code_of(data: Mapping[str, Any]) -> list[Code]:
     energy = data.get("energy")
     meters = energy.get("meters") if isinstance(energy, dict) else None
     addresses = [name for name in meters if ":" in str(name)] if isinstance(meters, list) else []
-    return [
+    found = [
         *map(code_in, dict.fromkeys(plugins)),
         *(
             one
@@ -77,6 +77,7 @@ def code_of(data: Mapping[str, Any]) -> list[Code]:
         ),
         *(Code(str(name), None, "") for name in addresses),
     ]
+    return list(dict.fromkeys(found))
 
 
 def code_in(file: Path) -> Code:
@@ -90,7 +91,14 @@ def functions_of(table: Mapping[str, Any]) -> list[Code]:
 
     A module may have any file name, so every text with a colon counts.
     """
-    code = [value for key, value in table.items() if key not in _data_keys(table)]
+    data = _data_keys(table)
+    code = [
+        {name: one for name, one in value.items() if f"{key}.{name}" not in data}
+        if isinstance(value, dict)
+        else value
+        for key, value in table.items()
+        if key not in data
+    ]
     names = {text for text in _texts(code) if ":" in text}
     return [_of_function(name) for name in sorted(names)]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 from joulelab.study.design import Configuration
@@ -65,6 +66,10 @@ class Workload(ABC):
         Raises:
             StoreMismatchError: names the change.
         """
+
+    def files(self) -> Sequence[Path]:
+        """Files of the user that have become known by loading; the results folder keeps copies."""
+        return ()
 
     @abstractmethod
     def predict(
@@ -143,6 +148,10 @@ class Workloads:
                 both = isinstance(value, dict) and isinstance(united.get(key), dict)
                 united[key] = {**united[key], **value} if both else value
         return united
+
+    def files(self) -> list[Path]:
+        """Files of the user that have become known by loading."""
+        return [file for workload in self._workloads.values() for file in workload.files()]
 
     def latest(self, conditions: Mapping[str, Any]) -> dict[str, Any]:
         """Those conditions that may change from session to session."""

@@ -114,19 +114,24 @@ class ProgramExecutor(Executor[ProgramJob, Finished]):
     def _get_ready(self, job: ProgramJob) -> None:
         if job.folder.exists():
             shutil.rmtree(job.folder)
+        job.folder.mkdir(parents=True)
 
     def _prepare(self, job: ProgramJob) -> bool:
         return False
 
     def _started(self, child: Child) -> Child:
         """Leave a note of what runs, for the next session if this one is killed."""
-        if self._note is not None:
-            with contextlib.suppress(psutil.Error):
-                about = {
-                    "pid": child.process.pid,
-                    "started_at": psutil.Process(child.process.pid).create_time(),
-                }
-                write_whole(self._note, json.dumps(about))
+        try:
+            if self._note is not None:
+                with contextlib.suppress(psutil.Error):
+                    about = {
+                        "pid": child.process.pid,
+                        "started_at": psutil.Process(child.process.pid).create_time(),
+                    }
+                    write_whole(self._note, json.dumps(about))
+        except BaseException:  # Ctrl-C too
+            child.end()
+            raise
         return child
 
 
@@ -138,8 +143,6 @@ class CommandExecutor(ProgramExecutor):
         words = [fill(text, job.values, quote=spec.shell) for text in spec.texts]
         patterns = Patterns(spec.metrics)
         stdout, stderr = job.streams(patterns)
-        if OUT in spec.used:
-            job.folder.mkdir(parents=True)
         began_at = time.time()
         child = self._started(
             Child.start(
@@ -204,8 +207,6 @@ class FunctionExecutor(ProgramExecutor):
         process.used = True
         process.child.stdout, process.child.stderr = streams = job.streams()
         call = {name: job.values[name] for name in self._wanted(process, job)}
-        if OUT in call:
-            job.folder.mkdir(parents=True)
         try:
             told = process.ask({"call": call, "events": str(job.events)}, job.limit_s)
         except BaseException:

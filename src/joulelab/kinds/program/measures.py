@@ -34,7 +34,7 @@ class Measure:
     name: str
     column: str
     better: str
-    form: Callable[[float | None], str] = formats.statistic
+    form: Callable[[float | None], str] = formats.quantity
     units: formats.Units | None = None
 
     @property

@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from joulelab.errors import JoulelabError, quoted
 from joulelab.kinds.program.events import VARIABLE
 from joulelab.study.call_workload import ACCURACY, LARGEST, Number
-from joulelab.study.column_names import TAKEN, VALUES
+from joulelab.study.column_names import COLUMNS, VALUES
 
 __all__ = ["VARIABLE", "Better", "Events", "Metric", "Result", "read_events", "read_result"]
 
@@ -91,7 +91,7 @@ class Result:
             ResultError: a value is neither a number nor a short text, or cannot be.
         """
         for name, value in _flat(found):
-            if name in TAKEN - VALUES:
+            if name in COLUMNS - VALUES:
                 self.remarks[name] = f"{name} is a column of the results: rename it in the program"
             elif name not in self.values:
                 self.values[name] = self._checked(name, value)

@@ -235,7 +235,7 @@ def _chunks(number: int) -> Iterator[bytes]:
 
 
 def end_group(leader: int, ended: Callable[[], bool], grace_s: float = GRACE_S) -> None:
-    """End a process group: SIGTERM, and after a grace SIGKILL.
+    """End a process group: SIGTERM, and SIGKILL after a grace, or at once after another Ctrl-C.
 
     Args:
         leader: the process whose number the group has.
@@ -243,12 +243,14 @@ def end_group(leader: int, ended: Callable[[], bool], grace_s: float = GRACE_S) 
         grace_s: time for it to end by itself.
     """
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        if not ended():
-            os.killpg(leader, signal.SIGTERM)
-            patience_s = time.monotonic() + grace_s
-            while not ended() and time.monotonic() < patience_s:
-                time.sleep(LOOK_S / 5)
-        os.killpg(leader, signal.SIGKILL)
+        try:
+            if not ended():
+                os.killpg(leader, signal.SIGTERM)
+                patience_s = time.monotonic() + grace_s
+                while not ended() and time.monotonic() < patience_s:
+                    time.sleep(LOOK_S / 5)
+        finally:
+            os.killpg(leader, signal.SIGKILL)
 
 
 def not_started(name: str, cwd: Path, error: Exception) -> CommandError:

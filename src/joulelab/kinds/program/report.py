@@ -80,7 +80,8 @@ def claim_findings(experiment: Experiment) -> list[str]:
     rest = [f"{fails} {'does' if fails == 1 else 'do'} not hold" if fails else ""]
     rest.append(f"{undecided} cannot be decided" if undecided else "")
     tail = "".join(f", {one}" for one in rest if one)
-    return [f"Of {several}, {counts[Verdict.HOLDS]} hold{tail}."]
+    holds = counts[Verdict.HOLDS]
+    return [f"Of {several}, {holds} {'holds' if holds == 1 else 'hold'}{tail}."]
 
 
 def remark_findings(experiment: Experiment) -> list[str]:

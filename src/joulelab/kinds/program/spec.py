@@ -15,8 +15,10 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping, Sequence
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -26,9 +28,11 @@ from joulelab import formats
 from joulelab.errors import quoted
 from joulelab.kinds.program.command_line import check_placeholders, placeholders, split
 from joulelab.kinds.program.metrics import Metric
+from joulelab.kinds.program.own_files import command_files, imported_files, module_files
 from joulelab.plain import as_path, expanded, is_there
-from joulelab.study.column_names import FACTORS, TAKEN, VALUES
+from joulelab.study.column_names import COLUMNS, FACTORS, VALUES
 from joulelab.study.design import (
+    Configuration,
     Factor,
     Level,
     full_factorial,
@@ -36,7 +40,7 @@ from joulelab.study.design import (
     regular_fraction,
     without,
 )
-from joulelab.study.spec import ExperimentSpec, Kind
+from joulelab.study.spec import ExperimentSpec, Kind, StudySpec
 from joulelab.study.validation import as_value_error, unique
 
 Levels = Annotated[list[Level] | list[list[Level]], Field(min_length=1)]
@@ -46,7 +50,16 @@ MEASURED_NAMES = (ENERGY, DURATION)
 SEED, OUT, REPETITION = "seed", "out", "repetition"
 GIVEN = (SEED, OUT, REPETITION)
 """Values that every run has beside its levels."""
+TAKEN = {*COLUMNS, *GIVEN} - FACTORS
+"""Names that no factor can have."""
 HALVINGS = {"1/2": 1, "1/4": 2, "1/8": 3, "1/16": 4}
+
+
+@dataclass(frozen=True)
+class ProgramConfiguration(Configuration):
+    """One combination of levels; its seeds are what every random generator takes."""
+
+    seed_bits: ClassVar[int] = 31
 
 
 class ProgramSpec(ExperimentSpec):
@@ -71,6 +84,20 @@ class ProgramSpec(ExperimentSpec):
     """
 
     noun: ClassVar[str] = "run"
+    working_folder: ClassVar[str] = "cwd"
+    data_keys: ClassVar[frozenset[str]] = frozenset(
+        {
+            "command",
+            "function",
+            "vary",
+            "exclude",
+            "metrics",
+            "metrics_file",
+            "claims",
+            "trade_offs",
+        }
+        | {"cwd", "environment"}
+    )  # `code` names what is run
 
     vary: Annotated[dict[str, Levels], Field(min_length=1)]
     design: Literal["full", "latin-square", "fractional"] = "full"
@@ -101,7 +128,7 @@ class ProgramSpec(ExperimentSpec):
             unique([tuple(one) if isinstance(one, list) else one for one in levels])
             names += together
         for name in unique(names):
-            if name in GIVEN or name in TAKEN - FACTORS:
+            if name in TAKEN:
                 raise ValueError(f"{quoted(name)} has a meaning of its own; rename the factor")
         return vary
 
@@ -118,7 +145,7 @@ class ProgramSpec(ExperimentSpec):
     @classmethod
     def _free_names(cls, metrics: dict[str, Metric]) -> dict[str, Metric]:
         for name in metrics:
-            if not name or name in MEASURED_NAMES or name in TAKEN - VALUES:
+            if not name or name in MEASURED_NAMES or name in COLUMNS - VALUES:
                 raise ValueError(f"{quoted(name)} is measured by joulelab; rename the metric")
         return metrics
 
@@ -150,15 +177,19 @@ class ProgramSpec(ExperimentSpec):
         if isinstance(cwd, str):
             table["cwd"] = str(as_path(folder / expanded(cwd)).resolve())
 
+    def portable(self, name_of: Callable[[Path], str | None]) -> dict[str, Any]:
+        """The working folder is that of the copies."""
+        return {"cwd": name_of(Path(self.cwd)) or self.cwd}
+
     def factors(self) -> Sequence[Factor]:
         """Every name of `vary`, with its levels, each once."""
-        found = []
-        for key, levels in self.vary.items():
-            for place, name in enumerate(_names(key)):
-                own = [level[place] if isinstance(level, list) else level for level in levels]
-                once = {(type(level), level): level for level in own}
-                found.append(Factor(name, tuple(once.values())))
-        return found
+        return [Factor(name, levels) for name, levels in _levels(self.vary).items()]
+
+    def configuration(
+        self, experiment: str, levels: Mapping[str, Level], study: StudySpec
+    ) -> Configuration:
+        """The configuration for one combination of levels."""
+        return ProgramConfiguration(**self.identity(experiment, levels))
 
     def combinations(self) -> Sequence[Mapping[str, Level]]:
         """The combinations of the design; levels that go together count as one level."""
@@ -223,25 +254,39 @@ class CommandSpec(ProgramSpec):
         """The arguments, or the whole line for a shell, with placeholders."""
         return [str(self.command)] if self.shell else split(self.command)
 
-    @property
-    def used(self) -> set[str]:
-        """Names of all placeholders."""
-        texts = [*self.texts, *self.environment.values(), self.metrics_file or ""]
-        return {name for text in texts for name in placeholders(text)}
+    def files(self) -> dict[Path, bool]:
+        """Files among the arguments, and the Python modules that they import."""
+        levels = _levels(self.vary)
+        return command_files(self.command, Path(self.cwd), levels, shell=self.shell)
 
-    def files(self) -> list[Path]:
-        """Files of the user among the arguments, in the working folder or a path."""
-        return files_of(self.command, self.cwd)
+    def portable(self, name_of: Callable[[Path], str | None]) -> dict[str, Any]:
+        """Copies are named from the working folder, where the command names absolute paths."""
+        command, cwd = self.command, name_of(Path(self.cwd))
+        names = {
+            word: _from(cwd, name)
+            for word in split(command)
+            if cwd is not None and Path(word).is_absolute() and Path(word) in self.files()
+            if (name := name_of(Path(word))) is not None
+        }
+        for word, name in names.items():
+            if isinstance(command, str):
+                whole = rf"(?<![^\s'\"]){re.escape(word)}(?![^\s'\"])"
+                command = re.sub(whole, name.replace("\\", r"\\"), command)
+            else:
+                command = [name if one == word else one for one in command]
+        return {**super().portable(name_of), "command": command}
 
     @classmethod
     def code(cls, table: Mapping[str, Any]) -> list[tuple[str, Path | None]]:
-        """The command, and the files that it names."""
-        command, cwd = table.get("command", ""), str(table.get("cwd", "."))
-        text = f"{command} in {cwd} with {table.get('environment', {})}"
+        """The command, and the programs and scripts that it names."""
+        text = _in_place(table, "command")
         try:
-            return [(text, None), *((str(file), file) for file in files_of(command, cwd))]
+            cwd, levels = Path(str(table.get("cwd", "."))), _levels(table.get("vary", {}))
+            shell = table.get("shell") is True
+            files = command_files(table.get("command", ""), cwd, levels, shell=shell)
         except Exception:  # unchecked data, which will be refused
             return [(text, None)]
+        return [(text, None), *((str(file), file) for file, is_code in files.items() if is_code)]
 
 
 class FunctionSpec(ProgramSpec):
@@ -264,11 +309,49 @@ class FunctionSpec(ProgramSpec):
         if isinstance(text := table.get("function"), str):
             table["function"] = located_function(text, Path(str(table["cwd"])))
 
+    def files(self) -> dict[Path, bool]:
+        """The file of the function, and the modules that it imports from its folders."""
+        return dict.fromkeys(function_files(self.function, Path(self.cwd)), True)
+
+    def portable(self, name_of: Callable[[Path], str | None]) -> dict[str, Any]:
+        """The copy of its file is named from the working folder."""
+        place, _, name = self.function.rpartition(":")
+        cwd = name_of(Path(self.cwd))
+        file = name_of(Path(place)) if place.endswith(".py") else None
+        function = f"{_from(cwd, file)}:{name}" if file and cwd else self.function
+        return {**super().portable(name_of), "function": function}
+
     @classmethod
     def code(cls, table: Mapping[str, Any]) -> list[tuple[str, Path | None]]:
-        """The file of the function."""
-        place, _, _ = str(table.get("function", "")).rpartition(":")
-        return [(str(table.get("function")), Path(place) if place.endswith(".py") else None)]
+        """The function, and the files that it is made of."""
+        text = _in_place(table, "function")
+        cwd = Path(str(table.get("cwd", ".")))
+        files = function_files(str(table.get("function", "")), cwd)
+        return [(text, None), *((str(file), file) for file in files)]
+
+
+def function_files(function: str, cwd: Path) -> list[Path]:
+    """The file of a function, and the modules that it imports from its folder or the working one.
+
+    Args:
+        function: ``"file.py:name"`` or ``"module:name"``.
+        cwd: working folder.
+    """
+    place = function.rpartition(":")[0]
+    own = [Path(place)] if place.endswith(".py") else module_files(place, [cwd])
+    return list(dict.fromkeys([*own, *imported_files(own, [cwd])]))
+
+
+def _from(folder: str, name: str) -> str:
+    """A path from a folder."""
+    return Path(os.path.relpath(name, folder)).as_posix()
+
+
+def _in_place(table: Mapping[str, Any], key: str) -> str:
+    """What an unchecked table runs, in words."""
+    environment = table.get("environment") or ""
+    place = f"in {table.get('cwd', '.')}{environment and f' with {environment}'}"
+    return f"{table.get(key, '')} {place}"
 
 
 def located_function(text: str, folder: Path) -> str:
@@ -284,22 +367,22 @@ def located_function(text: str, folder: Path) -> str:
     return text
 
 
-def files_of(command: str | Sequence[str], cwd: str) -> list[Path]:
-    """Files of the user that a command names; programs of the system are not."""
-    found = []
-    for word in split(command):
-        path = Path(cwd) / expanded(word)
-        if is_there(path) and path.is_file() and shutil.which(word) != str(path):
-            found.append(path)
-    return list(dict.fromkeys(found))
-
-
 def _names(key: str) -> list[str]:
     """The factors that a key of `vary` names."""
     names = [name.strip() for name in key.split(",")]
     if not all(names):
         raise ValueError(f"{quoted(key)} does not name a factor")
     return names
+
+
+def _levels(vary: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
+    """The levels of every factor of `vary`, each once."""
+    found = {}
+    for key, levels in vary.items():
+        for place, name in enumerate(_names(key)):
+            own = [level[place] if isinstance(level, list) else level for level in levels]
+            found[name] = tuple({(type(level), level): level for level in own}.values())
+    return found
 
 
 def _together(key: str, levels: Sequence[Any]) -> list[dict[str, Level]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,13 @@ import tomlkit
 
 from joulelab.errors import UsageError, quoted
 from joulelab.kinds.program.command_line import placeholders, split
-from joulelab.kinds.program.spec import GIVEN
+from joulelab.kinds.program.spec import GIVEN, TAKEN
 
 EXAMPLE = "python work.py --width {width} --mode {mode} --seed {seed}"
 LEVELS: Mapping[str, Sequence[Any]] = {"width": [16, 32, 64], "mode": ["a", "b"]}
 """Of the factors of the example."""
 UNKNOWN = [1, 2]
+NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]+")
 TEXT = """\
 # Joulelab runs every combination of the levels below {repetitions} times, in random order, and
 # measures the energy of each run:
@@ -25,7 +28,7 @@ TEXT = """\
 #     joulelab run {file}           run it, or go on with it; the report is in the results folder
 #
 # docs/own-program.md explains every key.
-name = {name}
+name = {title}
 
 [experiment.{name}]
 {program}
@@ -63,7 +66,8 @@ def study_text(file: Path, command: str = "", function: str = "") -> str:
         function: ``"file.py:name"``; its parameters become the factors.
 
     Raises:
-        UsageError: the command cannot be split, or the function is not found in its file.
+        UsageError: the command cannot be split, the function is not found in its file, or there is
+            no factor.
     """
     if function:
         factors = parameters(function, file.parent)
@@ -73,16 +77,22 @@ def study_text(file: Path, command: str = "", function: str = "") -> str:
         names = [name for text in split(command) for name in placeholders(text)]
         factors = {name: LEVELS.get(name, UNKNOWN) for name in names if name not in GIVEN}
         program = COMMAND.format(command=_toml(command))
-    factors = factors or {"width": UNKNOWN}
+    if not factors:
+        raise UsageError(
+            f"{quoted(function or command)} has no factor",
+            "give the function a parameter" if function else "write a level as {width}",
+        )
+    name = NOT_IN_NAMES.sub("-", file.stem).strip("-._") or "study"
     return TEXT.format(
-        file=file.name,
-        name=_key(file.stem),
+        file=shlex.quote(file.name),
+        title=_toml(name),
+        name=_key(name),
         program=program,
         repetitions=5,
         metrics_note=RETURNS if function else PRINTS,
         claim=_toml(f"{next(iter(factors))} moves energy"),
         factors="\n".join(f"{_key(name)} = {_toml(list(of))}" for name, of in factors.items()),
-    ).replace(f"name = {_key(file.stem)}", f"name = {_toml(file.stem)}", 1)
+    )
 
 
 def parameters(function: str, folder: Path) -> dict[str, Sequence[Any]]:
@@ -121,7 +131,12 @@ def parameters(function: str, folder: Path) -> dict[str, Sequence[Any]]:
         *zip(positional, defaults, strict=True),
         *zip(of.kwonlyargs, of.kw_defaults, strict=True),
     ]
-    return {one.arg: _levels(default) for one, default in pairs if one.arg not in GIVEN}
+    # One that cannot be a factor keeps its default.
+    return {
+        one.arg: _levels(default)
+        for one, default in pairs
+        if one.arg not in GIVEN and (default is None or one.arg not in TAKEN)
+    }
 
 
 def _levels(default: ast.expr | None) -> Sequence[Any]:

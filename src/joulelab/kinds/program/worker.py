@@ -114,7 +114,7 @@ def files_under(folder: str) -> list[str]:
     found = []
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if not file or not file.endswith(".py"):
+        if not file or not file.endswith(".py") or module.__name__.partition(".")[0] == "joulelab":
             continue
         path = Path(file).resolve()
         with contextlib.suppress(ValueError):

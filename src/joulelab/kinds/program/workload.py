@@ -45,7 +45,7 @@ from joulelab.kinds.program.spec import (
     ProgramSpec,
 )
 from joulelab.study.call_workload import ACCURACY, NOT_COUNTED
-from joulelab.study.design import Configuration, derive_seed
+from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
@@ -106,17 +106,23 @@ class ProgramWorkload(Workload):
         self.session.listener.doing("timing one run of each configuration")
         ends_s = time.monotonic() + (BRIEF_S if brief else BUDGET_S)
         estimates: dict[str, Estimate] = {}
+        told: set[str] = set()
         for one in configurations:
             left_s = ends_s - time.monotonic()
             if left_s <= 0:
                 break
-            seed = derive_seed(self.session.spec.seed, "calibration", *one.key)
+            seed = one.seed(self.session.spec.seed, "calibration")
             job = self._job(one, seed, 0, self._temporary / "calibration")
             limits = [limit for limit in (job.limit_s, left_s) if limit is not None]
             began_s = time.monotonic()
             outcome = calibrator.calibrate(self._executor, replace(job, limit_s=min(limits)))
             took_s = time.monotonic() - began_s - outcome.locked_out_s
             estimates[one.title] = self._estimate(outcome, took_s)
+            if outcome.error and took_s < left_s and outcome.error not in told:
+                told.add(outcome.error)
+                self.session.listener.doing(
+                    f"going on without the timing of {one.title}: {outcome.error}"
+                )
         known_s = [one.duration_s for one in estimates.values()]
         mean_s = sum(known_s) / len(known_s) if known_s else BUDGET_S
         for one in configurations:
@@ -232,13 +238,22 @@ class FunctionWorkload(ProgramWorkload):
 
     executor: ClassVar[type[ProgramExecutor]] = FunctionExecutor
 
+    def __init__(self, session: Session) -> None:
+        super().__init__(session)
+        self._files: list[Path] = []
+
     def _check(self, spec: FunctionSpec, first: Configuration) -> None:
         self.session.listener.doing(f"importing {self._means(spec)}")
         job = self._job(first, 0, 0, self._temporary / "check")
         try:
-            cast(FunctionExecutor, self._executor).check(job)
+            told = cast(FunctionExecutor, self._executor).check(job)
         except (ProgramError, CommandError) as error:
             raise SpecError(f"{first.experiment}: {error.message}", error.hint) from error
+        self._files += [Path(file) for file in told["files"]]
+
+    def files(self) -> list[Path]:
+        """The modules that the functions have imported from their folders."""
+        return self._files
 
     def _means(self, spec: FunctionSpec) -> str:
         place, _, name = spec.function.rpartition(":")

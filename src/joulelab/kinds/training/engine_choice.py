@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from joulelab.errors import SpecError, StoreMismatchError, UsageError, quoted
+from joulelab.kinds.training.settings import span
 from joulelab.kinds.training.spec import TrainingConfiguration
 from joulelab.learning.engine import Precision
 
@@ -31,7 +32,7 @@ class EngineChoice:
     """The engine of every configuration.
 
     Attributes:
-        asked: requested engine.
+        asked: requested engine, or several in words.
         precision: likewise.
         by_configuration: registered name of the engine by experiment and configuration.
         remark: why it differs from the request; ``None`` if it does not.
@@ -72,8 +73,6 @@ class EngineChoice:
 
 def choose_engines(
     configurations: Sequence[TrainingConfiguration],
-    asked: str,
-    precision: str,
     obstacle: Callable[[TrainingConfiguration], str | None],
     *,
     mix: bool,
@@ -81,47 +80,65 @@ def choose_engines(
     """Choose the requested engine if possible, and the reference engine for the rest or everything.
 
     Args:
-        configurations: of the whole study.
-        asked: the requested engine.
-        precision: likewise; the reference engine trains in fp32 only.
+        configurations: of the whole study, each with its requested engine and precision; the
+            reference engine trains in fp32 only.
         obstacle: why the engine cannot train a configuration; ``None`` if it can.
         mix: whether the others keep the requested engine.
 
     Raises:
-        SpecError: the precision is impossible, or impossible for a configuration.
+        SpecError: the precision is impossible, or impossible for a configuration; or an engine
+            that is a level of a factor cannot train a configuration.
     """
     hindered: dict[tuple[str, str], str] = {}
     for one in configurations:
         try:
             reason = obstacle(one)
         except UsageError as error:
-            raise SpecError(
-                f"precision = {quoted(precision)}: {error.message}", error.hint
-            ) from error
+            raise SpecError(_at("precision", one, error.message), error.hint) from error
         if reason is not None:
             hindered[one.experiment, one.name] = reason
-    keys = [(one.experiment, one.name) for one in configurations]
+    requested = {(one.experiment, one.name): one.settings.engine for one in configurations}
+    asked, precision = (
+        span(getattr(one.settings, name) for one in configurations)
+        for name in ("engine", "precision")
+    )
     if not hindered:
-        return EngineChoice(asked, precision, dict.fromkeys(keys, asked))
-    cannot = f"the {asked} engine cannot train {_named(configurations, hindered)}"
-    if precision != Precision.FP32:
-        raise SpecError(
-            f"precision = {quoted(precision)}: {cannot}, and the {REFERENCE} engine trains in fp32 "
-            "only",
-            f'set precision = "{Precision.FP32}", or remove these configurations from the study',
-        )
-    if mix and len(hindered) < len(keys):
-        chosen = {key: REFERENCE if key in hindered else asked for key in keys}
+        return EngineChoice(asked, precision, requested)
+    unable = span(engine for key, engine in requested.items() if key in hindered)
+    cannot = f"the {unable} engine cannot train {_named(configurations, hindered)}"
+    for one in configurations:
+        if (one.experiment, one.name) in hindered and "engine" in one.levels:
+            raise SpecError(_at("engine", one, cannot), "exclude these combinations of levels")
+    left = [one for one in configurations if not mix or (one.experiment, one.name) in hindered]
+    for one in left:
+        if one.settings.precision != Precision.FP32:
+            raise SpecError(
+                _at(
+                    "precision",
+                    one,
+                    f"{cannot}, and the {REFERENCE} engine trains in fp32 only",
+                ),
+                f'set precision = "{Precision.FP32}", or remove these configurations from the '
+                "study",
+            )
+    if mix and len(hindered) < len(requested):
+        chosen = {k: REFERENCE if k in hindered else engine for k, engine in requested.items()}
         remark = (
             f"{cannot}: the {REFERENCE} engine trains these; do not compare their energies with "
             "the others"
         )
     else:
-        chosen = dict.fromkeys(keys, REFERENCE)
+        chosen = dict.fromkeys(requested, REFERENCE)
         remark = f"{cannot}: the whole study is trained by the {REFERENCE} engine"
-        if len(hindered) < len(keys):
-            remark += f"; with mix_engines = true the {asked} engine trains the others"
+        if len(hindered) < len(requested):
+            remark += f"; with mix_engines = true the {unable} engine trains the others"
     return EngineChoice(asked, precision, chosen, remark)
+
+
+def _at(key: str, one: TrainingConfiguration, message: str) -> str:
+    """A message with the key that is the reason: of the study, or a level."""
+    place = f"experiment.{one.experiment}.vary." if key in one.levels else ""
+    return f"{place}{key} = {quoted(getattr(one.settings, key))}: {message}"
 
 
 def check_same_engine(
@@ -143,6 +160,8 @@ def check_same_engine(
     # An engine may delegate to another one, so compare the choice before the stored value; a
     # manifest may be missing, or older than the choice.
     last = (manifest.get("sessions") or [{}])[-1].get("conditions", {}).get("engines")
+    if not last and len(choice.used) > 1 and set(finished) <= set(choice.used):
+        return  # several engines by choice, of which some have not trained yet
     used = last["used"] if last else list(finished)
     precision = last["precision"] if last else choice.precision
     if (used, precision) != (choice.used, choice.precision):

@@ -7,10 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from joulelab.errors import quoted
 from joulelab.learning.engine import Engine, TrainingResult, TrainingTask, engines
 from joulelab.learning.flops import FlopCount, count_flops
 from joulelab.learning.images import Images, load_images, thinned
 from joulelab.study.executor import Executor, Job, Progress
+
+OPTIONAL = {"optimiser": "adam", "schedule": "constant", "augmentation": "protocol"}
+"""Parts of a task that an engine may not follow, with their defaults."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,12 @@ class TrainingExecutor(Executor[TrainingJob, Trained]):
         Raises:
             UsageError: the request is impossible for any network.
         """
-        return self._engine(job).obstacle(job.task, self.images(job.images), job.device)
+        engine = self._engine(job)
+        for name, default in OPTIONAL.items():
+            value = getattr(job.task, name)
+            if name not in engine.follows and value != default:
+                return f"it does not read {name} = {quoted(value)}"
+        return engine.obstacle(job.task, self.images(job.images), job.device)
 
     def prepares(self, job: TrainingJob) -> bool:
         """Whether the engine overrides `prepare`."""

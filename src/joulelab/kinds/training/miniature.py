@@ -11,9 +11,9 @@ Rounds are reduced least, because studies compare how accuracy grows with them. 
 processed from left to right. Each keeps the share s ^ (x / sum of its own and the later exponents)
 of the remaining share s (initially S), rounded to a whole number and never below its minimum (or
 the whole, if smaller); then s is divided by the kept share. So later quantities, finally the
-images, compensate for rounding and lower limits. Keys set by the user stay, and are excluded from
-the sum. If even the minimum of images is too many, a miniature does more than S: see
-`Miniature.share`.
+images, compensate for rounding and lower limits. Keys set by the user stay, and varied ones; they
+are excluded from the sum. If even the minimum of images is too many, a miniature does more than S:
+see `Miniature.share`.
 
 Test images are reduced like training images, and batches become smaller if an epoch would have
 fewer than 16 steps: the largest power of two with enough steps, but not below 128. In smaller
@@ -83,9 +83,10 @@ def training_miniature(
         UsageError: the scale is not between 0 and 1, or nothing can be reduced.
     """
     check_scale(scale)
+    varied = {name for table in study["experiment"].values() for name in table.get("vary", ())}
 
     def is_set(key: str) -> bool:
-        return is_overridden(overridden, *key.split("."))
+        return key in varied or is_overridden(overridden, *key.split("."))
 
     thin: dict[str, Any] = deepcopy(dict(study))
     images_exponent = 0.0 if is_set("train_images") else IMAGES

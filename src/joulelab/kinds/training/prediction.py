@@ -30,6 +30,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from joulelab.energy.reading import Status, Total
 from joulelab.kinds.training.executor import Trained, TrainingJob
@@ -58,6 +59,16 @@ FORWARD_AND_BACKWARD = 3
 """Ratio of the products of a step to those of a forward pass."""
 PLAN_LONG_S = 0.3
 RUN_LONG_S = 0.04
+COSTLY = (
+    "protocol",
+    "epochs",
+    "batch_size",
+    "precision",
+    "optimiser",
+    "augmentation",
+    "threads",
+)
+"""Settings that change the cost of a training; schedules and hyperparameters hardly do."""
 """Duration of long trainings, larger when predicting is the purpose."""
 
 
@@ -261,7 +272,7 @@ def predict(
     energy: Callable[[Outcome[Trained]], Total],
     long_s: float,
 ) -> Prediction:
-    """Train a few steps of every network, several times, and extrapolate.
+    """Train a few steps of every network and setting, several times, and extrapolate.
 
     Args:
         configurations: configurations to predict.
@@ -275,11 +286,13 @@ def predict(
     """
     jobs: dict[str, tuple[TrainingJob, tuple[int, int]]] = {}
     keys: dict[tuple[str, str], str] = {}
-    for configuration in configurations:
-        job = job_of(configuration)
+    requested = [(one, job_of(one)) for one in configurations]
+    differing = _differing([job for _, job in requested])
+    for configuration, job in requested:
         options = sorted(job.task.network_options.items())
         members = len(job.task.members)
         key = f"{job.engine} {job.task.network} {options} {members} {job.images.name}"
+        key += "".join(f" {name}={_setting(job, name)}" for name in differing)
         jobs.setdefault(key, (job, images(configuration)))
         keys[configuration.key] = key
 
@@ -298,6 +311,15 @@ def predict(
     assumed = ASSUMED_SCATTER if scatter is None else scatter
     estimates = {key: estimate(one, assumed) for key, one in calibrations.items()}
     return Prediction(keys, estimates, max(assumed, LEAST_DRIFT))
+
+
+def _differing(jobs: Sequence[TrainingJob]) -> list[str]:
+    """Settings that cost time or energy and that differ between jobs."""
+    return [name for name in COSTLY if len({_setting(job, name) for job in jobs}) > 1]
+
+
+def _setting(job: TrainingJob, name: str) -> Any:  # noqa: ANN401 - of several types
+    return getattr(job if name == "threads" else job.task, name)
 
 
 def estimate(calibration: Calibration, scatter: float) -> Estimate:

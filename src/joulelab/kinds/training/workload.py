@@ -16,7 +16,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -29,13 +29,16 @@ from joulelab.kinds.training.executor import (
     TrainingJob,
 )
 from joulelab.kinds.training.prediction import PLAN_LONG_S, RUN_LONG_S, predict
+from joulelab.kinds.training.settings import span
 from joulelab.kinds.training.spec import TrainingConfiguration, TrainingKeys
-from joulelab.learning.engine import Hyperparameters, Member, TrainingResult, TrainingTask
+from joulelab.learning.engine import Member, TrainingResult, TrainingTask
 from joulelab.learning.images import Images
 from joulelab.learning.memory import count_memory
 from joulelab.learning.networks import verify_buildable
+from joulelab.learning.optimisers import OPTIMISERS
 from joulelab.learning.zoo import RANDOM, training_weights
 from joulelab.study.design import Configuration
+from joulelab.study.device import available_threads
 from joulelab.study.executor import Outcome
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.manifest import check_same_weights
@@ -47,8 +50,8 @@ from joulelab.study.store import PlannedRun, Store
 from joulelab.study.workload import Workload
 from joulelab.tuning.strategy import Strategy
 
-BYTES_OF_A_PARAMETER = 16
-"""Bytes per parameter: value, gradient, and two moments of Adam, in fp32."""
+BYTES_OF_A_NUMBER = 4
+"""In fp32: values and gradients of parameters, and the optimiser's moments."""
 MANY_VALUES = 1_000_000
 """Batch size below which the activations fit into any machine."""
 PROCESSOR = "cpu"
@@ -102,9 +105,7 @@ class TrainingWorkload(Workload):
                 self._weights[_network_in_words(one)] = weights
         self.engines = choose_engines(
             mine,
-            self._spec.engine,
-            self._spec.precision,
-            lambda one: executor.obstacle(self._group_job(one, self._spec.engine)),
+            lambda one: executor.obstacle(self._group_job(one, one.settings.engine)),
             mix=self._spec.mix_engines,
         )
         return self._summary(mine)
@@ -117,23 +118,25 @@ class TrainingWorkload(Workload):
         Raises:
             SpecError: it takes more than the limit.
         """
-        batch = max(2, min(self._spec.batch_size, len(images.train)))
-        needed = BYTES_OF_A_PARAMETER * parameters
+        batch = max(2, min(one.settings.batch_size, len(images.train)))
+        moments = OPTIMISERS[one.settings.optimiser].moments
+        needed = BYTES_OF_A_NUMBER * (2 + moments) * parameters
         if batch * images.shape.size > MANY_VALUES:
             # The memory of a network that does not run on the meta device is unknown.
             with suppress(JoulelabError):
-                needed = count_memory(
+                counted = count_memory(
                     one.network, one.network_options, images.shape, images.classes, batch
-                ).total
+                )
+                needed = counted.total - counted.moments + moments * counted.gradients
         check_memory(one, needed)
 
     def _summary(self, configurations: Sequence[TrainingConfiguration]) -> WorkloadSummary:
-        epochs = self._spec.epochs
+        epochs = [one.settings.epochs for one in configurations]
         remarks = [self.engines.remark, self._random(), *self._data.notes]
         return WorkloadSummary(
             means=self.engines.words,
             noun=KIND,
-            extent=f"of {epochs:,} epoch{'s' * (epochs != 1)} on {self._data.words}",
+            extent=f"of {span(epochs)} epoch{'s' * (max(epochs) != 1)} on {self._data.words}",
             basis="a few steps of each network",
             remark="; ".join(remark for remark in remarks if remark) or None,
             train_images=self._data.train_images,
@@ -278,16 +281,21 @@ class TrainingWorkload(Workload):
     def _job(
         self, one: TrainingConfiguration, members: Sequence[Member], label: str, engine: str
     ) -> TrainingJob:
+        settings = one.settings
         task = TrainingTask(
             network=one.network,
             network_options=dict(one.network_options),
-            protocol=self._spec.protocol,
-            epochs=self._spec.epochs,
-            batch_size=self._spec.batch_size,
+            protocol=settings.protocol,
+            epochs=settings.epochs,
+            batch_size=settings.batch_size,
             members=tuple(members),
-            precision=self._spec.precision,
+            precision=settings.precision,
+            optimiser=settings.optimiser,
+            schedule=settings.schedule,
+            augmentation=settings.augmentation,
         )
-        device, threads = self.session.device.name, self.session.threads
+        device = self.session.device.name
+        threads = available_threads() if settings.threads == "auto" else settings.threads
         return TrainingJob(label, device, threads, task, self._data.request(one.dataset), engine)
 
 
@@ -298,9 +306,8 @@ def _network_in_words(one: TrainingConfiguration) -> str:
 
 def _member(one: TrainingConfiguration, values: Mapping[str, Any], seed: int) -> Member:
     """One training of a configuration with these searched values."""
-    known = {field.name for field in fields(Hyperparameters)}
-    given = {**one.fixed, **values}
-    return Member(seed, Hyperparameters(**{k: v for k, v in given.items() if k in known}))
+    optimiser = OPTIMISERS[one.settings.optimiser]
+    return Member(seed, optimiser.values({**one.fixed, **values}))
 
 
 def _rows(

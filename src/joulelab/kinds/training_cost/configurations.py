@@ -32,6 +32,7 @@ from joulelab.analysis.trade_off import undominated
 from joulelab.energy.carbon.footprint import JOULES_IN_KWH
 from joulelab.present import Unavailable, cached_per_subject
 from joulelab.report.experiment import Experiment, energy_column
+from joulelab.study.design import configuration_name
 
 NETWORK, BASE, DATASET = "network", "base", "dataset"
 FACTORS = (NETWORK, BASE, DATASET)
@@ -70,16 +71,18 @@ def configurations(experiment: Experiment) -> pd.DataFrame:
     """One row per configuration of an experiment with known energies, by ascending energy.
 
     Returns:
-        ``network``, ``base``, ``dataset``, ``configuration``, ``n`` (runs), ``measurements`` (with
-        an energy above 0; runs trained together are one), ``energy_j``, ``accuracy`` and
-        ``accuracy_per_kwh``, each with ``_low`` and ``_high`` (95 %; missing for a single one),
-        ``duration_s``, ``f1``, `SIZES`, ``weights``, and ``on_front``: on its data set no other has
-        at most its energy and at least its accuracy.
+        ``network`` (with the levels of other factors that vary), ``base``, ``dataset``,
+        ``configuration``, ``n`` (runs), ``measurements`` (with an energy above 0; runs trained
+        together are one), ``energy_j``, ``accuracy`` and ``accuracy_per_kwh``, each with ``_low``
+        and ``_high`` (95 %; missing for a single one), ``duration_s``, ``f1``, `SIZES`,
+        ``weights``, and ``on_front``: on its data set no other has at most its energy and at least
+        its accuracy.
     """
     whole = sound(experiment)
     measured = dict(iter(whole.measured.groupby("configuration", sort=False)))
+    others = [factor for factor in whole.varied if factor not in FACTORS]
     rows = [
-        _row(runs, measured[name], str(whole.energy.column))
+        _row(runs, measured[name], str(whole.energy.column), others)
         for name, runs in whole.runs.groupby("configuration", sort=False)
     ]
     table = pd.DataFrame(rows).sort_values("energy_j", kind="stable", ignore_index=True)
@@ -183,12 +186,15 @@ def label(experiment: Experiment, row: pd.Series[Any], *, dataset: bool = False)
     return f"{row[NETWORK]}{base}{on}"
 
 
-def _row(runs: pd.DataFrame, measured: pd.DataFrame, energy: str) -> dict[str, object]:
+def _row(
+    runs: pd.DataFrame, measured: pd.DataFrame, energy: str, others: Sequence[str]
+) -> dict[str, object]:
     energies = measured[energy].dropna()
     both = measured.dropna(subset=[energy, "accuracy"])
     first = runs.iloc[0]
     return {
         **{factor: first[factor] for factor in FACTORS},
+        NETWORK: ", ".join([str(first[NETWORK]), *_words_of(first, others)]),
         "configuration": first["configuration"],
         "n": len(runs),
         "measurements": len(energies),
@@ -203,6 +209,10 @@ def _row(runs: pd.DataFrame, measured: pd.DataFrame, energy: str) -> dict[str, o
         **{name: _mean(runs, name) for name in SIZES},
         "weights": ", ".join(dict.fromkeys(filter(None, _words(runs, "weights")))),
     }
+
+
+def _words_of(run: pd.Series[Any], factors: Sequence[str]) -> list[str]:
+    return [configuration_name({factor: run[factor]}) for factor in factors]
 
 
 def _interval(name: str, found: Interval | None, unit: str = "") -> dict[str, float]:

@@ -17,7 +17,6 @@ from joulelab.errors import UnknownNameError, quoted
 from joulelab.kinds.training.spec import (
     TrainingConfiguration,
     TrainingExperimentSpec,
-    dataset_of,
     known_dataset,
 )
 from joulelab.learning.networks import TORCHVISION
@@ -50,7 +49,7 @@ class TrainingCostSpec(TrainingExperimentSpec):
         pue: power usage effectiveness there.
     """
 
-    data_keys: ClassVar[frozenset[str]] = frozenset({"datasets", "places"})
+    data_keys: ClassVar[frozenset[str]] = TrainingExperimentSpec.data_keys | {"datasets", "places"}
 
     kind: Literal["training-cost"]
     networks: Names
@@ -100,6 +99,8 @@ class TrainingCostSpec(TrainingExperimentSpec):
         for name in self.network_options:
             if name not in self.networks:
                 raise ValueError(f"network_options names {quoted(name)}, which is not in networks")
+        if self.datasets and DATASET in self.levels:
+            raise ValueError("the data set is in both vary and datasets; remove one of them")
         if self.bases == [FROZEN] and (without := self._without_base()):
             raise ValueError(
                 f"{without[0]} is not a torchvision network and has no base to freeze; "
@@ -122,18 +123,14 @@ class TrainingCostSpec(TrainingExperimentSpec):
         if isinstance(places := table.get("places"), list):
             table["places"] = [_located(place, folder) for place in places]
 
-    def check(self, study: StudySpec) -> None:
-        """Check that the study or this experiment has a data set."""
-        if self.datasets is None:
-            super().check(study)
-
     def factors(self) -> Sequence[Factor]:
-        """Network, base, and data set if given."""
+        """Network, base, data set if given, and what is varied."""
         data = (Factor(DATASET, tuple(self.datasets)),) if self.datasets else ()
         return (
             Factor(NETWORK, tuple(self.networks)),
             Factor(BASE, tuple(self.bases)),
             *data,
+            *self.varied(),
         )
 
     def configuration(
@@ -145,10 +142,9 @@ class TrainingCostSpec(TrainingExperimentSpec):
         if network == TORCHVISION:
             options |= {"weights": self.weights, "base": levels[BASE], "head": self.head}
         return TrainingConfiguration(
-            **self.training(experiment, levels),
+            **self.training(experiment, levels, study),
             network=network,
             network_options={**options, **self.network_options.get(name, {})},
-            dataset=str(levels.get(DATASET, "")) or dataset_of(study),
         )
 
 

@@ -47,6 +47,7 @@ class Capture:
         steps: int,
         learnt: Callable[[], Sequence[Tensor]],
         on_step: Callable[[Tensor], None] | None = None,
+        before_step: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Queue the steps of an epoch.
 
@@ -56,6 +57,7 @@ class Capture:
             steps: number of steps; the last may be smaller.
             learnt: returns all existing tensors that a step changes.
             on_step: called with the losses of every step, (N,).
+            before_step: called with the number of every step; may queue work on the device.
         """
         if self._order is None or self._position is None:
             self._order = torch.empty_like(order)
@@ -67,7 +69,8 @@ class Capture:
             if size not in self._replays:
                 self._replays[size] = self._captured(size, learnt)
         self._position.zero_()
-        for size in sizes:
+        for number, size in enumerate(sizes):
+            before_step(number)
             losses = self._replays[size]()
             if on_step is not None:
                 on_step(losses.clone())
@@ -95,7 +98,7 @@ class Capture:
             log.warning("a step cannot be captured, and will be slower: %s", error)
         with torch.no_grad():
             for tensor in learnt():
-                # Tensors created by the first step, such as Adam's moments, start at 0.
+                # Tensors created by the first step, such as moments, start at 0.
                 before = kept.get(tensor.data_ptr())
                 tensor.zero_() if before is None else tensor.copy_(before)
         if losses is None:

@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 
 import torch
 
+from joulelab.learning.augmentation import OF_PROTOCOL
 from joulelab.learning.engine import (
     Progress,
     TrainingResult,
@@ -98,7 +99,7 @@ class FastEngine(ReferenceEngine):
         Raises:
             TrainingError: the network cannot be built for these images, fails on a batch, or
                 does not fit into the memory of the device.
-            UsageError: hyperparameters that Adam is not defined for, an unknown protocol or
+            UsageError: hyperparameters that no optimiser takes, an unknown protocol or
                 network, a precision that the device does not have, or a missing device.
         """
         for member in task.members:
@@ -175,10 +176,13 @@ class FastEngine(ReferenceEngine):
             UsageError: a precision that the device does not have.
         """
         check_precision(task.precision, device)
-        if protocols.get(task.protocol).augmentation is not None:
-            raise NotStackableError(
-                f"the protocol {task.protocol} changes training images at random"
+        if protocols.get(task.protocol).augmentation_for(task.augmentation) is not None:
+            which = (
+                f"the protocol {task.protocol}"
+                if task.augmentation == OF_PROTOCOL
+                else f"the augmentation {task.augmentation}"
             )
+            raise NotStackableError(f"{which} changes training images at random")
         shape = images.shape
         network = stack_layers(task.network, shape, images.classes, task.network_options)
         return network, circumstances(network, shape, task.batch_size, task.precision, device)

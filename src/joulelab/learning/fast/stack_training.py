@@ -4,7 +4,7 @@
 
     weights of each member, drawn as by the reference engine ─ stacked ─►  state
     order of each member's images, drawn likewise (N, images)
-        for each step:  rows (N, B) ─ gathered on the device ─ losses (N,) ─ gradients ─ Adam
+        for each step:  rows (N, B) ─ gathered on the device ─ losses (N,) ─ gradients ─ step
     losses stay on the device until all epochs are queued
 
 The loss that is differentiated is the sum of the members' mean losses: no member's gradient depends
@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +26,9 @@ from joulelab.learning.engine import Hyperparameters, Member, TrainingTask
 from joulelab.learning.fast.capture import Capture
 from joulelab.learning.fast.layers import Arithmetic, State
 from joulelab.learning.fast.stacking import StackedNetwork
+from joulelab.learning.learning_rate import learning_rate_factor
 from joulelab.learning.networks import build_network
+from joulelab.learning.optimisers import OPTIMISERS, Optimiser
 from joulelab.learning.placement import PlacedImages, sent
 from joulelab.learning.protocol import Protocol, protocols
 from joulelab.learning.training_loop import (
@@ -73,9 +76,12 @@ class StackTraining:
         )
         self.steps = 0
         self._trained = [self.state[name].requires_grad_() for name in network.trained]
-        self._adam = StackedAdam(
+        self._factor = learning_rate_factor(task.schedule, self.steps_an_epoch, task.epochs)
+        self._optimiser = StackedOptimiser(
+            OPTIMISERS[task.optimiser],
             self._trained,
-            [self._protocol.given_to_adam(member.hyperparameters) for member in task.members],
+            [self._protocol.adjusted(member.hyperparameters) for member in task.members],
+            scheduled=self._factor is not None,
         )
         self._orders = [
             ImageOrder(
@@ -114,9 +120,11 @@ class StackTraining:
         order = sent(order, self._placed.train.index_device)
         self._total.zero_()
         if self._capture is not None and self._placed.train.index_device.type == "cuda":
-            self._capture.run(order, batch, steps, self._learnt, on_step)
+            self._capture.run(order, batch, steps, self._learnt, on_step, self._before_step)
         else:
-            for start in range(0, steps * batch, batch):
+            for number in range(steps):
+                self._before_step(number)
+                start = number * batch
                 losses = self._step_on(order[:, start : start + batch])
                 if on_step is not None:
                     on_step(losses)
@@ -141,6 +149,11 @@ class StackTraining:
 
         return torch.stack([scores_of(index) for index in range(len(self._task.members))])
 
+    def _before_step(self, number: int) -> None:
+        """Set the learning rate of a step of this epoch."""
+        if self._factor is not None:
+            self._optimiser.scale_learning_rates(self._factor(self.steps + number))
+
     def _step_on(self, rows: Tensor) -> Tensor:
         """One optimiser step of every member on its own images.
 
@@ -156,7 +169,7 @@ class StackTraining:
             logits.flatten(0, 1), labels.flatten(), reduction="none"
         ).view(labels.shape)
         means = losses.mean(1)
-        self._adam.step(torch.autograd.grad(means.sum(), self._trained, allow_unused=True))
+        self._optimiser.step(torch.autograd.grad(means.sum(), self._trained, allow_unused=True))
         means = means.detach()
         # Finite float32 losses cannot overflow a float64 sum: it is finite unless a loss is not.
         self._total += means.double() * rows.shape[1]
@@ -169,35 +182,54 @@ class StackTraining:
 
     def _learnt(self) -> list[Tensor]:
         """Everything that a step changes."""
-        return [*self.state.values(), *self._adam.state(), self._total]
+        return [*self.state.values(), *self._optimiser.state(), self._total]
 
 
-class StackedAdam:
-    """Adam for stacked parameters, in torch's fused kernels.
+class StackedOptimiser:
+    """An optimiser of stacked parameters, in torch's fused kernels.
 
     Members with the same hyperparameters are updated together.
 
     Args:
+        optimiser: which.
         parameters: (N, ...) each.
         hyperparameters: of each member.
+        scheduled: whether learning rates change.
     """
 
     def __init__(
-        self, parameters: Sequence[Tensor], hyperparameters: Sequence[Hyperparameters]
+        self,
+        optimiser: Optimiser,
+        parameters: Sequence[Tensor],
+        hyperparameters: Sequence[Hyperparameters],
+        *,
+        scheduled: bool = False,
     ) -> None:
         self._blocks = blocks_of_equals(hyperparameters)
         self._slices = [
             [parameter.detach()[block] for parameter in parameters] for block in self._blocks
         ]
         distinct = [hyperparameters[block.start] for block in self._blocks]
-        self._adam = torch.optim.Adam(
-            [
-                {"params": slices, **values.for_adam()}
-                for slices, values in zip(self._slices, distinct, strict=True)
-            ],
-            fused=True,
-            capturable=parameters[0].is_cuda,
-        )
+        self._learning_rates = [values.learning_rate for values in distinct]
+        groups: list[dict[str, Any]] = [
+            {"params": slices, **optimiser.arguments(values)}
+            for slices, values in zip(self._slices, distinct, strict=True)
+        ]
+        on_gpu = parameters[0].is_cuda
+        if scheduled and on_gpu:
+            # A captured step reads the learning rate from an address.
+            for group in groups:
+                group["lr"] = torch.tensor(group["lr"], device=parameters[0].device)
+        counts_steps = {"capturable": on_gpu} if optimiser.counts_steps else {}
+        self._optimiser = optimiser.torch_class()(groups, fused=True, **counts_steps)
+
+    def scale_learning_rates(self, factor: float) -> None:
+        """Set the learning rates to a multiple of their initial values."""
+        for group, rate in zip(self._optimiser.param_groups, self._learning_rates, strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate * factor)
+            else:
+                group["lr"] = rate * factor
 
     def step(self, gradients: Sequence[Tensor | None]) -> None:
         """Update the parameters; those without a gradient are unchanged.
@@ -209,13 +241,13 @@ class StackedAdam:
             for gradient, part in zip(gradients, slices, strict=True):
                 # The fused kernels access both in memory order.
                 part.grad = None if gradient is None else gradient[block].contiguous()
-        self._adam.step()
+        self._optimiser.step()
 
     def state(self) -> list[Tensor]:
         """Moments and step counts, if steps have been taken."""
         return [
             value
-            for values in self._adam.state.values()
+            for values in self._optimiser.state.values()
             for value in values.values()
             if isinstance(value, Tensor)
         ]
@@ -243,7 +275,7 @@ def weights_of(task: TrainingTask, member: Member, placed: PlacedImages) -> Stat
 
 
 def _stacked(members: Sequence[State], device: torch.device) -> State:
-    # Adam's fused kernels access parameters and gradients in memory order.
+    # The optimisers' fused kernels access parameters and gradients in memory order.
     return {
         name: torch.stack([state[name] for state in members]).contiguous().to(device)
         for name in members[0]
