@@ -267,6 +267,16 @@ def level(value: object) -> str:
     return str(value)
 
 
+def cell(value: object) -> str:
+    """Any value in a table, as `level`; missing is a dash.
+
+    >>> cell(2.0), cell(float("nan")) == cell(None) == DASH
+    ('2', True)
+    """
+    missing = value is None or str(value) in {"<NA>", "NaT"} or value != value  # noqa: PLR0124
+    return DASH if missing else level(value)
+
+
 def or_dash(form: Callable[..., str]) -> Callable[..., str]:
     """A format that writes a dash in place of what is unknown."""
     return lambda *values: form(*values) if all(map(known, values)) else DASH

@@ -341,6 +341,13 @@ def test_gaps_above_zero_give_the_order_and_rounds_are_what_counts():
     assert (claim.n, claim.unit) == (len(means), "rounds of configurations")
 
 
+def test_an_estimate_outside_its_interval_is_said():
+    small = claims_of_layers(layers(paper_like, rounds=1))["convolutions-dominate"].said
+    assert "An estimate lies outside its interval" in small
+    apart = claims_of_layers(layers(paper_like, rounds=3))["convolutions-dominate"].said
+    assert "outside" not in apart
+
+
 def test_the_other_way_round_refutes_the_order():
     runs = layers(lambda runs: 100 + 5.0 * runs["conv_layers"] + 90 * runs["linear_layers"])
     assert claims_of_layers(runs)["convolutions-dominate"].verdict is FAILS

@@ -118,6 +118,21 @@ def test_records_batching_front_and_correlation_are_said(experiment):
     assert "FLOPs 0.9" in words
 
 
+def test_a_front_of_one_network_has_one_place():
+    runs = timeline_runs()
+    least = runs.loc[runs["flops_per_image"].idxmin(), "model"]
+    runs.loc[runs["model"] == least, "published_top1"] = runs["published_top1"].max() + 0.01
+    words = said(timeline_experiment(runs))
+    assert "the front goes from" not in words
+    assert f"No other network has less energy or more accuracy than {least}: " in words
+
+
+def test_what_random_weights_mean_is_said_once_on_a_page():
+    found = timeline_experiment(timeline_runs())
+    assert said(found).count("Random weights ask for the same operations") == 1
+    assert "Random weights" not in networks(found).note
+
+
 def test_the_weights_are_said():
     runs = timeline_runs()
     assert "All networks ran with random weights" in said(timeline_experiment(runs))

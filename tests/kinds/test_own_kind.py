@@ -161,7 +161,16 @@ def test_the_report_is_a_general_one_for_who_has_not_approved_of_the_plug_in(
     code, out, _ = joulelab("report", resumed, "--json")
     assert code == 0
     assert "sorting" not in kinds.names()
-    assert {"kruskal", "increase"} <= set(json.loads(out)["experiments"]["sorting"]["tables"])
+    told = json.loads(out)["experiments"]["sorting"]
+    assert {"kruskal", "increase"} <= set(told["tables"])
+    copy = resumed / "code" / plugin.name
+    assert told["remarks"][0] == (
+        "sorting is shown in the general report: its kind 'sorting' is unknown here (the plug-in "
+        f"{copy} is new or has changed; read it, then run `joulelab plan` on this folder with "
+        "--trust)."
+    )
+    page = (resumed / "report" / "index.html").read_text()
+    assert page.index("is shown in the general report") < page.index("<table")
     monkeypatch.setenv("JOULELAB_APPROVED", approved)
     _, out, _ = joulelab("report", resumed, "--json")
     assert "sorting-cost" in json.loads(out)["experiments"]["sorting"]["tables"]

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 
 from joulelab.present import Column, Omitted, Section, Table, View, data, words
@@ -16,6 +17,22 @@ def test_numbers_are_not_rounded_and_what_is_not_finite_is_null():
         found = data.rows_data(Table(rows, COLUMNS))
         assert found == [{"name": "a", "j": 1234567.000125}, {"name": "b", "j": None}]
     assert data.plain({1: (float("inf"), [-float("inf"), 2])}) == {"1": [None, [None, 2]]}
+
+
+def test_scalars_of_numpy_and_other_objects_are_plain():
+    row = {
+        "i": np.int64(3),
+        "f": np.float64("nan"),
+        "b": np.bool_(True),
+        "at": pd.Timestamp("2020-01-01"),
+        "no": [pd.NaT, pd.NA],
+        "c": 1 + 2j,
+    }
+    plain = {"i": 3, "f": None, "b": True, "at": "2020-01-01T00:00:00", "no": [None, None]}
+    (found,) = data.rows_data(Table([row], []))
+    assert json.loads(data.to_json(found)) == {**plain, "c": "(1+2j)"}
+    (found,) = data.rows_data(Table(pd.DataFrame([{"i": 1, "c": {1, 2}}]), []))
+    assert json.loads(data.to_json(found))["i"] == 1
 
 
 def test_columns_that_nobody_sees_are_in_the_data_and_what_is_only_shown_is_not():

@@ -5,14 +5,17 @@ from dataclasses import dataclass
 
 import pytest
 
+from joulelab import formats
 from joulelab.present import (
     Column,
     Figure,
     Omitted,
+    Section,
     Table,
     Unavailable,
     cached_per_subject,
     figure,
+    html,
     shown,
     table,
 )
@@ -82,17 +85,51 @@ def test_what_it_is_shown_as_says_why_it_is_left_out(counts):
     assert counts.shown(Subject(2)).title == "How many"
 
 
-def test_an_error_of_another_kind_is_no_reason_and_is_not_kept(made):
-    @table("counts", "How many")
-    def counts(subject):
-        made.append(subject)
-        raise ValueError("a defect")
+def defect(subject):
+    raise ValueError("a\ndefect")
 
-    subject = Subject()
+
+def test_an_error_in_a_function_of_a_user_is_the_reason_with_its_line():
+    line = defect.__code__.co_firstlineno + 1
+    made = table("counts", "How many")(defect).shown(Subject())
+    assert made.reason == f"ValueError: a defect (test_present_declared.py:{line})"
+
+
+def test_an_error_in_a_function_of_joulelab_is_raised_and_is_not_kept(monkeypatch):
+    monkeypatch.setattr(defect, "__module__", "joulelab.report.energy")
+    counts, subject = table("counts", "How many")(defect), Subject()
     for _ in range(2):
-        with pytest.raises(ValueError, match="a defect"):
+        with pytest.raises(ValueError, match="defect"):
             counts.shown(subject)
-    assert made == [subject, subject]
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ([Column("absent")], "KeyError: 'absent'"),
+        ([Column("n", form=lambda n: n / 0)], "TypeError: unsupported"),
+        ([Column("n", units=formats.ENERGY)], "TypeError: "),
+    ],
+)
+def test_an_error_in_a_column_is_the_reason(columns, reason):
+    made = table("t", "T")(lambda _: Table([{"n": "word"}], columns)).shown(Subject())
+    assert isinstance(made, Omitted)
+    assert made.reason.startswith(reason)
+    assert "(test_present_declared.py:" in made.reason
+
+
+def test_an_error_while_a_figure_is_drawn_is_the_reason():
+    made = figure("f", "F")(lambda _: Figure(lambda width: width / 0, "", "alt"))(Subject())
+    with pytest.raises(Unavailable, match="TypeError: unsupported"):
+        made.draw("screen")
+    page = html.page("t", [made, Section("s", [made])], draw=lambda one: one.draw("screen"))
+    assert page.count("<strong>F</strong> is left out: TypeError: unsupported") == 2
+
+
+@pytest.mark.parametrize("made", [None, 3, Figure(print, "", "")])
+def test_what_is_not_a_table_is_left_out(made):
+    left_out = table("none", "T")(lambda _: made).shown(Subject())
+    assert left_out.reason == f"table none returned {type(made).__name__}; return a Table."
 
 
 def test_what_needs_another_that_cannot_be_made_has_its_reason(counts):

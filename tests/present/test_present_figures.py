@@ -489,6 +489,17 @@ def test_an_experiment_from_outside_draws_in_a_few_lines():
     assert {t.get_text() for t in figure.axes[0].texts} == {"a", "c"}
 
 
+def test_names_with_dollars_and_braces_are_drawn_as_they_are():
+    name = r"$5 \frac{ and $x_1$"
+    rows = pd.DataFrame({"v": [1.0, 2.0], "line": [name, "$x$"], "row": [name, "$x$"]})
+    for figure in (
+        intervals(rows, Axis("v", "$v$ of {it}, {unit}", units=formats.ENERGY)),
+        curves({name: rows.assign(at=[1, 2]), "$x$": rows}, Axis("v", name), Axis("v", name)),
+    ):
+        assert b"$x$" in drawn(figure, "svg")
+        assert {"$v$ of {it}, J", name} & {text.get_text() for text in texts(figure)}
+
+
 def test_lines_differ_in_dash_and_marker_as_well_as_in_colour():
     found = looks("abcdefg")
     for one, other in itertools.combinations(found.values(), 2):

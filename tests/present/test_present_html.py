@@ -157,3 +157,8 @@ def test_a_fragment_is_a_table_alone():
     assert made.strip().startswith("<div")
     assert "<html" not in made
     assert "A note." in made
+
+
+def test_backticks_mark_code_and_the_rest_is_escaped():
+    made = html.page("t", ["Run `a <b>` of <i> 'x'."], draw=lambda _: SVG)
+    assert "<p>Run <code>a &lt;b&gt;</code> of &lt;i&gt; &#39;x&#39;.</p>" in made

@@ -183,3 +183,11 @@ def test_the_number_and_the_key_of_a_table_name_it_and_latex_counts_by_itself():
     text = latex.tables([table((Cell("a"), Cell("1")))])
     assert r"\caption{Title. Note.}" in text
     assert r"\label{tab:joulelab-iii}" in text
+
+
+def test_labels_have_no_special_characters():
+    keys = ("exp_1 <b> | 50 %-cost", "table-iii", "a_b", "a-b")
+    found = latex.tables([Table([{"a": 1}], [words("a")], key=key) for key in keys])
+    labels = re.findall(r"\\label\{(.*?)\}\n", found)
+    assert labels[:3] == ["tab:joulelab-exp-1-b-50-cost", "tab:joulelab-iii", "tab:joulelab-a-b"]
+    assert len(set(labels)) == 4

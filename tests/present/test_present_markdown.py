@@ -63,3 +63,17 @@ def test_a_page_has_every_part_under_its_heading():
     assert text.startswith("# The title\n\nMind this.\n\nA sentence.\n\n- seed: 7\n\n## Inner\n")
     assert "![What is seen](figures/fig.svg)\n\n**A figure.** A note." in text
     assert "**Another** is left out: it failed." in text
+
+
+def test_no_name_is_markup():
+    name = "<b>*x*`y`[z](u)$"
+    parts = [
+        Facts([(name, name)]),
+        Omitted("o", name, "it failed."),
+        Section(name, [a_table(name, group=name)]),
+    ]
+    text = markdown.page(name, parts, "figures")
+    bare = re.sub(r"\\.", "", text.replace("`y`", ""))
+    assert not re.search(r"<b>|x\*|\[z|\$", bare)
+    assert text.startswith(r"# \<b>\*x\*\`y\`\[z\](u)\$")
+    assert "`run a*b` of \\*x\\*" in markdown.page("t", ["`run a*b` of *x*"], "f")

@@ -123,3 +123,9 @@ def test_neighbours_with_one_heading_above_them_are_one_group():
     columns = [Column("a"), Column("b", group="x"), Column("c", group="x"), Column("d", group="y")]
     assert a_table([], *columns).groups() == [("", 1), ("x", 2), ("y", 1)]
     assert a_table([]).groups() == []
+
+
+def test_missing_values_are_dashes():
+    rows = [{"v": value} for value in (None, float("nan"), pd.NA, pd.NaT, 0, False)]
+    cells = Table(rows, [Column("v")]).cells()
+    assert [cell.text for (cell,) in cells] == [*4 * [formats.DASH], "0", "off"]

@@ -66,7 +66,7 @@ def test_a_drowned_effect_leads_the_table_and_the_marginal_test_stands_beside_it
     raw = table.frame.set_index("factor").loc["relu"]
     assert raw[f"{FIXED}p"] < 0.001
     assert raw["p"] > 0.2
-    assert "counts as noise" in table.note
+    assert "add noise" in table.note
     assert seen(table).set_index("factor").loc["size", "95 % interval"] == "levels do not overlap"
 
 

@@ -94,7 +94,7 @@ def joint_report(folders: Sequence[Path], out: Path | None) -> View:
     from joulelab.report.claims import data, overview
     from joulelab.report.conditions import remarks
     from joulelab.report.ledger import ReportedStudy
-    from joulelab.report.pages import claimed, write_report, write_side_pages
+    from joulelab.report.pages import claimed, not_joint, write_report, write_side_pages
     from joulelab.report.paper_tables import NOT_OF_PAPER
 
     studies = [ReportedStudy(Results.open(folder)) for folder in folders]
@@ -106,13 +106,19 @@ def joint_report(folders: Sequence[Path], out: Path | None) -> View:
     found = claimed(every)
     joint = None if page is None else str(page)
     written = [*pages, joint] if joint else pages
+    left_out = not_joint(every) if joint else [f"No joint page: {NOT_OF_PAPER}."]
     return View(
         [
             *map(overview, found),
-            *([] if joint else [Remark(f"No joint page: {NOT_OF_PAPER}.")]),
+            *map(Remark, left_out),
             Facts([("report", one) for one in written]),
         ],
-        {"report": joint, "reports": pages, "claims": data(found)},
+        {
+            "report": joint,
+            "reports": pages,
+            "claims": data(found),
+            **({"remarks": left_out} if left_out else {}),
+        },
     )
 
 

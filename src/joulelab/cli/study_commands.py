@@ -180,7 +180,11 @@ def report(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="DIR", help="Output folder of the joint report."),
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Output folder of the joint report; default: joulelab-out/paper.",
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

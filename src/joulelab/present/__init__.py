@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from joulelab.lazy import importer
 from joulelab.present.declared import (
     Declared,
-    Unavailable,
     cached_per_subject,
     figure,
     shown,
     table,
 )
+from joulelab.present.faults import Unavailable
 from joulelab.present.parts import (
     Column,
     Facts,

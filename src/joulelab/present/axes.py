@@ -200,7 +200,7 @@ def set_scale(
     drawn = axes.xaxis if which == "x" else axes.yaxis
     drawn.set_major_formatter(ticker.FuncFormatter(lambda value, _: axis.form(value / size)))
     ends_said = "\n← more      axis reversed      less →" if axis.reversed else ""
-    drawn.set_label_text(axis.label.format(unit=unit) + ends_said)
+    drawn.set_label_text(axis.label.replace("{unit}", unit) + ends_said)
     return logarithmic
 
 

@@ -13,21 +13,30 @@ SCHEMA_VERSION = 1
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - plain data of any shape
-    """Plain data for JSON; numbers that are not finite become null."""
+    """Plain data for JSON: numbers that are not finite become null, other objects text."""
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if getattr(value, "ndim", None) == 0:  # a scalar of numpy
+        return plain(value.item())
+    at = value.isoformat() if hasattr(value, "isoformat") else str(value)
+    return None if at in {"NaT", "<NA>"} else at
 
 
 def rows_data(table: Table) -> list[Any]:
     """The rows of a table as plain data."""
     if isinstance(table.rows, Sequence):
         return [plain(dict(row)) for row in table.rows]
-    return list(json.loads(table.rows.to_json(orient="records", double_precision=15)))
+    try:
+        return list(json.loads(table.rows.to_json(orient="records", double_precision=15)))
+    except (OverflowError, TypeError, ValueError):
+        # Objects that pandas cannot write.
+        return [plain(row) for row in table.rows.to_dict("records")]
 
 
 def tables_data(made: Iterable[Table | Omitted]) -> dict[str, Any]:

@@ -8,7 +8,8 @@
     increases(experiment)          the table, made once; or raises Unavailable
     increases.shown(experiment)    the table, or an Omitted with the reason
 
-A table can use another one; if that is unavailable, so is this one.
+A table can use another one; if that is unavailable, so is this one. An error in a user's function
+is a reason too: ``ValueError: early (odd.py:52)``.
 """
 
 from __future__ import annotations
@@ -19,22 +20,12 @@ from functools import wraps
 from typing import Generic, TypeVar
 from weakref import WeakKeyDictionary
 
+from joulelab.present.faults import Unavailable, guarded, is_own
 from joulelab.present.parts import Figure, Omitted, Table
 
 Subject = TypeVar("Subject", bound=Hashable)
 Made = TypeVar("Made")
 Shown = TypeVar("Shown", bound=Table | Figure)
-
-
-class Unavailable(Exception):  # noqa: N818 - it is a signal, not a failure
-    """A table or figure is unavailable; the reason is a sentence, or empty.
-
-    An empty reason means that it does not apply (failed runs, if none failed) and is not reported.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 def cached_per_subject(make: Callable[[Subject], Made]) -> Callable[[Subject], Made]:
@@ -83,7 +74,7 @@ class Declared(Generic[Subject, Shown]):
         self.key = key
         self.title = title
         self.folded = folded
-        self._make = cached_per_subject(make)
+        self._make = cached_per_subject(make if is_own(make) else _checked(make, key, makes))
         self.__doc__ = make.__doc__
 
     def __call__(self, subject: Subject) -> Shown:
@@ -106,6 +97,28 @@ class Declared(Generic[Subject, Shown]):
             return self(subject)
         except Unavailable as error:
             return Omitted(self.key, self.title, error.reason)
+
+
+def _checked(
+    make: Callable[[Subject], Shown], key: str, makes: type[Shown]
+) -> Callable[[Subject], Shown]:
+    """A user's function, with errors in it, in columns and in drawing as reasons."""
+
+    @wraps(make)
+    def checked(subject: Subject) -> Shown:
+        made = make(subject)
+        noun = makes.__name__.lower()
+        if not isinstance(made, makes):
+            returned = type(made).__name__
+            raise Unavailable(f"{noun} {key} returned {returned}; return a {makes.__name__}.")
+        if isinstance(made, Table):
+            made.headings()
+            made.cells()
+        if isinstance(made, Figure):
+            return replace(made, draw=guarded(made.draw))
+        return made
+
+    return guarded(checked)
 
 
 def shown(

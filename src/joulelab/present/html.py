@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup, escape
 
-from joulelab.present.parts import Figure, Part, Section, Table, stopped
+from joulelab.errors import UsageError
+from joulelab.present.faults import Unavailable
+from joulelab.present.parts import Figure, Omitted, Part, Section, Table, stopped
 
 if TYPE_CHECKING:
     from jinja2.runtime import Macro
@@ -44,6 +48,8 @@ def page(
         lead: contents before the list of sections: the main figure and table.
         links: label and file of related pages.
     """
+    pictures: dict[int, str] = {}
+    lead, body = _pictured(lead, draw, pictures), _pictured(body, draw, pictures)
     contents = [part for part in body if isinstance(part, Section) and not part.folded]
     return _template("page").render(
         title=title,
@@ -54,7 +60,7 @@ def page(
         contents=contents if len(contents) > 1 else (),
         body=body,
         anchor=_anchors(),
-        image=partial(_image, draw),
+        image=lambda figure: pictures[id(figure)],
     )
 
 
@@ -80,9 +86,34 @@ def _anchors() -> Callable[[Table | Section], str]:
     return anchor
 
 
-def _image(draw: Draw, figure: Figure) -> str:
-    """A data URL of a figure."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(draw(figure)).decode('ascii')}"
+def _pictured(parts: Sequence[Part], draw: Draw, pictures: dict[int, str]) -> list[Part]:
+    """The parts, with figures that cannot be drawn left out; adds a data URL for each other one."""
+    made: list[Part] = []
+    for part in parts:
+        if isinstance(part, Section):
+            made.append(replace(part, parts=_pictured(part.parts, draw, pictures)))
+            continue
+        if isinstance(part, Figure):
+            try:
+                drawn = base64.b64encode(draw(part)).decode("ascii")
+            except Unavailable as error:
+                made.append(Omitted(part.key, part.title, error.reason))
+                continue
+            except UsageError as error:
+                made.append(Omitted(part.key, part.title, error.message))
+                continue
+            pictures[id(part)] = f"data:image/svg+xml;base64,{drawn}"
+        made.append(part)
+    return made
+
+
+def _prose(text: str) -> Markup:
+    """Sentences, in which backticks mark code."""
+    parts = re.split(r"`([^`]+)`", text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
+        for number, part in enumerate(parts)
+    )
 
 
 @cache
@@ -96,6 +127,7 @@ def _environment() -> Environment:
     )
     environment.globals["kind_of"] = lambda part: type(part).__name__
     environment.filters["stopped"] = stopped
+    environment.filters["prose"] = _prose
     return environment
 
 

@@ -94,6 +94,9 @@ class _Namer:
             textcoords="offset points",
             fontsize=max(SHARE * self.size.small_pt, LEAST_PT),
             linespacing=1.0,
+            zorder=5,
+            # Legible even across a line.
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.3},
         )
         text.set_in_layout(False)
         extent, place = text.get_window_extent(), self.axes.transData.transform(point)

@@ -22,6 +22,7 @@ import re
 import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from joulelab.files import safe_name
 from joulelab.present.parts import Cell, Table, stopped
 
 DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
@@ -131,7 +132,12 @@ def tables(made: Iterable[Table]) -> str:
     """The file ``tables.tex``: needs booktabs, graphicx and the macros of ``numbers.tex``."""
     every = list(made)
     commands = macros(name for table in every for name, _ in named(table))
-    return "\n\n".join([HEADER, *(_table(table, commands) for table in every), ""])
+    labels: dict[str, str] = {}
+    texts = [
+        _table(table, commands, safe_name(table.key.removeprefix("table-"), labels))
+        for table in every
+    ]
+    return "\n\n".join([HEADER, *texts, ""])
 
 
 def named(table: Table) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -142,7 +148,7 @@ def named(table: Table) -> Iterator[tuple[tuple[str, ...], str]]:
                 yield cell.name, cell.text
 
 
-def _table(table: Table, commands: Mapping[tuple[str, ...], str]) -> str:
+def _table(table: Table, commands: Mapping[tuple[str, ...], str], label: str) -> str:
     headings, cells, groups = table.headings(), table.cells(), table.groups()
     narrow = _characters(headings, cells, groups) <= COLUMN_CHARACTERS
     environment = "table" if narrow else "table*"
@@ -152,7 +158,7 @@ def _table(table: Table, commands: Mapping[tuple[str, ...], str]) -> str:
         f"\\begin{{{environment}}}[t]",
         r"\centering",
         f"\\caption{{{escape(stopped(title))} {escape(table.note)}}}",
-        f"\\label{{tab:joulelab-{table.key.removeprefix('table-')}}}",
+        f"\\label{{tab:joulelab-{label}}}",
         r"\sbox0{%",
         f"\\begin{{tabular}}{{{''.join('l' if one.words else 'r' for one in table.columns)}}}",
         r"\toprule",

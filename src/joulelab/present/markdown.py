@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
+from joulelab.files import safe_name
 from joulelab.present.parts import (
     Cell,
     Facts,
@@ -16,14 +18,28 @@ from joulelab.present.parts import (
     stopped,
 )
 
+CODE = re.compile(r"(`[^`]+`)")
+SPECIAL = re.compile(r"[\\|*`\[\]$]|<(?=[A-Za-z/!?])")
+"""What would be markup: not the sign in ``p < 0.05``."""
+
 
 def escape(text: str) -> str:
-    r"""Text within a cell.
+    r"""Text within a cell or a heading.
 
-    >>> print(escape("a | b"))
-    a \| b
+    >>> print(escape("a | <b> *c* < d"))
+    a \| \<b> \*c\* < d
     """
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    return SPECIAL.sub(r"\\\g<0>", text).replace("\n", " ")
+
+
+def prose(text: str) -> str:
+    r"""Sentences, in which backticks mark code.
+
+    >>> print(prose("`run *` of *x*"))
+    `run *` of \*x\*
+    """
+    parts = CODE.split(text)
+    return "".join(part if CODE.fullmatch(part) else escape(part) for part in parts)
 
 
 def table(made: Table) -> str:
@@ -37,7 +53,7 @@ def table(made: Table) -> str:
         _line([escape(heading) for heading in headings]),
         _line([":---" if column.words else "---:" for column in made.columns]),
         *(_line([_cell(cell) for cell in row]) for row in made.cells()),
-        *(["", escape(made.note)] if made.note else []),
+        *(["", prose(made.note)] if made.note else []),
     ]
     return "\n".join(lines)
 
@@ -55,21 +71,21 @@ def page(title: str, parts: Sequence[Part], figures: str, level: int = 1) -> str
 
 
 def _parts(title: str, parts: Sequence[Part], figures: str, level: int) -> Iterator[str]:
-    yield f"{'#' * level} {title}"
+    yield f"{'#' * level} {escape(title)}"
     for part in parts:
         if isinstance(part, Section):
             yield from _parts(part.title, part.parts, figures, level + 1)
         elif isinstance(part, Table):
             yield table(part)
         elif isinstance(part, Figure):
-            picture = f"![{part.alt}]({figures}/{part.key}.svg)"
-            yield f"{picture}\n\n**{stopped(part.title)}** {part.note}"
+            picture = f"![{escape(part.alt)}]({figures}/{safe_name(part.key)}.svg)"
+            yield f"{picture}\n\n**{escape(stopped(part.title))}** {prose(part.note)}"
         elif isinstance(part, Omitted):
-            yield f"**{part.title}** {part.verb}: {part.reason}"
+            yield f"**{escape(part.title)}** {part.verb}: {prose(part.reason)}"
         elif isinstance(part, Facts):
-            yield "\n".join(f"- {name}: {value}" for name, value in part.pairs)
+            yield "\n".join(f"- {escape(name)}: {prose(value)}" for name, value in part.pairs)
         else:
-            yield part.text if isinstance(part, Remark) else part
+            yield prose(part.text if isinstance(part, Remark) else part)
 
 
 def _cell(cell: Cell) -> str:

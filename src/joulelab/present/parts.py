@@ -37,7 +37,7 @@ class Column:
         heading: heading; the unit is added if `units` are given.
         of: columns of the rows that are passed to `form`, by default the one named like the
             heading; or a function from a row to the text.
-        form: function from these values to the text of a cell.
+        form: function from these values to the text of a cell; default: missing is a dash.
         words: whether it has words, not numbers, and is left-aligned.
         wide: whether a narrow terminal omits it.
         group: heading above several adjacent columns.
@@ -51,7 +51,7 @@ class Column:
 
     heading: str
     of: str | tuple[str, ...] | Callable[[Row], object] = ""
-    form: Callable[..., str] = formats.level
+    form: Callable[..., str] = formats.cell
     words: bool = False
     wide: bool = False
     group: str = ""

@@ -127,6 +127,8 @@ STYLE: dict[Any, Any] = {
     "legend.columnspacing": 1.2,
     "legend.borderaxespad": 0.0,
     "lines.markeredgecolor": "white",
+    # A level may have a dollar sign.
+    "text.parse_math": False,
     "figure.autolayout": False,
     "figure.constrained_layout.use": False,
     "figure.facecolor": "white",

@@ -81,6 +81,13 @@ def print_part(
         console.print(Text(_wrapped(part, width)), soft_wrap=True)
 
 
+def height(parts: Sequence[Part]) -> int:
+    """Lines that parts take in the user's terminal."""
+    console = Console(file=(out := io.StringIO()), color_system=None, highlight=False)
+    print_view(View(parts), console)
+    return len(out.getvalue().splitlines())
+
+
 def _wrapped(text: str, width: int) -> str:
     """Text wrapped at words: a path, or a command to copy, is never broken."""
     return "\n".join(
@@ -160,7 +167,8 @@ def _grid(table: Table, room: int) -> RichTable:
 
 
 def _text(cell: Cell, *, bold: bool) -> Text:
-    return Text(cell.text, style=f"{'bold ' * (cell.bold or bold)}{STYLES[cell.tone]}".strip())
+    tone = STYLES.get(cell.tone, "")
+    return Text(cell.text, style=f"{'bold ' * (cell.bold or bold)}{tone}".strip())
 
 
 def _widths(columns: Sequence[tuple[str, Sequence[str], bool]], room: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from joulelab import formats
 from joulelab.present import Part, Remark, Table, Unavailable, shown, table, words
 from joulelab.report.experiment import trained_by
+from joulelab.report.kinds import general_remark
 from joulelab.report.ledger import TONES, ReportedStudy
 from joulelab.study.miniature import miniature_in_words
 from joulelab.study.results import Results
@@ -87,9 +89,21 @@ def reading(study: ReportedStudy) -> list[Part]:
 
 
 def remarks(study: ReportedStudy) -> tuple[str, ...]:
-    """What to know first: that runs are still to come, that the study is a miniature."""
+    """What to know first: runs to come, a miniature, kinds that are unknown here."""
     unfinished = progress(study.runs)
-    return (*([unfinished] if unfinished else []), *thinning(study.results))
+    general = [general_remark(one, plugins(study.results)) for one in study.experiments]
+    return (
+        *([unfinished] if unfinished else []),
+        *thinning(study.results),
+        *filter(None, general),
+    )
+
+
+def plugins(results: Results) -> list[Path]:
+    """The plug-ins of a study, which may lie in its folder."""
+    named = results.spec.get("plugins")
+    files = named if isinstance(named, list) else []
+    return [results.folder / file for file in files if isinstance(file, str)]
 
 
 def idle_power(manifest: Mapping[str, Any]) -> list[str]:
@@ -145,7 +159,9 @@ def thinning(results: Results) -> tuple[str, ...]:
     )
     known = (used, of) if used and of else None
     said = miniature_in_words(results.spec, known)
-    return (f"This is {said}. A thinner study finds less than a whole one.",) if said else ()
+    if not said:
+        return ()
+    return (f"This is {said}. A scaled-down study can miss effects that the full one would find.",)
 
 
 def _error(relative: float | None) -> str:

@@ -262,8 +262,8 @@ def effects_on(outcome: Outcome) -> Table:
         ]
         note = (
             "Runs are ranked among those that share the levels of all other factors (van Elteren). "
-            f"{note} Alone: all runs ranked together, as in CAIN 2023; there what the other "
-            "factors do counts as noise, in which a small effect drowns."
+            f"{note} Alone: all runs ranked together, as in CAIN 2023; there, the other "
+            "factors add noise that can hide a small effect."
         )
     columns.append(Column(epsilon, "epsilon_squared", formats.effect, wide=True))
     said = dict.fromkeys(

@@ -71,7 +71,7 @@ def increases(experiment: Experiment) -> Table:
     ]
     note = (
         f"Mean {_energy_of(experiment)} at the two levels, over all levels of the other factors. "
-        "Names are in the order of their energy."
+        "Named levels are sorted by mean energy."
     )
     return Table(rows, columns, note)
 
@@ -197,8 +197,8 @@ def trade_off(experiment: Experiment) -> Figure:
     one, other = front.iloc[0], front.iloc[-1]
     note = (
         "Each point is one set of hyperparameters of one configuration, the mean of its "
-        "repetitions. Better is up and to the right: the energy axis is reversed. Points on the "
-        "Pareto front are beaten by no other in both energy and accuracy."
+        "repetitions. Better is up and to the right: the energy axis is reversed. No other "
+        "point beats those on the Pareto front in both energy and accuracy."
     )
     alt = (
         f"Scatter of {formats.count(len(means), 'point')}. The Pareto front goes from "

@@ -155,7 +155,8 @@ def ledger_by_work(study: ReportedStudy) -> Table:
     ]
     note = (
         f"Everything the study did is booked, and the sum is its energy: {energy.words} in "
-        f"{formats.duration(energy.duration_s)}. Lost is what failed or interrupted attempts used."
+        f'{formats.duration(energy.duration_s)}. "Lost" is the energy of failed or interrupted '
+        "attempts."
     )
     return Table(energy.parts, columns, note)
 
@@ -202,7 +203,9 @@ def runs_by_state(study: ReportedStudy) -> Table:
         words("experiment"),
         *(Column(state, form="{:,}".format) for state in (*STATES, "diverged")),
     ]
-    note = "A diverged training is a finished run: its accuracy and its energy count."
+    note = ""
+    if rows["diverged"].any():
+        note = "Diverged runs are finished runs: their accuracy and energy count."
     return Table(rows, columns, note)
 
 

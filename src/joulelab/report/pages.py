@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 import pandas as pd
@@ -38,14 +37,14 @@ from joulelab.present import (
     View,
     html,
     shown,
+    terminal,
 )
 from joulelab.present.data import SCHEMA_VERSION, tables_data
-from joulelab.present.terminal import WIDTH
 from joulelab.report import claims, conditions
 from joulelab.report.claims import Scope, scopes
 from joulelab.report.experiment import Experiment
 from joulelab.report.instruments.section import INSTRUMENTS
-from joulelab.report.kinds import report_of
+from joulelab.report.kinds import general_remark, report_of
 from joulelab.report.ledger import (
     ReportedStudy,
     diverged_runs,
@@ -59,22 +58,28 @@ from joulelab.report.ledger import (
 from joulelab.report.paper_pages import CLAIMS
 from joulelab.report.prediction import PREDICTION, prediction_finding
 from joulelab.report.report import Heading, SidePage
-from joulelab.report.writing import check_no_links, drawer, write_tables, writing
+from joulelab.report.writing import (
+    check_no_links,
+    drawer,
+    remove_old_figures,
+    write_tables,
+    writing,
+)
 
 STUDY = (ledger_bars, ledger_by_work, energy_by_domain, runs_by_state, failed_runs, diverged_runs)
 """Tables and figures of the study as a whole."""
 MOST_SAID = 3
 """Most findings at the end of a run."""
-MOST_LINES, FRAME, LEAST_ROWS = 20, 7, 2
-"""At the end of a run: most lines in all, lines around the table and for the path, fewest rows."""
+MOST_LINES, LEAST_ROWS = 20, 2
+"""At the end of a run: most lines in all, with that of the path, and fewest rows of its table."""
 MOST_TITLES = 4
 """Most titles named of what is left out for one reason; the others are counted."""
 REPRODUCE = (
-    "`study.toml` in the folder of these results holds every setting. On the same data "
-    "(`--data-dir FOLDER` says where they lie): `joulelab run study.toml --out again`. Same seeds "
-    "give the same plan, hyperparameters and, on the same processor, accuracies; energies differ "
-    "by what the variation above says. Each number here is in `joulelab report DIR --json` and "
-    "each run in `joulelab export DIR --format csv`."
+    "`study.toml` in the results folder holds every setting: "
+    "`joulelab run study.toml --out again`, with `--data-dir FOLDER` if the data are elsewhere. "
+    "The same seeds give the same plan and, on the same data and processor, the same accuracies "
+    "and other seeded results; energy varies from run to run. Every number here is in "
+    "`joulelab report DIR --json`, every run in `joulelab export DIR --format csv`."
 )
 
 
@@ -106,6 +111,8 @@ def write_side_pages(
 ) -> Path | None:
     """Write only the pages beside the report, for several studies or an imported table.
 
+    The pages name the experiments that have none of them.
+
     Args:
         name: heading of the pages.
         experiments: of all studies.
@@ -122,10 +129,10 @@ def write_side_pages(
     if not pages:
         return None
     links = tuple((page.label, page.file) for page in pages)
+    remarks = (*remarks, *not_joint(experiments))
     with writing(folder):
         written = [
-            page.write(on, Heading(name, tuple(remarks), links), folder)
-            for page, on in pages.items()
+            page.write(on, Heading(name, remarks, links), folder) for page, on in pages.items()
         ]
     return written[-1]
 
@@ -140,8 +147,20 @@ def side_pages(experiments: Sequence[Experiment]) -> dict[SidePage, list[Experim
     return found
 
 
+def not_joint(experiments: Sequence[Experiment]) -> list[str]:
+    """A sentence that names the experiments on no page beside the report, if any."""
+    on = {id(one) for those in side_pages(experiments).values() for one in those}
+    names = [one.title for one in experiments if id(one) not in on]
+    if not names:
+        return []
+    verb, its = ("is", "its") if len(names) == 1 else ("are", "their")
+    return [
+        f"{formats.listing(names)} {verb} not on the joint page, only in the report of {its} study."
+    ]
+
+
 def claimed(experiments: Sequence[Experiment]) -> list[Scope]:
-    """The paper's findings tested on the experiments whose kinds have the page of claims."""
+    """The paper's findings tested on the experiments whose kinds have the claims page."""
     return scopes([one for one in experiments if CLAIMS in report_of(one).side_pages])
 
 
@@ -172,7 +191,10 @@ def report_data(study: ReportedStudy) -> dict[str, Any]:
                 "failed": one.failed,
                 "energy_column": one.energy.column,
                 "energy_status": one.energy.status,
-                "remarks": list(one.energy.remarks),
+                "remarks": [
+                    *filter(None, [general_remark(one, conditions.plugins(study.results))]),
+                    *one.energy.remarks,
+                ],
                 "tables": report_of(one).data(one),
             }
             for one in study.experiments
@@ -188,7 +210,7 @@ def study_tables(study: ReportedStudy) -> list[Table | Omitted]:
 
 def study_findings(study: ReportedStudy) -> list[str]:
     """Sentences on the whole study, the most important first."""
-    said = [sentence for one in study.experiments for sentence in report_of(one).findings(one)]
+    said = [sentence for one in study.experiments for sentence in report_of(one).says(one)]
     try:
         predicted = [prediction_finding(study)]
     except Unavailable:
@@ -216,28 +238,34 @@ def experiment_tables(experiment: Experiment) -> list[Part]:
 
 
 def brief_view(study: ReportedStudy) -> View:
-    """The end of a run, on one screen: findings, cost, and one table."""
-    remarks = conditions.remarks(study)
+    """The end of a run, on one screen: findings, cost, and one table if it fits."""
     *found, cost = _answer(study)
-    while len(found) > 1 and _lines([*found, cost, *remarks]) > MOST_LINES - LEAST_ROWS - FRAME:
+    rest: list[Part] = [cost, *map(Remark, conditions.remarks(study))]
+    table = next((one for one in map(_lead_table, study.experiments) if one is not None), None)
+    if table is None:
+        return View([*found, *rest])
+    while len(found) > 1 and not _fits([*found, *rest, _cut(table, LEAST_ROWS)]):
         found.pop()
-    said = [*found, cost, *remarks]
-    parts: list[Part] = [*found, cost, *map(Remark, remarks)]
-    for one in study.experiments:
-        if tables := [made for made in _lead(one) if isinstance(made, Table)]:
-            rows = max(MOST_LINES - FRAME - _lines(said), LEAST_ROWS)
-            return View([*parts, _cut(tables[0], rows)])
-    return View(parts)
+    most = min(len(_shown(table)), MOST_LINES)
+    for rows in range(max(most, LEAST_ROWS), LEAST_ROWS - 1, -1):
+        if _fits(parts := [*found, *rest, _cut(table, rows)]):
+            return View(parts)
+    return View([*found, *rest])
 
 
-def _lines(sentences: Sequence[str]) -> int:
-    """Lines that sentences take in a terminal."""
-    return sum(len(wrap(sentence, WIDTH)) for sentence in sentences)
+def _fits(parts: Sequence[Part]) -> bool:
+    """Whether parts fit at the end of a run, above the path of the page."""
+    return terminal.height(parts) < MOST_LINES
+
+
+def _lead_table(experiment: Experiment) -> Table | None:
+    """The most important table, if available."""
+    return next((one for one in _lead(experiment) if isinstance(one, Table)), None)
 
 
 def _answer(study: ReportedStudy) -> list[str]:
     """Three findings, taken from the experiments in turn, and the cost."""
-    found = [list(report_of(one).findings(one)) for one in study.experiments]
+    found = [report_of(one).says(one) for one in study.experiments]
     turns = [said for turn in zip_longest(*found) for said in turn if said]
     first = set(turns[:MOST_SAID])
     return [*(said for one in found for said in one if said in first), study_finding(study)]
@@ -252,11 +280,16 @@ def _lead(experiment: Experiment) -> list[Table | Figure | Omitted]:
 
 def _cut(table: Table, most: int) -> Table:
     """The first rows of a table, without its note, and how many more there are."""
-    rows = table.frame if table.shown is None else pd.DataFrame(table.shown)
+    rows = _shown(table)
     more = len(rows) - most
     if more <= 0:
         return replace(table, note="")
     return replace(table, shown=rows.head(most), note=f"and {formats.count(more, 'more row')}")
+
+
+def _shown(table: Table) -> pd.DataFrame:
+    """The shown rows of a table."""
+    return table.frame if table.shown is None else pd.DataFrame(table.shown)
 
 
 def _joined(made: Sequence[Table | Figure | Omitted]) -> list[Part]:
@@ -286,7 +319,7 @@ def _study_page(study: ReportedStudy, links: Sequence[tuple[str, str]], folder: 
         lead += [_named(first.name, one) for one in _lead(first) if not isinstance(one, Omitted)]
     body: list[Part] = [_experiment_section(one, study, first) for one in study.experiments]
     if scopes_found := claimed(study.experiments):
-        intro = "Each with its test, effect size and interval on the page of claims."
+        intro = "The claims page gives the test, effect size and interval for each."
         overview = [claims.overview(scope) for scope in scopes_found]
         body.append(Section("The paper's findings on these data", [intro, *overview]))
     whole = [_named("study", one) for one in shown([*STUDY, *INSTRUMENTS], study)]
@@ -299,7 +332,7 @@ def _study_page(study: ReportedStudy, links: Sequence[tuple[str, str]], folder: 
         Section("How to reproduce this", [REPRODUCE]),
     ]
     write_tables([*lead, *body], folder / "tables")
-    return html.page(
+    page = html.page(
         study.name,
         body,
         draw=draw,
@@ -308,6 +341,9 @@ def _study_page(study: ReportedStudy, links: Sequence[tuple[str, str]], folder: 
         lead=lead,
         links=links,
     )
+    names = ("study", *(one.name for one in study.experiments))
+    remove_old_figures([*lead, *body], folder / "figures", names)
+    return page
 
 
 def _experiment_section(
@@ -320,7 +356,7 @@ def _experiment_section(
     factors = f"Factors: {formats.listing(experiment.factors)}. " if experiment.factors else ""
     parts: list[Part] = [f"{factors}{ended}{failed}."]
     above = set(_answer(study))
-    parts += [said for said in report.findings(experiment) if said not in above]
+    parts += [said for said in report.says(experiment) if said not in above]
     if diverged := int(runs["diverged"].sum()) if len(runs) else 0:
         parts.append(
             f"{formats.count(diverged, 'run')} diverged; their energy and accuracy are included."

@@ -37,7 +37,7 @@ ESTIMATED = (
 LEAST_FOR_RHO = 3
 PAPER_LOAD = Reference("40 to 60 %, the paper", x=0.4, to=0.6, colour=ORANGE)
 """The share of time in which the GPU of CAIN 2023 was busy."""
-PARTS, AGREES = "time and energy part", "time and energy agree"
+PARTS, AGREES = "time and energy disagree", "time and energy agree"
 LOOKS = {AGREES: Look(BLUE, "o"), PARTS: Look(VERMILLION, "s")}
 MOST_NAMED = 6
 """More names than that crowd the figure."""
@@ -150,8 +150,8 @@ def time_energy_points(experiment: Experiment) -> Figure:
     wide = positive and any(tenfold(values[name]) for name in values)
     line = Reference(f"equal power, {formats.watts(power_w)}", at=lambda seconds: power_w * seconds)
     note = (
-        "On the line every second costs the same. Named: configurations whose power differs from "
-        f"the others' by more than {formats.percent(APART, 0)}, surely."
+        "On the line, power is constant. Labelled: configurations whose power differs from the "
+        f"rest by more than {formats.percent(APART, 0)} (significant)."
     )
     if experiment.energy.status.endswith("estimated"):
         note += f" {ESTIMATED}"
@@ -229,7 +229,7 @@ def _coupling(experiment: Experiment) -> Coupling:
 
 
 def _parts(table: pd.DataFrame) -> pd.Series[bool]:
-    """Configurations whose power surely differs by more than a twentieth."""
+    """Configurations whose power differs significantly by more than a twentieth."""
     high, low = table["power_ratio_low"] > 1 + APART, table["power_ratio_high"] < 1 - APART
     parts: pd.Series[bool] = high | low
     return parts

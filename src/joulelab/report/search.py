@@ -363,9 +363,10 @@ def search_finding(experiment: Experiment) -> str:
     )
     if rows[STRATEGY].nunique() == 1 or len(settings) == 1:
         return f"In {experiment.name}, the best accuracy is {reached}."
-    counts = [f"{name} in {wins[name]}" for name in sorted(wins, key=lambda name: -wins[name])]
+    winner, *others = sorted(wins, key=lambda name: -wins[name])
+    rest = "".join(f", {name} in {wins[name]}" for name in others)
     tied = " (ties count for each)" if sum(wins.values()) > len(settings) else ""
     return (
-        f"In {experiment.name}, the best accuracy of {len(settings)} settings is found by "
-        f"{formats.listing(counts)}{tied}; the best of all is {reached}."
+        f"In {experiment.name}, {winner} found the best accuracy in {wins[winner]} of "
+        f"{len(settings)} settings{rest}{tied}; the best of all is {reached}."
     )

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from joulelab.errors import StoreWriteError
 from joulelab.files import links_within, safe_name, write_whole
 from joulelab.present import Figure, Part, Section, Table, latex
-from joulelab.present.style import save
+from joulelab.present.style import Format, save
+
+WRITTEN: tuple[Format, ...] = ("svg", "pdf")
+FIGURES = (".svg", ".pdf", ".png")
+"""Formats of figures, and suffixes of the files of this and of earlier versions."""
+NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9.]+")
 
 
 def check_no_links(folder: Path) -> None:
@@ -55,17 +61,50 @@ def drawer(folder: Path) -> Callable[[Figure], bytes]:
 
     def draw(figure: Figure) -> bytes:
         file = safe_name(figure.key, files)
-        return save(figure.draw(figure.drawn_for), folder, file, ("svg", "pdf"))
+        return save(figure.draw(figure.drawn_for), folder, file, WRITTEN)
 
     return draw
 
 
 def write_tables(parts: Sequence[Part], folder: Path) -> None:
-    """Write every table below some parts as LaTeX, each into a file of its own."""
+    """Write every table below some parts as LaTeX, and remove those of an earlier report."""
     folder.mkdir(exist_ok=True)
     files: dict[str, str] = {}
-    for table in tables_of(parts):
+    written = {
         write_whole(folder / f"{safe_name(table.key, files)}.tex", latex.tables([table]))
+        for table in tables_of(parts)
+    }
+    for old in set(folder.glob("*.tex")) - written:
+        with old.open(encoding="utf-8", errors="replace") as file:
+            ours = file.readline().rstrip() == latex.HEADER
+        if ours:
+            old.unlink()
+
+
+def remove_old_figures(parts: Sequence[Part], folder: Path, names: Iterable[str]) -> None:
+    """Remove the figures of an earlier report that this one does not have.
+
+    Args:
+        parts: of the page, whose figures stay.
+        folder: with the figures.
+        names: the first parts of keys: other files stay too.
+    """
+    files: dict[str, str] = {}
+    kept = {safe_name(figure.key, files) for figure in figures_of(parts)}
+    begins = tuple(NOT_IN_NAMES.sub("-", f"{name}-").lstrip("-.") for name in names)
+    for old in folder.iterdir():
+        ours = old.suffix in FIGURES and old.name.startswith(begins)
+        if ours and not (old.suffix[1:] in WRITTEN and old.stem in kept):
+            old.unlink()
+
+
+def figures_of(parts: Sequence[Part]) -> Iterator[Figure]:
+    """Every figure among some parts and below them."""
+    for part in parts:
+        if isinstance(part, Section):
+            yield from figures_of(part.parts)
+        elif isinstance(part, Figure):
+            yield part
 
 
 def tables_of(parts: Sequence[Part]) -> Iterator[Table]:

@@ -23,7 +23,7 @@ from joulelab.study.schema import RUN_COLUMNS
 from joulelab.study.store_reading import OnDamage, RowAgreement, read_rows, refuse
 
 NOT_ASKED = "not recorded by the joulelab version that ran it"
-NOT_FINISHED = "the training did not finish"
+NOT_FINISHED = "the run did not finish"
 _IDENTITY = ("run_id", "position", "block", "experiment", "kind", "configuration")
 _PARSED = ("factors", "hyperparameters", "metrics", "utilisation", "measurement")
 _BUSY = (*QUANTILES, "source", "reason")

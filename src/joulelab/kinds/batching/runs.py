@@ -260,7 +260,7 @@ def saturations(experiment: Experiment) -> list[str]:
             words = _first_words(saturated, "saturation") or "requests came faster than they left"
             said.append(f"{name}: {words}{_some(len(saturated), len(rows))}")
         elif len(unknown):
-            words = _first_words(unknown, "saturation") or "nobody knows"
+            words = _first_words(unknown, "saturation") or formats.UNKNOWN
             unsure.append(f"{name}: {words}{_some(len(unknown), len(rows))}")
     parts = []
     if said:

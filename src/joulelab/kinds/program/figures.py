@@ -70,8 +70,8 @@ def trade_off(experiment: Experiment) -> Figure:
     ]
     note = (
         "Means over the repetitions with 95 % intervals. Better is up and to the right: an axis on "
-        "which less is better is reversed. Configurations on the Pareto front are beaten by no "
-        "other in both."
+        "which less is better is reversed. No other configuration beats those on the Pareto "
+        "front in both."
     )
     if len(panels) == 1:
         panels = [replace(panels[0], title="")]

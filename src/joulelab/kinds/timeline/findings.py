@@ -14,6 +14,7 @@ from joulelab.kinds.timeline.points import (
     accuracy_trend,
     energy_trend,
     network_points,
+    random_weights_words,
     relative_growth,
     sizes_words,
     weights_words,
@@ -42,7 +43,7 @@ def timeline_findings(experiment: Experiment) -> list[str]:
         _batching(experiment),
         _front(experiment),
         _correlation(experiment),
-        weights_words(experiment),
+        f"{weights_words(experiment)} {random_weights_words(experiment)}".rstrip(),
         sizes_words(experiment),
     ]
     return [sentence for sentence in said if sentence]
@@ -152,6 +153,11 @@ def _front(experiment: Experiment) -> str:
     names = [str(name) for name in front[MODEL]]
     if len(names) > MOST_NAMED:
         names = [*names[: MOST_NAMED - 1], f"{len(names) - MOST_NAMED + 1} more"]
+    if len(front) == 1:
+        return (
+            f"No other network has less energy or more accuracy than {names[0]}: "
+            f"{_place(front.iloc[0])}."
+        )
     return (
         f"No other network has both less energy and more accuracy than {formats.listing(names)}: "
         f"the front goes from {_place(front.iloc[0])} to {_place(front.iloc[-1])}."

@@ -96,18 +96,23 @@ def relative_growth(experiment: Experiment) -> Growth:
 
 
 def weights_words(experiment: Experiment) -> str:
-    """The weights of the networks, and the effect on energy."""
+    """The weights of the networks, and where the accuracies are from."""
     weights = network_points(experiment)["weights"].fillna(formats.UNKNOWN)
     named = sorted(set(weights) - {RANDOM, formats.UNKNOWN})
     random, unknown = (int((weights == one).sum()) for one in (RANDOM, formats.UNKNOWN))
     if unknown == len(weights):
         return f"It is not known which weights the networks ran with; {_PUBLISHED}."
     if random == len(weights):
-        return f"All networks ran with random weights; {_PUBLISHED}. {_VALUES}"
+        return f"All networks ran with random weights; {_PUBLISHED}."
     counts = {f"with published weights ({', '.join(named)})": len(weights) - random - unknown}
     counts |= {"with random weights": random, "with unknown weights": unknown}
     said = formats.listing([f"{many:,} {which}" for which, many in counts.items() if many])
-    return f"Networks ran {said}; {_PUBLISHED}.{f' {_VALUES}' if random else ''}"
+    return f"Networks ran {said}; {_PUBLISHED}."
+
+
+def random_weights_words(experiment: Experiment) -> str:
+    """What random weights mean for the energy, if a network ran with them."""
+    return _VALUES if (network_points(experiment)["weights"] == RANDOM).any() else ""
 
 
 _PUBLISHED = "the accuracies are the published ones and were not measured here"

@@ -239,8 +239,8 @@ def trade_off(experiment: Experiment) -> Figure:
     front = points[points["on_front"]]
     note = (
         "Better is up and to the right: the energy axis is reversed. A line joins the bases of a "
-        "network; whiskers are 95 % intervals over runs, and may go beyond the axes. Points on the "
-        "Pareto front are beaten by no other on their data set in both."
+        "network; whiskers are 95 % intervals over runs, and may go beyond the axes. No other "
+        "point of a data set beats those on the Pareto front in both."
     )
     steps = [
         f"{label(experiment, row, dataset=True)} {formats.joules(row['energy_j'])} at "
