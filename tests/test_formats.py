@@ -29,4 +29,8 @@ def test_numbers_are_rounded_for_people():
     assert formats.duration(245) == "4 min 05 s"
     assert formats.p_value(1e-9) == "< 0.001"
     assert formats.change(-0.0213) == "\N{MINUS SIGN}2.1 %"
+    assert formats.count(4, "batch") == "4 batches"
+    nouns = ["run", "study", "day", "class", "epoch", "box", "wish"]
+    plurals = ["runs", "studies", "days", "classes", "epochs", "boxes", "wishes"]
+    assert [*map(formats.plural, nouns)] == plurals
     assert formats.listing(["a", "b", "c"]) == "a, b and c"

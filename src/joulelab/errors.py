@@ -99,11 +99,27 @@ class PluginError(UsageError):
 
 
 class UntrustedCodeError(UsageError):
-    """A results folder names code that the user has neither run yet nor approved of."""
+    """A results folder names code that the user has neither run yet nor approved of.
+
+    Attributes:
+        study: the study file.
+        code: what it names, as `joulelab.study.trust.Code`.
+        missing: the code whose file cannot be read.
+    """
 
     def __init__(self, study: Path, code: Sequence[object]) -> None:
         self.study = study
         self.code = code
+        self.missing = [
+            one for one in code if getattr(one, "path", None) and not getattr(one, "sha256", "")
+        ]
+        if self.missing:
+            super().__init__(
+                f"{study} needs code that does not exist or cannot be read: "
+                f"{', '.join(map(str, self.missing))}",
+                "put the file back",
+            )
+            return
         super().__init__(
             f"{study} uses code that you have not run yet: {', '.join(map(str, code))}",
             "read it first; --trust then runs it, --plugin FILE allows a single file",

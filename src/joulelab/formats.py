@@ -27,6 +27,7 @@ SMALL = 0.1
 SMALLEST = 0.001
 TENS = 10
 HUNDREDS = 100
+VOWELS = tuple("aeiou")
 THOUSANDS = 1000
 PLAIN = (0.01, 1e9)
 """Quantities outside of this are written with an exponent."""
@@ -239,7 +240,16 @@ def duration_range(low: float | None, high: float | None) -> str:
 
 def count(number: int, noun: str) -> str:
     """``1 run``, ``1,152 runs``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{number:,} {noun if number == 1 else plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """The plural of a regular noun: ``runs``, ``batches``, ``studies``, ``days``."""
+    if noun.endswith(("ch", "sh", "s", "x")) and not noun.endswith("epoch"):
+        return f"{noun}es"
+    if noun.endswith("y") and noun[-2:-1] not in VOWELS:
+        return f"{noun[:-1]}ies"
+    return f"{noun}s"
 
 
 def listing(words: Sequence[str]) -> str:

@@ -105,7 +105,7 @@ class Registry(Generic[T]):
     def _load(self, point: EntryPoint) -> T:
         try:
             part: T = point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(
                 f"the {self.noun} {point.name!r} from {point.value} cannot be imported: {error}",
                 "fix or uninstall the package that provides it",
@@ -156,7 +156,7 @@ def load_plugin(path: Path, sha256: str | None = None) -> str:
     try:
         # Run what was hashed, not a stale file from __pycache__.
         exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         if isinstance(error, PluginError):
             raise

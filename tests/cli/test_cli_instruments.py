@@ -125,6 +125,12 @@ def test_the_tables_fit_a_terminal_and_the_figure_is_drawn(study, joulelab, tmp_
     assert figure.read_text().startswith("<?xml")
 
 
+def test_an_unknown_domain_is_refused_with_the_known_ones(study, joulelab):
+    code, _, err = joulelab("instruments", study, "--domain", "zz")
+    assert code == 2
+    assert "unknown domain 'zz'\nknown: " in err
+
+
 def test_a_figure_of_an_unknown_kind_is_refused(study, joulelab, tmp_path):
     code, _, err = joulelab("instruments", study, "--plot", tmp_path / "agreement.gif")
     assert code != 0

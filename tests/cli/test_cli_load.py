@@ -193,7 +193,7 @@ def test_too_few_connections_are_said(joulelab):
         (("http://127.0.0.1:1", *QUICK, "--out", "x.txt"), "Parquet or CSV"),
         (("http://127.0.0.1:1", *QUICK, "--out", "/no/such/x.csv"), "no folder"),
         (("http://127.0.0.1:1", "--arrivals", "poison(5)", "--requests", 5), "poisson"),
-        (("http://127.0.0.1:1", "--arrivals", "poisson(0)", "--requests", 5), "f must be"),
+        (("http://127.0.0.1:1", "--arrivals", "poisson(0)", "--requests", 5), "must be above 0"),
         (("http://127.0.0.1:1", "--arrivals", "poisson(1)", "--requests", 10**8), "too many"),
         (("http://192.0.2.1/", "--arrivals", "poisson(400)", "--requests", 900), "--yes"),
         (("http://192.0.2.1/", "--arrivals", "poisson(1)", "--requests", 10_001), "--yes"),

@@ -89,6 +89,25 @@ def test_times_have_a_unit():
             parse_duration_s(text, "--p99")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["watch", "--every", 0], "--every 0 is not possible"),
+        (["watch", "--for", 0], "--for 0 is not possible"),
+        (["record", "--out", "r.csv", "--for", -1], "--for -1 is not possible"),
+        (["measure", "--idle", -1, "--", "true"], "--idle -1 is not possible\ngive 0 or more"),
+        (["measure", "--cool-down", "nan", "--", "true"], "--cool-down nan is not possible"),
+        (["import", "codecarbon", "e.csv", "--csv", "--json"], "--csv and --json are both given"),
+        (["doctor", "--meter", "nosuch"], "error: unknown meter 'nosuch'"),
+    ],
+)
+def test_impossible_options_are_refused_before_anything_is_done(joulelab, arguments, complaint):
+    code, out, err = joulelab(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert complaint in err
+
+
 def test_pairs_have_a_name_and_a_value():
     assert parse_pairs(["a = 1=2", "b="], "--header") == {"a": "1=2", "b": ""}
     assert parse_pairs(None, "--header") == {}

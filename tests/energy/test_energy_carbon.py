@@ -410,7 +410,7 @@ def test_a_unit_in_the_heading_counts(tmp_path, heading, values, g_per_kwh):
 @pytest.mark.parametrize(
     ("heading", "values", "message"),
     [
-        ("carbon_intensity", ("0.231", "0.25"), "no value is above 0.25.*probably kg/kWh"),
+        ("carbon_intensity", ("0.231", "0.25"), "at most 0.25 g/kWh.*probably kg/kWh"),
         ("carbon_intensity", ("231000", "214000"), "line 2.*231,000 g/kWh is more than any"),
         ("carbon_intensity (oz/kWh)", ("231", "214"), "the unit of .* is not known"),
     ],

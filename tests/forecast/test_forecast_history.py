@@ -80,6 +80,15 @@ def test_gross_energy_is_learnt_from_where_idle_power_is_unknown(trained):
     assert stored_runs(selection.runs).runs == 16
 
 
+def test_another_number_of_threads_of_the_same_processor_is_named(trained):
+    history = read_history([trained])
+    (here,) = history.machines
+    more = Hardware(here.model, here.threads + 1)
+    count = "1 thread" if here.threads == 1 else f"{here.threads} threads"
+    said = {f"on the same processor with {count}": 16}
+    assert history.of(more).left_out == read_history([trained], more).left_out == said
+
+
 def test_runs_of_other_hardware_are_left_out_and_counted(trained, tmp_path):
     card = copied(trained, tmp_path / "card", on_a_card)
     history = read_history([trained, card])

@@ -157,6 +157,13 @@ def test_what_the_user_has_named_or_trusted_runs_and_is_not_asked_about_again(
         Study.load(sent)
 
 
+def test_a_plug_in_that_is_gone_is_said_to_be_gone(trained, tmp_path):
+    sent = with_plugin(trained, tmp_path / "sent")
+    (sent / "parts.py").unlink()
+    with pytest.raises(UntrustedCodeError, match=r"does not exist or cannot be read: .*parts\.py"):
+        Study.load(sent)
+
+
 def test_a_study_file_of_ones_own_runs_and_so_does_the_folder_of_its_results(trained, tmp_path):
     own = with_plugin(trained, tmp_path / "own")
     study = (own / "study.toml").rename(own / "mine.toml")

@@ -332,7 +332,7 @@ def test_what_is_set_in_a_miniature_of_windows_stays():
     thin = load_spec("timeline", ["experiment.timeline.seconds=7"], scale=0.4)
     assert thin.experiment["timeline"]["seconds"] == 7
     assert thin.experiment["timeline"]["repetitions"] == 2
-    with pytest.raises(UsageError, match="nothing can be scaled down"):
+    with pytest.raises(UsageError, match="is too small for scale"):
         load_spec(
             "timeline",
             ["experiment.timeline.seconds=7", "experiment.timeline.repetitions=3"],

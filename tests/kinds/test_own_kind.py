@@ -202,6 +202,31 @@ def test_a_function_that_returns_what_cannot_be_stored_is_a_failed_run(study_fil
     assert "is of type list; return a mapping of names" in frame.loc[0, "error"]
 
 
+@pytest.mark.parametrize(
+    ("factors", "complaint"),
+    [
+        ([Factor("accuracy", (1, 2))], "'accuracy' has the name of a column of the results"),
+        ([Factor("a", (1, 2)), Factor("a", (3,))], "'a' occurs twice"),
+        ([Factor("a", ())], "'a' has no level"),
+        ([Factor("a", (1, 2, 1))], "'a': the level 1 occurs twice"),
+    ],
+)
+def test_the_factors_of_a_kind_are_checked(factors, complaint):
+    class Spec(ExperimentSpec):
+        """Any factors."""
+
+        def factors(self):
+            return factors
+
+    kinds.register("any")(Kind(Spec, "nowhere:Nothing"))
+    try:
+        spec = check_spec({"name": "s", "experiment": {"e": {"kind": "any", "repetitions": 1}}})
+        with pytest.raises(SpecError, match=complaint):
+            make_plan(spec)
+    finally:
+        kinds._registered.pop("any")
+
+
 def test_a_kind_adds_keys_to_the_whole_study_file_and_checks_them():
     class Keys(BaseModel):
         words: int = 3

@@ -11,7 +11,7 @@ import pytest
 
 from joulelab.errors import SpecError, UsageError
 from joulelab.kinds.program.command_line import check_placeholders, fill, placeholders, split
-from joulelab.kinds.program.metrics import read_events
+from joulelab.kinds.program.metrics import Result, read_events
 from joulelab.kinds.program.process import END_BYTES, KEPT_BYTES, Child, Stream
 from joulelab.study.listener import Listener
 from joulelab.study.results import Results
@@ -155,6 +155,15 @@ def test_a_metric_that_is_not_a_number_or_missing_is_unknown_with_a_reason(tmp_p
     assert frame.loc[1, "remarks"] == "acc was nan"
     assert frame.loc[2, "remarks"] == "acc is not in the result of this run"
     assert list(frame["diverged"]) == [True, False]
+
+
+def test_a_value_with_the_name_of_a_column_is_left_out_and_that_is_said():
+    result = Result()
+    result.add({"loss": 0.5, "duration_s": 3, "steps": 10})
+    assert result.values == {"loss": 0.5, "steps": 10}
+    assert result.remarks == {
+        "duration_s": "duration_s is a column of the results: rename it in the program"
+    }
 
 
 def test_a_file_that_another_run_has_written_is_not_the_result(tmp_path):

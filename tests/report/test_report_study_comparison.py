@@ -1,12 +1,17 @@
 """Two studies side by side: what is compared, how, and what is said of the rest."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from reported_study import FakeResults, drawn, ledger_of, readings_of
 from scipy import stats
 
+from joulelab.analysis.claims.claim import Claim, Effect, Verdict
 from joulelab.present import Omitted, Table
+from joulelab.report import claim_comparison, pages
+from joulelab.report.kinds import GENERAL
 from joulelab.report.study_comparison import compare_studies
 from shown import seen
 
@@ -53,8 +58,15 @@ def test_a_study_is_the_same_as_itself(study):
         assert (table.frame["difference"] == 0).all()
         assert "B takes 1.000 times the energy of A (95 % interval 1.000 to 1.000)" in table.note
     assert (layers.frame[["difference_low", "difference_high"]] == 0).all(axis=None)
-    assert found.claims.frame["agree"].all()
-    assert found.claims.note == "7 of 7 claims agree."
+    decided = ~found.claims.frame["verdict_a"].str.startswith("cannot be decided")
+    assert found.claims.frame["agree"].map({True: True, None: False}).tolist() == decided.tolist()
+    undecided = len(decided) - decided.sum()
+    assert found.claims.note == (
+        f"Of 7 claims, {decided.sum()} agree, {undecided} cannot be decided in either study."
+    )
+    *energies, claims = found.findings
+    assert claims == found.claims.note
+    assert [one.split(" over ")[0] for one in energies] == ["tuning:", "layers (architecture):"]
 
 
 def test_half_as_much_again_is_found_in_every_interval(study):
@@ -131,6 +143,42 @@ def test_levels_of_only_one_study_are_left_out_and_counted(study):
     layers = compare_studies(study, fewer).configurations[1]
     assert len(layers.frame) == 4
     assert "4 configurations of only one study left out." in layers.note
+
+
+def test_one_configuration_in_common_has_its_ratio_in_the_answer(study):
+    layers = study.runs["experiment"] == "layers"
+    first = study.runs.loc[layers, "configuration"].iloc[0]
+    runs = study.runs[~layers | study.runs["configuration"].eq(first)]
+    found = compare_studies(study, times(of(study, runs), 2))
+    assert found.findings[1] == (
+        "layers (architecture): B takes 2.000 times the energy of A with conv_layers=1, "
+        "linear_layers=3, relu=off (95 % interval 2.000 to 2.000)."
+    )
+
+
+def test_columns_of_accuracy_are_shown_if_one_study_has_any(study):
+    none = of(study, study.runs.assign(accuracy=np.nan))
+    for both, headings in ((none, False), (study, True)):
+        layers = compare_studies(none, both).configurations[1]
+        assert ("acc. B" in seen(layers)) == headings
+        assert ("Accuracy is" in layers.note) == headings
+
+
+def test_only_kinds_with_the_page_of_claims_have_the_claims_of_the_paper(study, monkeypatch):
+    monkeypatch.setattr(pages, "report_of", lambda _: GENERAL)
+    found = compare_studies(study, study)
+    assert isinstance(found.claims, Omitted)
+    assert not any("claim" in one for one in found.findings)
+
+
+def test_claims_of_a_study_file_are_compared_too(study, monkeypatch):
+    effect = Effect("ratio", 1.2, 1.1, 1.3, 1.0)
+    claim = Claim("k", "a moves b.", "", Verdict.HOLDS, "", "", 0.01, effect, 8, "runs", "")
+    of_file = replace(GENERAL, claims=lambda one: [claim] if one.name == "layers" else [])
+    monkeypatch.setattr(claim_comparison, "report_of", lambda _: of_file)
+    rows = compare_studies(study, study).claims.frame.set_index("claim")
+    assert len(rows) == 8
+    assert rows.loc["k", ["verdict_a", "verdict_b", "agree"]].tolist() == ["holds", "holds", True]
 
 
 def test_no_configuration_in_common_is_said(study):

@@ -72,8 +72,8 @@ def test_a_burst_may_be_under_way_at_the_start_or_not():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("poisson(0)", "poisson(0): f must be a rate above 0, in requests per second"),
-        ("poisson(-2)", "poisson(-2): f must be a rate above 0, in requests per second"),
+        ("poisson(0)", "poisson(0): the rate must be above 0"),
+        ("poisson(-2)", "poisson(-2): the rate must be above 0"),
         ("poisson(fast)", "poisson(fast): f must be a number, not 'fast'"),
         ("uniform-jitter(5, 1)", "uniform-jitter(5, 1): jitter must be at least 0 and below 1"),
         ("uniform-jitter(5, -0.1)", "uniform-jitter(5, -0.1): jitter must be at least 0 and below"),

@@ -124,6 +124,30 @@ def test_readings_have_what_follows_from_them(store):
         )
 
 
+def test_values_of_a_workload_fill_only_columns_that_are_open_to_them(store):
+    runs = [
+        planned(0, factors={"width": 3}),
+        planned(1, experiment="architecture", kind="architecture", factors={"relu": True}),
+    ]
+    store.plan(runs)
+    values = {"train_loss": 0.25, "flops": "many", "width": 8, "duration_s": 99, "own": 1}
+    entry = store.begin(1, "run", 1.0, runs)
+    metrics = json.dumps({"flops_reason": "unknown", "values": values})
+    rows = [
+        {"run_id": run.run_id, "state": "finished", "duration_s": 4.0, "metrics": metrics}
+        for run in runs
+    ]
+    whole = measured([reading("gpu:0")])
+    store.end(entry, "finished", whole, total(whole.readings), None, rows)
+    frame = Results(store.folder).to_frame()
+    assert frame["train_loss"].tolist() == [0.25, 0.25]
+    assert frame["width"].tolist() == [3, 8], "a factor of this run, and a value of the other"
+    assert frame["duration_s"].tolist() == [4.0, 4.0]
+    assert frame["own"].tolist() == [1, 1]
+    assert frame["flops"].isna().all()
+    assert set(frame["flops_reason"]) == {"unknown"}
+
+
 def test_factors_and_hyperparameters_of_several_experiments_stand_side_by_side(store):
     runs = [
         planned(0, factors={"network": "n", "hyperparameters": 3}),

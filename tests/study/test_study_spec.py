@@ -263,6 +263,12 @@ def test_a_missing_plugin_is_named(tmp_path):
         load_spec(written(tmp_path, 'plugins = ["nowhere.py"]\n' + MINIMAL))
 
 
+def test_a_plugin_that_ends_the_program_is_named(tmp_path):
+    (tmp_path / "ends.py").write_text("raise SystemExit(3)\n")
+    with pytest.raises(PluginError, match=r"ends\.py cannot be imported: SystemExit: 3"):
+        load_spec(written(tmp_path, 'plugins = ["ends.py"]\n' + MINIMAL))
+
+
 def test_a_plugin_that_raises_is_named_with_its_error(tmp_path):
     (tmp_path / "broken.py").write_text("1 / 0\n")
     with pytest.raises(PluginError, match=r"broken\.py cannot be imported: ZeroDivisionError"):

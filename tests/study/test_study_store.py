@@ -261,7 +261,7 @@ def test_a_folder_without_a_study_is_refused_by_readers(tmp_path):
 
 def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreWriteError, match="file"):
+    with pytest.raises(StoreWriteError, match=r"is a file, not a folder\nchoose another folder"):
         Store.open(tmp_path / "file" / "out", STUDY)
 
 

@@ -12,7 +12,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -29,6 +29,9 @@ __all__ = ["app", "main"]
 
 INTERRUPTED = 130
 NAME_SHOWN = 40
+
+WrongUsage: type[Exception] = typer.BadParameter.__mro__[1]
+"""The usage error of click, which some versions of typer bring along."""
 
 app = typer.Typer(
     name="joulelab",
@@ -79,11 +82,17 @@ for part in PARTS:
 def main() -> NoReturn:
     """Run the command line; errors become one or two lines and an exit code."""
     _open_closed_streams()
+    code = 0
     try:
-        app()
+        code = app(prog_name="joulelab", standalone_mode=False) or 0
     except JoulelabError as error:
         _explain(error)
         sys.exit(error.exit_code)
+    except WrongUsage as error:
+        sys.exit(_explain_usage(error))
+    except typer.Abort:
+        print("aborted", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
@@ -105,7 +114,7 @@ def main() -> NoReturn:
             )
         )
         sys.exit(JoulelabError.exit_code)
-    sys.exit(0)
+    sys.exit(code)
 
 
 def _open_closed_streams() -> None:
@@ -120,3 +129,21 @@ def _explain(error: JoulelabError) -> None:
     if os.environ.get("JOULELAB_DEBUG"):
         traceback.print_exception(error)
     print(f"error: {error}", file=sys.stderr)
+
+
+def _explain_usage(error: Any) -> int:  # noqa: ANN401 - a `WrongUsage`
+    """Say in two lines what is wrong, of which command, and where its options are listed.
+
+    Returns:
+        The exit code.
+    """
+    if error.ctx is None or type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+        return int(error.exit_code)
+    command, message = error.ctx.command_path, error.format_message().rstrip(".")
+    message = message.replace("Value error, ", "").replace(": Input should", ": it should")
+    message = message.partition(", unable to parse")[0]
+    message, near, name = message.partition(". Did you mean ")
+    hint = f"did you mean {name}" if near else f"see {command} --help"
+    _explain(UsageError(f"{command}: {message[:1].lower()}{message[1:]}", hint))
+    return UsageError.exit_code

@@ -14,6 +14,7 @@ import typer
 from joulelab import formats
 from joulelab.cli.options import Json
 from joulelab.cli.output import say, show, show_rows
+from joulelab.errors import UsageError
 from joulelab.present import Column, Facts, Remark, Section, Table, View, words
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def compare(
             "b": str(second),
             "tables": tables_data(tables),
             "remarks": list(found.remarks),
+            "findings": list(found.findings),
         },
     )
     show(compared, as_json=json)
@@ -186,12 +188,14 @@ def import_readings(
     from joulelab.analysis.negative_energy import in_words
     from joulelab.replication.codecarbon_rows import read_emissions
 
+    if csv and json:
+        raise UsageError("--csv and --json are both given", "leave out one of them")
     read = read_emissions(file)
     for remark in (read.trap, *read.remarks):
         say(f"{file}: {remark}", "yellow")
     if len(read.impossible):
         say(f"{file}: {in_words(read.impossible, formats.number)}", "bold yellow")
-    if csv and not json:
+    if csv:
         _differences(read).to_csv(sys.stdout, index=False, lineterminator="\n")
     else:
         show(View([_trainings(read)], lambda: _emissions_data(read)), as_json=json)

@@ -21,6 +21,7 @@ MOST_SAID = 20
 """Most skipped rows that an export names one by one."""
 PARTLY = 4
 STATES = ("planned", "running", "finished", "failed")
+NOUNS = {"energy": "energy readings", "ledger": "entries in its ledger"}
 JOINT_FOLDER = OUTPUT_FOLDER / "paper"
 
 
@@ -43,8 +44,8 @@ def status(folder: Path) -> View:
     return View(
         [
             Table(rows, columns, title=f"{results.spec['name']} in {folder}"),
-            f"{'running now' if writing else 'not running'}; energy booked so far, all kinds of "
-            f"work: {formats.joules(joules)} gross; interrupted attempts: {interrupted}",
+            f"{'running now' if writing else 'not running'}; energy so far, including setup and "
+            f"idle: {formats.joules(joules)} gross; interrupted attempts: {interrupted}",
             *(f"failed: {run_id}: {error}" for run_id, error in failures.items()),
         ],
         {
@@ -148,6 +149,10 @@ def export_table(folder: Path, file_format: str, table: str, out: Path | None) -
         "curves": results.curves_frame,
         "predictions": results.predictions_frame,
     }[table]()
+    if frame.empty:
+        say(
+            f"{results.spec['name']} has no {NOUNS.get(table, table)}: the table is empty", "yellow"
+        )
     if file_format == "csv" and out is None:
         frame.to_csv(sys.stdout, index=False)
     else:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulelab import formats
+from joulelab.cli.options import check_seconds
 from joulelab.cli.output import say, show
 from joulelab.energy.command import Command, Design, Trial, cool_down, idle_duration_s, run_trials
 from joulelab.energy.measurement import (
@@ -61,6 +62,8 @@ def run_measure(asked: Measure) -> int:
             trace.
     """
     commands = _commands(asked)
+    check_seconds(asked.idle, "--idle", zero=True)
+    check_seconds(asked.cool_down, "--cool-down", zero=True)
     design = Design(
         repeat=asked.repeat,
         warmup=asked.warmup,
@@ -101,7 +104,7 @@ def _commands(asked: Measure) -> list[Command]:
 def _measure(commands: Sequence[Command], options: Options, design: Design, asked: Measure) -> int:
     measured = _Measured(commands, design)
     with Monitor(**options) as monitor:
-        idle_s = idle_duration_s(monitor) if asked.idle is None else max(asked.idle, 0.0)
+        idle_s = idle_duration_s(monitor) if asked.idle is None else asked.idle
         if idle_s:
             monitor.recorder.measure_idle(idle_s)
         trials = run_trials(commands, monitor, design, measured.tell)

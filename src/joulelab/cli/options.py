@@ -311,6 +311,23 @@ def parse_duration_s(text: str, option: str) -> float:
     return seconds
 
 
+def check_seconds(seconds: float | None, option: str, *, zero: bool = False) -> None:
+    """Refuse an impossible duration.
+
+    Args:
+        seconds: as given; ``None`` if it was not.
+        option: that it was given for, named in the error.
+        zero: whether 0 is possible.
+
+    Raises:
+        UsageError: it is not above 0, or not a finite number.
+    """
+    if seconds is None or (math.isfinite(seconds) and (seconds > 0 or (zero and seconds == 0))):
+        return
+    least = "0 or more" if zero else "more than 0"
+    raise UsageError(f"{option} {seconds:g} is not possible", f"give {least} seconds")
+
+
 def parse_pairs(written: Sequence[str] | None, option: str) -> dict[str, str]:
     """Values by name, from ``NAME=VALUE``.
 

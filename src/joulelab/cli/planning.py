@@ -190,8 +190,8 @@ def plan_parts(
     bases = " and ".join(one.basis for one in summaries)
     parts += [
         f"in all {_runs_in_words(len(left), summaries)}: about {_time(total)} and {_energy(total)}",
-        f"predicted from {bases}; the ranges hold in 95 of 100 cases, if nothing changes on "
-        "this machine",
+        f"predicted from {bases}; ranges are 95 % prediction intervals, "
+        "assuming the machine's load stays the same",
     ]
     if sentence := spec.miniature_in_words(_train_images(summaries)):
         parts.append(sentence)
@@ -216,7 +216,7 @@ def _runs_in_words(count: int, summaries: Sequence[WorkloadSummary]) -> str:
     """``36 trainings of 25 epochs on digits (1,500 training and 297 test images)``."""
     if len(summaries) == 1:
         return f"{formats.count(count, summaries[0].noun)} {summaries[0].extent}"
-    parts = "; ".join(f"{one.noun}s {one.extent}" for one in summaries)
+    parts = "; ".join(f"{formats.plural(one.noun)} {one.extent}" for one in summaries)
     return f"{formats.count(count, 'run')} ({parts})"
 
 

@@ -257,7 +257,7 @@ class Predicted:
             )
         if one.change_ahead > UNCERTAIN:
             return (
-                f"{domain}: the power may still change as the base thaws "
+                f"{domain}: the power may still change when the base is unfrozen "
                 f"({formats.percent(one.change_ahead, 0)}); later the interval is narrower."
             )
         return ""
@@ -329,8 +329,8 @@ def whole_duration_s(asked: Step, seen_s: float) -> float:
     given = [one for one in epochs if one is not None]
     if len(given) != (0 if asked.duration is not None else len(epochs)):
         raise UsageError(
-            "how long the whole training takes is not given, or given twice",
-            "give --epochs-done K --epochs N, or --duration SECONDS",
+            "give the length of the whole training exactly once",
+            "either --epochs-done K --epochs N, or --duration SECONDS",
         )
     duration_s = asked.duration or 0.0
     if given:

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from joulelab import formats
 from joulelab.cli.measuring import check_figure, one_measurement
+from joulelab.cli.options import check_seconds
 from joulelab.cli.output import data_console, progress_console, say, show
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.booking import Booking
+from joulelab.energy.detection import Choice
 from joulelab.energy.diagnosis import Diagnosis, diagnose
 from joulelab.energy.measurement import Measurement, measurement_data
 from joulelab.energy.monitor import Monitor, Options
@@ -44,6 +46,8 @@ def run_doctor(asked: Doctor) -> None:
     Args:
         asked: the options of the command.
     """
+    for name in asked.meter or ():
+        Choice.parse(name)
     say("measuring idle power for 2 s ...", "dim")
     found = diagnose(asked.meter or None)
     libraries = [f"{name} {version or '(none)'}" for name, version in found.libraries.items()]
@@ -100,6 +104,7 @@ def run_record(asked: Record) -> int:
     Args:
         asked: the options of the command.
     """
+    check_seconds(asked.for_, "--for")
     end_on_sigterm()
     label = asked.label or asked.out.stem
     with (
@@ -176,6 +181,8 @@ def run_watch(asked: Watch) -> int:
     Args:
         asked: the options of the command.
     """
+    check_seconds(asked.for_, "--for")
+    check_seconds(asked.every, "--every")
     from rich.live import Live
 
     from joulelab.present.terminal import renderable

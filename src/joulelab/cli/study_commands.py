@@ -310,7 +310,7 @@ def _load(
     try:
         return Study.load(*wanted, trust=trust)
     except UntrustedCodeError as error:
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if error.missing or not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise
         listed = "\n".join(f"  {one}" for one in error.code)
         from joulelab.study.trust import approve_refused

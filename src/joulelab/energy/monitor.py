@@ -291,7 +291,7 @@ class Monitor:
                 raise MeterError(
                     f"the domain {domain!r} cannot be read here"
                     + (f": {why[0].reason}" if why else ""),
-                    (why[0].remedy if why else "") or f"there are {', '.join(sorted(known))}",
+                    (why[0].remedy if why else "") or f"available: {', '.join(sorted(known))}",
                 )
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from joulelab import formats
 from joulelab.analysis.prediction.before import CATEGORIES, FEATURES
 from joulelab.errors import JoulelabError, StoreError, UsageError, quoted
 from joulelab.forecast.hardware import Hardware, counted_domains
@@ -83,7 +84,10 @@ class History:
         left_out = Counter(self.left_out)
         numbers = [n for n, one in enumerate(self.machines) if one.key == hardware.key]
         mine = self.runs[self.runs["hardware"].isin(numbers)]
-        left_out[ELSEWHERE] += len(self.runs) - len(mine)
+        for number, one in enumerate(self.machines):
+            if number not in numbers:
+                count = int((self.runs["hardware"] == number).sum())
+                left_out[_elsewhere(one, hardware)] += count
         counts = ""
         unknown = mine[[NET, GROSS]].isna().all(axis=1)
         if not unknown.all():
@@ -177,7 +181,7 @@ class _Reading:
             self.left_out["of studies on several machines, or on an unknown one"] += len(trained)
             return False
         if self.only is not None and hardware.key != self.only.key:
-            self.left_out[ELSEWHERE] += len(trained)
+            self.left_out[_elsewhere(hardware, self.only)] += len(trained)
             return False
         self.machines.append(hardware)
         taken = [self._taken(part) for part in _by_configuration(trained, spec, manifest)]
@@ -254,6 +258,13 @@ def _by_configuration(
     for key, part in runs.groupby(["experiment", "configuration"], sort=False):
         if isinstance(key, tuple) and (one := known.get((str(key[0]), str(key[1])))):
             yield _Part(part, one, data)
+
+
+def _elsewhere(other: Hardware, wanted: Hardware) -> str:
+    """Why runs of other hardware are left out: another machine, or another number of threads."""
+    if other.model != wanted.model:
+        return ELSEWHERE
+    return f"on the same processor with {formats.count(other.threads, 'thread')}"
 
 
 def _hardware(manifest: Mapping[str, Any]) -> Hardware | None:

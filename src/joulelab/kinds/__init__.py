@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from joulelab.report.report import Report, sentences
     from joulelab.study.call_workload import Call, CallWorkload
     from joulelab.study.design import Configuration, Factor, Level
-    from joulelab.study.spec import ExperimentSpec, Kind, kinds, register
+    from joulelab.study.spec import ExperimentSpec, Kind, register
+    from joulelab.study.spec import (
+        kinds as kinds,  # not in __all__: it has the name of this package
+    )
     from joulelab.study.workload import Workload
 
 __all__ = [
@@ -31,7 +34,6 @@ __all__ = [
     "Report",
     "Workload",
     "energy_column",
-    "kinds",
     "register",
     "sentences",
 ]

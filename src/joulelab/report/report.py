@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from joulelab.analysis.claims.claim import Claim
 from joulelab.errors import UsageError, quoted
 from joulelab.present import Declared, Figure, Omitted, Table, Unavailable
 from joulelab.present.data import tables_data
@@ -87,6 +88,7 @@ class Report:
             the end of a run as well; default: the first of each.
         findings: makes sentences, the most important first; default: which factor moves the energy.
         side_pages: pages beside the report for those experiments that they concern.
+        claims: the claims of an experiment's own table in the study file.
     """
 
     contents: Sequence[Declared[Experiment, Any]]
@@ -95,6 +97,7 @@ class Report:
         default_factory=lambda: sentences(effect_finding)
     )
     side_pages: tuple[SidePage, ...] = ()
+    claims: Callable[[Experiment], Sequence[Claim]] = lambda _: ()
 
     def __post_init__(self) -> None:
         for name, declared in (("contents", self.contents), ("lead", self.lead)):

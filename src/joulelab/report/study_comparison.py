@@ -22,7 +22,6 @@ import numpy as np
 import pandas as pd
 
 from joulelab import formats
-from joulelab.analysis.claims.claim import Claim
 from joulelab.analysis.comparison import (
     difference_interval,
     mean_interval,
@@ -32,11 +31,11 @@ from joulelab.analysis.comparison import (
 from joulelab.analysis.convergence import optimum_uncertainty
 from joulelab.present import Column, Omitted, Table, words
 from joulelab.report import conditions
-from joulelab.report.claims import scopes
+from joulelab.report.claim_comparison import claim_agreement
 from joulelab.report.effects import RESAMPLES, STRATEGY
 from joulelab.report.experiment import GROSS, NET, Experiment, experiments
+from joulelab.study.column_names import HYPERPARAMETERS
 from joulelab.study.results import Results
-from joulelab.study.run_frames import HYPERPARAMETERS
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Comparison:
         conditions: what differs between them, in words.
         configurations: tables of the experiments that both have: energy and accuracy, and the
             metrics of programs.
-        claims: which of the paper's findings agree.
+        claims: which claims agree.
         remarks: what could not be compared.
         findings: the answer in sentences.
     """
@@ -79,7 +78,7 @@ def compare_studies(first: Results, second: Results) -> Comparison:
             continue
         sides = [side for side, its in (("A", one), ("B", other)) if not len(its.runs)]
         remarks.append(f"{one.title}: no run has finished in {formats.listing(sides)}.")
-    tables, claims = tuple(compared(one, other) for one, other in both), _claims(both)
+    tables, claims = tuple(compared(one, other) for one, other in both), claim_agreement(both)
     metrics = tuple(table for one, other in both for table in _metrics(one, other))
     return Comparison(
         _conditions(first, second),
@@ -93,14 +92,14 @@ def compare_studies(first: Results, second: Results) -> Comparison:
 def _findings(
     titles: Sequence[str], tables: Sequence[Table | Omitted], claims: Table | Omitted
 ) -> Iterator[str]:
-    """How many claims agree, and the ratio of energies of each experiment."""
-    if isinstance(claims, Table):
-        yield claims.note
+    """The ratio of energies of each experiment, and how many claims agree."""
     if all(isinstance(table, Omitted) for table in tables):
         yield "The studies have no configuration in common."
     for title, table in zip(titles, tables, strict=True):
         if isinstance(table, Table):
-            yield f"{title}: {_overall(table.frame) or 'no ratio of energies is known.'}"
+            yield f"{title}: {_ratio_in_words(table.frame) or 'no ratio of energies is known.'}"
+    if isinstance(claims, Table):
+        yield claims.note
 
 
 def _matched(
@@ -148,42 +147,8 @@ def _conditions(first: Results, second: Results) -> Table | Omitted:
         if of_both[0].get(name) != of_both[1].get(name)
     ]
     if not rows:
-        return Omitted(key, title, "nothing that the studies say of themselves.")
+        return Omitted(key, title, "the two studies ran under the same recorded conditions.")
     return Table(rows, [words(name) for name in ("condition", "A", "B")], "", key, title)
-
-
-def _claims(matched: Sequence[tuple[Experiment, Experiment]]) -> Table | Omitted:
-    key, title = "claims", "Which findings of the paper agree"
-    several = len({STRATEGY in one.factors for one, _ in matched}) < len(matched)
-    found: list[dict[str, Claim]] = [{}, {}]
-    for pair in matched:
-        for claims, experiment in zip(found, pair, strict=True):
-            of = f"{pair[0].name}: " * several
-            claims |= {of + c.key: c for scope in scopes([experiment]) for c in scope.claims}
-    both = [name for name in found[0] if name in found[1]]
-    if not both:
-        return Omitted(key, title, "the studies have no claim in common.")
-    raw = pd.DataFrame(
-        {
-            "claim": name,
-            "statement": name.removesuffix(found[0][name].key) + found[0][name].statement,
-            "verdict_a": found[0][name].judgement,
-            "verdict_b": found[1][name].judgement,
-            "agree": found[0][name].verdict == found[1][name].verdict,
-            "effect": found[0][name].effect.name,
-            "effect_a": found[0][name].effect.value,
-            "effect_b": found[1][name].effect.value,
-        }
-        for name in both
-    )
-    columns = [
-        words("claim", "statement"),
-        words("A", lambda row: found[0][row["claim"]].words),
-        words("B", lambda row: found[1][row["claim"]].words),
-        words("agree", form=lambda agree: "yes" if agree else "no"),
-    ]
-    note = f"{int(raw['agree'].sum())} of {formats.count(len(raw), 'claim')} agree."
-    return Table(raw, columns, note, key, title)
 
 
 def compared(one: Experiment, other: Experiment) -> Table | Omitted:
@@ -212,15 +177,15 @@ def compared(one: Experiment, other: Experiment) -> Table | Omitted:
             row |= _difference(a, b, "accuracy", unit)
         rows.append(row | _energy_ratio(a, b, column, unit))
     raw = pd.DataFrame(rows)
-    note = _note(one, other, column, searches=searches)
-    if overall := _overall(raw):
+    scored = bool(raw[["accuracy_a", "accuracy_b"]].notna().any(axis=None))
+    note = _note(one, other, column, scored=scored)
+    if len(raw) > 1 and (overall := _ratio_in_words(raw)):
         note += f" {overall[0].upper()}{overall[1:]}"
     left_out = len(mine) + len(yours) - 2 * len(both)
     if left_out:
         note += f" {formats.count(left_out, 'configuration')} of only one study left out."
     note += _without_energy(raw) if column is not None else ""
-    columns = [
-        words("configuration"),
+    accuracies = [
         Column("acc. A", "accuracy_a", formats.accuracy, wide=True),
         Column("acc. B", "accuracy_b", formats.accuracy),
         Column("B \N{MINUS SIGN} A", "difference", formats.effect),
@@ -229,6 +194,10 @@ def compared(one: Experiment, other: Experiment) -> Table | Omitted:
             ("difference_low", "difference_high"),
             form=formats.between(formats.effect),
         ),
+    ]
+    columns = [
+        words("configuration"),
+        *(accuracies if scored else []),
         Column("energy A", "energy_a_j", formats.joules, wide=True),
         Column("energy B", "energy_b_j", formats.joules),
         Column("B / A", "ratio", formats.statistic),
@@ -409,10 +378,11 @@ def _energy_ratio(
     return {**row, "ratio": found.value, "ratio_low": found.low, "ratio_high": found.high}
 
 
-def _note(one: Experiment, other: Experiment, column: str | None, *, searches: bool) -> str:
-    accuracy = "optimum accuracy of the search" if searches else "mean accuracy"
+def _note(one: Experiment, other: Experiment, column: str | None, *, scored: bool) -> str:
+    kind = "optimum accuracy of the search" if STRATEGY in one.factors else "mean accuracy"
+    accuracy = f"Accuracy is the {kind}" if scored else ""
     if column is None:
-        return f"Accuracy is the {accuracy}. No energy is known in one of the studies."
+        return f"{accuracy}{'. ' * scored}No energy is known in one of the studies."
     basis = "net" if column == NET else "gross"
     sample = f"{_unit(one)}s"
     statuses = sorted({one.energy.status, other.energy.status})
@@ -421,23 +391,28 @@ def _note(one: Experiment, other: Experiment, column: str | None, *, searches: b
         if len(statuses) > 1
         else ""
     )
-    return (
-        f"Accuracy is the {accuracy}; energy is {basis} energy of {one.each} "
-        f"({' and '.join(statuses)}). {sample.capitalize()} are the sample.{mixed}"
-    )
+    energy = f"energy is {basis} energy of {one.each} ({' and '.join(statuses)})"
+    energy = f"{accuracy}; {energy}" if scored else f"E{energy[1:]}"
+    return f"{energy}. {sample.capitalize()} are the sample.{mixed}"
 
 
-def _overall(raw: pd.DataFrame) -> str:
-    """The ratio of energies over all configurations; empty where fewer than two have one."""
+def _ratio_in_words(raw: pd.DataFrame) -> str:
+    """The ratio of energies over all configurations; empty if none has one."""
     known = raw.dropna(subset=["ratio"])
-    if len(known) <= 1:
+    if not len(known):
         return ""
-    found = ratio_interval(list(known["energy_b_j"]), list(known["energy_a_j"]))
-    interval = formats.interval(found.low, found.high, formats.statistic)
-    return (
-        f"over {formats.count(len(known), 'configuration')} B takes "
-        f"{formats.statistic(found.value)} times the energy of A (95 % interval {interval})."
-    )
+    if len(known) == 1:
+        row = known.iloc[0]
+        start, end = "", f" with {row['configuration']}" if row["configuration"] else ""
+        value, low, high = row["ratio"], row["ratio_low"], row["ratio_high"]
+    else:
+        found = ratio_interval(list(known["energy_b_j"]), list(known["energy_a_j"]))
+        start, end = f"over {formats.count(len(known), 'configuration')} ", ""
+        value, low, high = found.value, found.low, found.high
+    interval = formats.interval(low, high, formats.statistic)
+    interval = f"95 % interval {interval}" if formats.known(low) else interval
+    ratio = formats.statistic(value)
+    return f"{start}B takes {ratio} times the energy of A{end} ({interval})."
 
 
 def _without_energy(raw: pd.DataFrame) -> str:

@@ -88,7 +88,8 @@ class _AtMeanRate(ArrivalProcess):
     f: float
 
     def __post_init__(self) -> None:
-        _require_positive(self, "f must be a rate above 0, in requests per second", self.f)
+        above = math.isfinite(self.f) and self.f > 0
+        require(above, self, "the rate must be above 0", "for example poisson(50)")
 
     @property
     def rate_per_s(self) -> float:

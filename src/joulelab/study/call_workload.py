@@ -11,17 +11,21 @@ For simple kinds of experiment: a custom kind is a spec with factors, and a `Cal
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
 import statistics
+import sys
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
-from joulelab.errors import quoted
+from joulelab.errors import UsageError, quoted
+from joulelab.study.column_names import COLUMNS, NUMBERS, VALUES
 from joulelab.study.design import Configuration, Level
 from joulelab.study.executor import Executor, Job, Outcome, Progress
 from joulelab.study.listener import WorkloadSummary
@@ -66,7 +70,8 @@ class CallWorkload(Workload):
         Returns:
             A function without arguments, which is called once. It returns numbers or short texts by
             name, which become columns of the results, or ``None``. Reports compare energy with the
-            column ``accuracy`` (0 to 1).
+            column ``accuracy`` (0 to 1). Names of other columns, such as ``duration_s``, are
+            refused.
         """
 
     def load(self, configurations: Sequence[Configuration]) -> WorkloadSummary:
@@ -151,32 +156,80 @@ class _CallExecutor(Executor[CallJob, dict[str, Number]]):
 
     def _lay_out(self, job: CallJob) -> None:
         self._ready = None
-        self._ready = self._make(job.levels, job.seed)
+        self._ready = self._made(job)
 
     def _prepare(self, job: CallJob) -> bool:
         return False
 
     def _carry_out(self, job: CallJob, progress: Progress) -> dict[str, Number]:
         # A failed preparation fails again here, and the run counts as failed.
-        call, self._ready = self._ready or self._make(job.levels, job.seed), None
-        return {str(name): _number(str(name), value) for name, value in (call() or {}).items()}
+        call, self._ready = self._ready or self._made(job), None
+        with _apart("the call"):
+            found: object = call()
+        if not isinstance(found, Mapping | None):
+            raise UsageError(
+                f"the call has returned {quoted(found)}; return numbers by name, such as "
+                '{"accuracy": 0.9}, or None'
+            )
+        return {str(name): _number(str(name), value) for name, value in (found or {}).items()}
+
+    def _made(self, job: CallJob) -> Call:
+        with _apart("prepare"):
+            call = self._make(job.levels, job.seed)
+        if not callable(call):
+            raise UsageError(
+                f"prepare has returned {quoted(call)}; return the function to measure, without "
+                "calling it"
+            )
+        return call
+
+
+@contextlib.contextmanager
+def _apart(what: str) -> Iterator[None]:
+    """Send what is printed to standard error, and turn the end of the program into an error.
+
+    Standard output has the results, perhaps as JSON.
+
+    Args:
+        what: is called, for the message.
+    """
+    sys.stdout.flush()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        with contextlib.suppress(OSError):  # without standard streams
+            # Programs that are started write to the descriptor.
+            output = os.dup(1)
+            stack.callback(os.close, output)
+            stack.callback(os.dup2, output, 1)
+            os.dup2(2, 1)
+        try:
+            yield
+        except SystemExit as error:
+            raise UsageError(
+                f"{what} has ended the program (SystemExit: {error.code}); return or raise an "
+                "error instead"
+            ) from error
 
 
 def _number(name: str, value: Any) -> Number:  # noqa: ANN401 - whatever a function returns
     """A value for the store; for numpy and torch arrays of one element, the number."""
+    if name in COLUMNS - VALUES:
+        raise UsageError(f"{quoted(name)} is a column of the results; return it under another name")
     plain = value.item() if hasattr(value, "item") else value
+    if name in NUMBERS and isinstance(plain, str):
+        raise UsageError(f"{name} = {quoted(plain)} is not a number; return a number")
     if isinstance(plain, float):
         plain = plain if math.isfinite(plain) else None
     elif isinstance(plain, int) and abs(plain) > LARGEST:
         plain = float(plain)
     if not name or not (plain is None or isinstance(plain, str | bool | int | float)):
         kind = type(value).__name__
-        raise TypeError(
+        raise UsageError(
             f"{quoted(name)} is of type {kind}; return a mapping of names to numbers and short "
             "strings"
         )
     if name == ACCURACY and not (plain is None or 0 <= float(plain) <= 1):
-        raise ValueError(f"an accuracy of {plain} is not possible: it is between 0 and 1")
+        raise UsageError(f"an accuracy of {plain} is not possible: it is between 0 and 1")
     return plain.replace("\0", "") if isinstance(plain, str) else plain
 
 

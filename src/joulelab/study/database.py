@@ -71,6 +71,11 @@ def explained(folder: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise store_error(folder, error) from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StoreWriteError(
+            f"{error.filename or folder} is a file, not a folder",
+            "choose another folder with --out",
+        ) from error
     except OSError as error:
         raise StoreWriteError(
             f"{error.filename or folder} cannot be written: {error.strerror or error}",

@@ -11,6 +11,13 @@ from pydantic_core import ErrorDetails
 
 from joulelab.errors import SpecError, quoted, suggestion
 from joulelab.plain import PlainDataError, parse_toml
+from joulelab.study.spec import DEVICE, NAME
+
+PATTERNS = {
+    NAME: "it may contain letters, digits, '.', '_' and '-', and starts with a letter or digit",
+    DEVICE: "it must be auto, cpu or cuda:<index>",
+}
+"""What a text must look like, in words."""
 
 
 class KeyLocations:
@@ -67,6 +74,7 @@ class KeyLocations:
         if details["type"] == "value_error":
             return SpecError(f"{place}: {dotted or 'study'}: {message}", hint or "change that key")
         lower = message[:1].lower() + message[1:]
+        lower = PATTERNS.get(details.get("ctx", {}).get("pattern", ""), lower)
         return SpecError(
             f"{place}: {dotted} = {quoted(details['input'])} is not possible: {lower}",
             "docs/study-files.md lists every key and its values",

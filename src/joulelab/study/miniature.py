@@ -122,8 +122,8 @@ def miniature(
         }
     if not whole:
         raise UsageError(
-            f"nothing can be scaled down to {scale:g}",
-            "omit the scale, or the keys that set repetitions and requests",
+            f"this study is too small for scale {scale:g}",
+            "use a larger scale, or omit --scale",
         )
     small["miniature"] = miniature_table(scale, kept_work / whole_work, whole)
     return small

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from joulelab.errors import SpecError, quoted
 from joulelab.settings import load_limits
-from joulelab.study.design import Configuration, Place, block_order
+from joulelab.study.column_names import COLUMNS, FACTORS
+from joulelab.study.design import Configuration, Factor, Place, block_order
 from joulelab.study.spec import ExperimentSpec, StudySpec
 from joulelab.study.store import PlannedRun
 
@@ -118,8 +119,9 @@ def configurations_of(
         experiment: its table.
 
     Raises:
-        SpecError: it excludes unknown levels or everything.
+        SpecError: a factor is not valid, or it excludes unknown levels or everything.
     """
+    _check_factors(name, experiment.factors())
     configurations = [
         experiment.configuration(name, levels, spec) for levels in experiment.combinations()
     ]
@@ -130,6 +132,22 @@ def configurations_of(
             "levels of a factor must differ in their first six digits",
         )
     return configurations
+
+
+def _check_factors(experiment: str, factors: Sequence[Factor]) -> None:
+    """Check names and levels, which a kind from outside may take from a study file unchecked."""
+    names = Counter(factor.name for factor in factors)
+    for factor in factors:
+        where = f"{experiment}: the factor {quoted(factor.name)}"
+        if names[factor.name] > 1:
+            raise SpecError(f"{where} occurs twice", "give each factor its own name")
+        if factor.name in COLUMNS - FACTORS:
+            raise SpecError(f"{where} has the name of a column of the results", "rename it")
+        if not factor.levels:
+            raise SpecError(f"{where} has no level", "give it one or more levels")
+        levels = Counter((type(level), level) for level in factor.levels)
+        if twice := [level for (_, level), count in levels.items() if count > 1]:
+            raise SpecError(f"{where}: the level {quoted(twice[0])} occurs twice", "leave one out")
 
 
 def _runs(

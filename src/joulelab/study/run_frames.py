@@ -18,10 +18,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from joulelab.energy.utilisation import QUANTILES
+from joulelab.study.column_names import HYPERPARAMETERS, NUMBERS
 from joulelab.study.schema import RUN_COLUMNS
 from joulelab.study.store_reading import OnDamage, RowAgreement, read_rows, refuse
 
-HYPERPARAMETERS = ("learning_rate", "beta1", "beta2", "epsilon", "weight_decay")
 NOT_ASKED = "not recorded by the joulelab version that ran it"
 NOT_FINISHED = "the run did not finish"
 _IDENTITY = ("run_id", "position", "block", "experiment", "kind", "configuration")
@@ -154,10 +154,16 @@ class _RunTable:
             # A factor may have the name of a column: use its levels.
             plain = columns.get(name, levels)
             columns[name] = [p if _is_nan(f) else f for p, f in zip(plain, levels, strict=True)]
-        columns["flops_reason"] = self._flops_reasons
         values = self._values.whole()
-        # Measurements of the workload; they do not replace a column of all runs.
-        columns |= {name: column for name, column in values.items() if name not in columns}
+        for name, column in values.items():
+            if name not in columns:
+                columns[name] = column
+            elif name in factors or name in {*NUMBERS, *HYPERPARAMETERS}:
+                columns[name] = _filled(columns[name], column, numbers=name not in factors)
+        columns["flops_reason"] = [
+            why if flops is None else ""
+            for why, flops in zip(self._flops_reasons, columns["flops"], strict=True)
+        ]
         columns |= {f"utilisation_{name}": column for name, column in self._busy.items()}
         columns["energy_flags"] = self._flags
         frame = pd.DataFrame(columns)
@@ -238,6 +244,24 @@ def _flops_reason(state: str, flops: float | None, metrics: Mapping[str, Any]) -
     if state == "failed":
         return NOT_FINISHED
     return str(metrics.get("flops_reason", NOT_ASKED))
+
+
+def _filled(column: Sequence[Any], values: Sequence[Any], *, numbers: bool) -> list[Any]:
+    """A column with the values of the workload where it is empty.
+
+    Args:
+        column: of all runs.
+        values: of the same runs.
+        numbers: leave out values that are not numbers.
+    """
+    return [
+        value
+        if (own is None or _is_nan(own))
+        and not _is_nan(value)
+        and (not numbers or isinstance(value, int | float))
+        else own
+        for own, value in zip(column, values, strict=True)
+    ]
 
 
 def _floats(values: Sequence[float | None]) -> NDArray[np.float64]:

@@ -39,6 +39,8 @@ from joulelab.study.miniature import Miniature, miniature, miniature_in_words
 from joulelab.study.validation import known
 
 Count = Annotated[int, Field(gt=0, strict=True)]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 
 
 MOST_THREADS = 1024
@@ -240,9 +242,9 @@ class StudySpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=NAME)]
     summary: str = ""
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, Field(pattern=DEVICE)] = "auto"
     threads: Annotated[int, Field(gt=0, le=MOST_THREADS, strict=True)] | Literal["auto"] = "auto"
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
     plugins: list[str] = Field(default_factory=list)

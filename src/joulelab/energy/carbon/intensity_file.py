@@ -287,7 +287,7 @@ def _values(table: Table, column: _Column) -> NDArray[np.float64]:
         )
     if known.max() < LEAST_G_PER_KWH and not column.has_unit and not units:
         raise table.error(
-            f"no value is above {known.max():g}: no grid has so little g/kWh",
+            f"all values are at most {known.max():g} g/kWh, which no grid reaches",
             f"they are probably kg/kWh (or t/MWh): rename the column to {column.name} (kg/kWh)",
             column=column.name,
         )

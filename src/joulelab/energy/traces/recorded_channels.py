@@ -145,7 +145,7 @@ def _only(found: Sequence[Device], options: TableOptions, table: Table) -> list[
     if not chosen:
         raise TraceError(
             f"{table.path} has no device {options.device!r}",
-            f"there are {', '.join(sorted(named))}",
+            f"available: {', '.join(sorted(named))}",
         )
     return chosen
 

@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from joulelab.errors import JoulelabError, quoted
 from joulelab.kinds.program.events import VARIABLE
 from joulelab.study.call_workload import ACCURACY, LARGEST, Number
+from joulelab.study.column_names import COLUMNS, VALUES
 
 __all__ = ["VARIABLE", "Better", "Events", "Metric", "Result", "read_events", "read_result"]
 
@@ -77,7 +78,7 @@ class Result:
 
     Attributes:
         values: numbers and short texts by name.
-        remarks: why a metric has no value, by its name.
+        remarks: why a metric has no value, or a value is left out, by its name.
     """
 
     values: dict[str, Number] = field(default_factory=dict)
@@ -90,7 +91,9 @@ class Result:
             ResultError: a value is neither a number nor a short text, or cannot be.
         """
         for name, value in _flat(found):
-            if name not in self.values:
+            if name in COLUMNS - VALUES:
+                self.remarks[name] = f"{name} is a column of the results: rename it in the program"
+            elif name not in self.values:
                 self.values[name] = self._checked(name, value)
 
     def check(self, wanted: Iterable[str], where: str) -> None:

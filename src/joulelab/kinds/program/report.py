@@ -120,4 +120,5 @@ PROGRAM = Report(
     ),
     lead=(trade_off, configurations),
     findings=sentences(claim_findings, best_finding, effect_findings, remark_findings),
+    claims=claims,
 )

@@ -30,6 +30,7 @@ from joulelab.kinds.program.command_line import check_placeholders, placeholders
 from joulelab.kinds.program.metrics import Metric
 from joulelab.kinds.program.own_files import command_files, imported_files, module_files
 from joulelab.plain import as_path, expanded, is_there
+from joulelab.study.column_names import COLUMNS, FACTORS, VALUES
 from joulelab.study.design import (
     Configuration,
     Factor,
@@ -39,7 +40,6 @@ from joulelab.study.design import (
     regular_fraction,
     without,
 )
-from joulelab.study.schema import RUN_COLUMNS
 from joulelab.study.spec import ExperimentSpec, Kind, StudySpec
 from joulelab.study.validation import as_value_error, unique
 
@@ -50,11 +50,7 @@ MEASURED_NAMES = (ENERGY, DURATION)
 SEED, OUT, REPETITION = "seed", "out", "repetition"
 GIVEN = (SEED, OUT, REPETITION)
 """Values that every run has beside its levels."""
-OWN_METRICS = {"accuracy", "train_loss", "parameters", "flops", "steps"}
-"""Columns of the results that may be metrics of a program."""
-OWN_FACTORS = {"dataset", "engine", "precision", "protocol"}
-"""Columns of the results that may be factors of a program, which has no other value for them."""
-TAKEN = {*RUN_COLUMNS, *GIVEN} - OWN_FACTORS
+TAKEN = {*COLUMNS, *GIVEN} - FACTORS
 """Names that no factor can have."""
 HALVINGS = {"1/2": 1, "1/4": 2, "1/8": 3, "1/16": 4}
 
@@ -149,7 +145,7 @@ class ProgramSpec(ExperimentSpec):
     @classmethod
     def _free_names(cls, metrics: dict[str, Metric]) -> dict[str, Metric]:
         for name in metrics:
-            if not name or name in {*RUN_COLUMNS, *MEASURED_NAMES} - OWN_METRICS:
+            if not name or name in MEASURED_NAMES or name in COLUMNS - VALUES:
                 raise ValueError(f"{quoted(name)} is measured by joulelab; rename the metric")
         return metrics
 

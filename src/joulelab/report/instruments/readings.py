@@ -14,6 +14,7 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.energy.reading import instrument_of
+from joulelab.errors import UnknownNameError
 from joulelab.report.instruments.instrument import Instrument, instruments_of, with_instrument
 from joulelab.study.results import Results
 
@@ -72,9 +73,14 @@ def read_runs(
         domains: only these; ``None`` for all.
 
     Raises:
-        UnknownNameError: a sum names a source that has read nothing.
+        UnknownNameError: there is no such domain, or a sum names a source that has read nothing.
         UsageError: a sum would count a joule twice.
     """
+    if domains is not None:
+        known = sorted({name for one in studies for name in one.energy_frame()["domain"]})
+        for name in domains:
+            if name not in known:
+                raise UnknownNameError("domain", name, known)
     found = [_read(one, sums or {}, domains, several=len(studies) > 1) for one in studies]
     if len(found) == 1:
         return found[0]
