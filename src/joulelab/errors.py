@@ -116,14 +116,18 @@ class UntrustedCodeError(UsageError):
         if self.missing:
             super().__init__(
                 f"{study} needs code that does not exist or cannot be read: "
-                f"{', '.join(map(str, self.missing))}",
+                f"{self._listed(self.missing)}",
                 "put the file back",
             )
             return
         super().__init__(
-            f"{study} uses code that you have not run yet: {', '.join(map(str, code))}",
+            f"{study} uses code that you have not run yet: {self._listed(code)}",
             "read it first; --trust then runs it, --plugin FILE allows a single file",
         )
+
+    def _listed(self, code: Sequence[object]) -> str:
+        """Every piece of code, named from the folder of the study to keep the message short."""
+        return ", ".join(str(one).replace(f"{self.study.parent}/", "") for one in code)
 
 
 class CommandError(JoulelabError):

@@ -79,7 +79,7 @@ FAILING = {
     "return {'m': object()}": "'m' is of type object",
     "return {'n': 1}": "has returned none of them",
     "return None": "has returned none of them",
-    "time.sleep(60)": "took longer than 2.00 s",
+    "time.sleep(60)": "took longer than 1.00 s",
     "return 1.5": "",
 }
 
@@ -91,7 +91,7 @@ def failed(tmp_path_factory):
     bodies = [f"    if a == {n}: {body}" for n, body in enumerate(FAILING)]
     source = "\n".join(["def f(a):", *bodies])
     table = {"vary": {"a": list(range(len(FAILING)))}, "metrics": {"m": "max"}}
-    made = study(folder, source, fresh_process=False, timeout_s=2, **table)
+    made = study(folder, source, fresh_process=False, timeout_s=1, **table)
     return made.run(folder / "out")
 
 
