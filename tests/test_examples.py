@@ -25,6 +25,7 @@ FEWER = {
     "matrix": ["vary.side=[64]"],
     "hello-world": [],
 }
+IMPORTING = {"sgd", "estimators"}
 NEEDED = {"compression": ["gzip", "xz", "factor"], "matrix": ["cc"]}
 
 
@@ -60,7 +61,10 @@ def finished(folder):
     return run
 
 
-@pytest.mark.parametrize("name", FEWER)
+# The others import torch or scikit-learn, for seconds; functions have tests of their own.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name in IMPORTING)) for name in FEWER]
+)
 def test_an_example_runs_and_every_run_gives_its_metrics(finished, name):
     results = finished(name)
     frame = results.to_frame()
@@ -74,6 +78,7 @@ def test_every_example_is_tested():
     assert sorted(FEWER) == sorted(path.stem for path in PROGRAMS.glob("*.toml"))
 
 
+@pytest.mark.long
 def test_the_training_loop_has_phases_curves_and_claims(finished):
     results = finished("sgd")
     (experiment,) = experiments(results)
@@ -83,6 +88,7 @@ def test_the_training_loop_has_phases_curves_and_claims(finished):
     assert len(claim_table(experiment).frame) == 1  # the width is not varied here
 
 
+@pytest.mark.long
 def test_a_level_with_a_space_is_one_argument(finished):
     assert "support vectors" in set(finished("estimators").to_frame()["estimator"])
 

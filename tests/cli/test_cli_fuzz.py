@@ -16,7 +16,7 @@ from joulelab.cli import app
 from undrawn import undraw
 
 CASES = settings(
-    max_examples=40,
+    max_examples=25,
     derandomize=True,
     deadline=None,
     database=None,
@@ -88,7 +88,7 @@ def test_a_command_on_a_damaged_folder_answers_or_says_what_is_damaged(whole, ra
     answer(whole, random, QUICK)
 
 
-@settings(CASES, max_examples=3)
+@settings(CASES, max_examples=2)
 @given(random=st.randoms(use_true_random=False))
 def test_so_does_a_report(whole, random):
     answer(whole, random, SLOW)
