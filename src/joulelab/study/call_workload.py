@@ -42,9 +42,28 @@ BRIEF_S = 10.0
 ACCURACY = "accuracy"
 NOT_COUNTED = "this kind of experiment does not count them"
 LARGEST = 2**63 - 1
+LEAST_S = 1e-9
 
 Number = str | bool | int | float | None
 Call = Callable[[], Mapping[str, Any] | None]
+
+
+def timed(session: Session, outcome: Outcome[Any], took_s: float) -> Estimate:
+    """The estimate of a run from one that was carried out to time it.
+
+    Args:
+        session: says which domains count.
+        outcome: of the timed run.
+        took_s: its time with what surrounds it.
+    """
+    duration_s = outcome.measurement.duration_s
+    if outcome.result is None or duration_s <= 0:
+        return Estimate.unknown(max(took_s, LEAST_S))
+    total = session.counted(outcome.measurement)
+    energy_j = total.net_j if total.net_j is not None else total.gross_j
+    error_w = None if total.error_j is None else total.error_j / duration_s
+    around_s = max(took_s - duration_s, 0.0)
+    return Estimate.assumed(duration_s, around_s, energy_j, error_w, total.status)
 
 
 class CallWorkload(Workload):
@@ -101,7 +120,7 @@ class CallWorkload(Workload):
             began_s = time.monotonic()
             outcome = calibrator.calibrate(self._executor, self._job(one, seed))
             took_s = time.monotonic() - began_s - outcome.locked_out_s
-            estimates[one.title] = self._estimate(outcome, took_s)
+            estimates[one.title] = timed(self.session, outcome, took_s)
         mean_s = statistics.fmean(one.duration_s for one in estimates.values())
         for one in configurations:
             estimates.setdefault(one.title, Estimate.unknown(mean_s))
@@ -114,16 +133,6 @@ class CallWorkload(Workload):
         for run in pending:
             job = self._job(group.configuration, run.seed)
             recorder.attempt(_noun(group.configuration), self._executor, job, [run], _rows)
-
-    def _estimate(self, outcome: Outcome[dict[str, Number]], took_s: float) -> Estimate:
-        duration_s = outcome.measurement.duration_s
-        if outcome.result is None or duration_s <= 0:
-            return Estimate.unknown(took_s)
-        total = self.session.counted(outcome.measurement)
-        energy_j = total.net_j if total.net_j is not None else total.gross_j
-        error_w = None if total.error_j is None else total.error_j / duration_s
-        around_s = max(took_s - duration_s, 0.0)
-        return Estimate.assumed(duration_s, around_s, energy_j, error_w, total.status)
 
     def _job(self, one: Configuration, seed: int) -> CallJob:
         return CallJob(one.title, self.session.device.name, self.session.threads, one.levels, seed)

@@ -26,11 +26,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from joulelab.errors import JoulelabError, quoted
-from joulelab.kinds.program.events import VARIABLE
 from joulelab.study.call_workload import ACCURACY, LARGEST, Number
 from joulelab.study.column_names import COLUMNS, VALUES
-
-__all__ = ["VARIABLE", "Better", "Events", "Metric", "Result", "read_events", "read_result"]
 
 Better = Literal["max", "min"]
 MOST_EVENTS = 1_000_000

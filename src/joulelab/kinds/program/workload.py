@@ -44,7 +44,7 @@ from joulelab.kinds.program.spec import (
     FunctionSpec,
     ProgramSpec,
 )
-from joulelab.study.call_workload import ACCURACY, NOT_COUNTED
+from joulelab.study.call_workload import ACCURACY, NOT_COUNTED, timed
 from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome
 from joulelab.study.listener import WorkloadSummary
@@ -59,7 +59,6 @@ from joulelab.study.workload import Workload
 OUTPUTS = "outputs"
 BRIEF_S = 10.0
 """Longest timing of programs at the beginning of a study."""
-LEAST_S = 1e-9
 
 
 class ProgramWorkload(Workload):
@@ -117,7 +116,7 @@ class ProgramWorkload(Workload):
             began_s = time.monotonic()
             outcome = calibrator.calibrate(self._executor, replace(job, limit_s=min(limits)))
             took_s = time.monotonic() - began_s - outcome.locked_out_s
-            estimates[one.title] = self._estimate(outcome, took_s)
+            estimates[one.title] = timed(self.session, outcome, took_s)
             if outcome.error and took_s < left_s and outcome.error not in told:
                 told.add(outcome.error)
                 self.session.listener.doing(
@@ -170,16 +169,6 @@ class ProgramWorkload(Workload):
             folder=folder.absolute(),
             limit_s=spec.timeout_s,
         )
-
-    def _estimate(self, outcome: Outcome[Finished], took_s: float) -> Estimate:
-        duration_s = outcome.measurement.duration_s
-        if outcome.result is None or duration_s <= 0:
-            return Estimate.unknown(max(took_s, LEAST_S))
-        total = self.session.counted(outcome.measurement)
-        energy_j = total.net_j if total.net_j is not None else total.gross_j
-        error_w = None if total.error_j is None else total.error_j / duration_s
-        around_s = max(took_s - duration_s, 0.0)
-        return Estimate.assumed(duration_s, around_s, energy_j, error_w, total.status)
 
     def _rows(self, outcome: Outcome[Finished]) -> list[Row]:
         if outcome.result is None:
