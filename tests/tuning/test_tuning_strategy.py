@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from joulelab.errors import UsageError
 from joulelab.tuning.conformance import SPACES, check_strategy
-from joulelab.tuning.space import Categorical, Continuous, SearchSpace
+from joulelab.tuning.space import Choice, Float, SearchSpace
 from joulelab.tuning.strategy import Grid, Random, strategies
 
 SHIPPED = ("grid", "random", "bayesian-pi")
@@ -112,7 +112,7 @@ def test_more_rounds_do_not_change_the_first_ones(adam):
 
 
 def test_every_order_of_a_small_grid_is_as_likely():
-    space = SearchSpace({"x": Categorical(("a", "b", "c"))})
+    space = SearchSpace({"x": Choice(("a", "b", "c"))})
 
     orders = Counter(
         "".join(str(strategy.propose(r)["x"]) for r in range(3))
@@ -125,7 +125,7 @@ def test_every_order_of_a_small_grid_is_as_likely():
 
 
 def test_a_grid_larger_than_memory_is_drawn_from_without_being_made():
-    space = SearchSpace({f"x{i}": Continuous(0.0, 1.0) for i in range(40)})
+    space = SearchSpace({f"x{i}": Float(0.0, 1.0) for i in range(40)})
     strategy = Grid(space, seed=0, rounds=100)
 
     proposed = {tuple(strategy.propose(r).values()) for r in range(100)}

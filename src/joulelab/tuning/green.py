@@ -1,0 +1,254 @@
+"""Green tuning: the best score for the least cost, by expected improvement per predicted cost.
+
+One Gaussian process models the score over the warped space, another the logarithm of the cost: of
+the cost itself, or of its ratio to a cost known beforehand. Both are fitted. A proposal is the
+candidate with the highest Pandora's box index (`joulelab.tuning.acquisition`) at a price
+
+::
+
+    lambda = b(n) max_x EI(x) / c(x),    b(n) = b_last^min(1, n / N)                  (equation 1)
+
+after n evaluations. With b = 1 the index selects the highest EI per cost, the way to the cheapest
+improvement. But a search by EI per cost alone stays with what is cheap even where all of it is
+bad. As b falls, the price of a unit of cost falls with it, and the search turns to where the best
+score may be, whatever it costs: what cheap evaluations could tell has been told by then.
+
+Sources: EI per cost: Snoek, Larochelle and Adams, NeurIPS 2012; costs that lose their weight
+(there as the budget is spent): Lee et al., "Cost-aware Bayesian optimization", arXiv 2003.10870.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from joulelab.errors import UsageError
+from joulelab.tuning.acquisition import index, log_expected_improvement
+from joulelab.tuning.features import Features
+from joulelab.tuning.gaussian_process import GaussianProcess, Prior
+from joulelab.tuning.space import Codes, SearchSpace, Value
+from joulelab.tuning.strategy import Strategy
+
+Array = NDArray[np.float64]
+Cost = Callable[[Mapping[str, Value]], float]
+Scaled = tuple[Array, float, float]
+"""Standardised values, and the mean and standard deviation that were taken out."""
+
+SCORE = Prior(length=0.5, noise=math.exp(-4.0), local=0.8)
+COST = Prior(length=1.5, noise=math.exp(-4.0), local=0.0)
+"""Costs follow products of powers, which are straight lines in logarithms."""
+
+LAST_WEIGHT = 0.02
+"""b_last of equation 1."""
+
+LAST_AT = 60
+"""N of equation 1."""
+
+BEST_KEPT = 3
+"""Neighbours of so many best points are candidates."""
+
+FIRST_DRAWN = 16
+"""Draws around the centre, of which the first proposal is one."""
+
+FEWEST_FITTED = 3
+"""With fewer observations the lengths are those of the prior."""
+
+LEAST_COST_SPREAD = 0.5
+LEAST_RATIO_SPREAD = 0.2
+"""Standard deviation assumed at least: of the logarithm of the cost, and of its ratio to a cost
+known beforehand."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    code: Codes
+    score: float | None
+    cost: float | None
+
+
+class Green(Strategy):
+    """Expected improvement per predicted cost, with costs that lose their weight.
+
+    Args:
+        space: what is searched.
+        seed: of the candidates.
+        rounds: number of rounds; not used.
+        cost: what is known beforehand, from values to a relative cost above 0.
+    """
+
+    def __init__(
+        self, space: SearchSpace, seed: int, rounds: int, cost: Cost | None = None
+    ) -> None:
+        super().__init__(space, seed, rounds)
+        self.cost = cost
+        self._features = Features(space)
+        self._seen: dict[int, _Seen] = {}
+        self._proposed: dict[int, Codes] = {}
+        self._paid: dict[int, float] = {}
+        self._gain: dict[int, float] = {}
+        self._parameters: dict[tuple[Prior, bytes], Array] = {}
+
+    def propose(self, number: int) -> dict[str, Value]:
+        """The candidate with the highest index, given the rounds before `number`."""
+        if number not in self._proposed:
+            with threadpool_limits(limits=1, user_api="blas"):
+                self._proposed[number] = self._next(number)
+        return self.space.decode(self._proposed[number])
+
+    def paid(self, number: int, cost: float) -> None:
+        """Store the cost; one that is not a finite number above 0 is ignored."""
+        if math.isfinite(cost) and cost > 0:
+            self._paid[number] = float(cost)
+
+    def observe(self, number: int, values: Mapping[str, Value], score: float | None) -> None:
+        """Store the round; a score that is not finite counts as a failure."""
+        finite = score is not None and math.isfinite(score)
+        self._seen[number] = _Seen(
+            self.space.encode(values), float(score) if finite else None, self._paid.get(number)
+        )
+
+    def expected_gain(self, number: int) -> float | None:
+        """What round `number` may gain per unit of cost, in units of score; None before scores.
+
+        It is the highest expected improvement per predicted cost of any candidate, in the units of
+        the costs that were paid, or of the cost known beforehand, or 1 for every round.
+        """
+        self.propose(number)
+        return self._gain.get(number)
+
+    def _next(self, number: int) -> Codes:
+        generator = self.generator(number)
+        earlier = [self._seen[n] for n in sorted(self._seen) if n < number]
+        if all(one.score is None for one in earlier):
+            return self._first(number, generator)
+        ranked = sorted(earlier, key=lambda one: -math.inf if one.score is None else one.score)
+        codes = self._features.candidates(
+            np.stack([one.code for one in ranked[-BEST_KEPT:]]), generator
+        )
+        codes = self._untried(codes, number)
+        log_cost = self._predict_log_cost(earlier, codes)
+        mean, std, best, unit = self._predict_score(earlier, number, codes)
+        log_gain = log_expected_improvement(mean, std, best) - log_cost
+        self._gain[number] = unit * math.exp(log_gain.max())
+        weight = LAST_WEIGHT ** min(1.0, len(earlier) / LAST_AT)
+        log_price = log_gain.max() + math.log(weight) + log_cost
+        return codes[np.argmax(index(mean, std, log_price))]
+
+    def _first(self, number: int, generator: np.random.Generator) -> Codes:
+        """Near the centre; the cheapest of some where costs are known beforehand."""
+        codes = self._untried(self._features.central(FIRST_DRAWN, generator), number)
+        return codes[np.argmin(self._known_log_cost(codes))]
+
+    def _untried(self, codes: Codes, number: int) -> Codes:
+        """Candidates that were not proposed before; all of them where none is left."""
+        tried = {tuple(self._proposed[n]) for n in self._proposed if n < number}
+        tried |= {tuple(self._seen[n].code) for n in self._seen if n < number}
+        fresh = np.array([tuple(code) not in tried for code in codes], dtype=bool)
+        return codes[fresh] if fresh.any() else codes
+
+    def _known_log_cost(self, codes: Codes) -> Array:
+        if self.cost is None:
+            return np.zeros(len(codes))
+        costs = np.array([float(self.cost(self.space.decode(code))) for code in codes])
+        if not (np.isfinite(costs).all() and (costs > 0).all()):
+            wrong = int(np.argmin(np.isfinite(costs) & (costs > 0)))
+            raise UsageError(
+                f"cost is {costs[wrong]:g} for {self.space.decode(codes[wrong])}",
+                "return a finite cost above 0 for every point of the space",
+            )
+        return np.log(costs)
+
+    def _predict_log_cost(self, earlier: list[_Seen], codes: Codes) -> Array:
+        """Logarithm of the expected cost of candidates."""
+        known = self._known_log_cost(codes)
+        paid = [one for one in earlier if one.cost is not None]
+        if not paid:
+            return known
+        points = np.stack([one.code for one in paid])
+        logs = np.log([one.cost for one in paid]) - self._known_log_cost(points)
+        least = LEAST_COST_SPREAD if self.cost is None else LEAST_RATIO_SPREAD
+        scale = partial(_standardised, least=least)
+        process, (_, centre, unit) = self._process(COST, points, logs, scale)
+        mean, std = process.predict(self._features(codes))
+        # The mean of a lognormal cost: where little is known, it may be dear.
+        return known + centre + unit * mean + (unit * std) ** 2 / 2
+
+    def _predict_score(
+        self, earlier: list[_Seen], number: int, codes: Codes
+    ) -> tuple[Array, Array, float, float]:
+        """Mean and standard deviation at candidates, the best mean so far, and the unit."""
+        points = np.stack([one.code for one in earlier])
+        raw = np.array([math.nan if one.score is None else one.score for one in earlier])
+        process, (standard, _, unit) = self._process(SCORE, points, raw, _standard_scores)
+        observed, _ = process.predict(self._features(points))
+        pending = [
+            self._proposed[n] for n in sorted(self._proposed) if n < number and n not in self._seen
+        ]
+        if pending:
+            # As if they had scored what is expected: so the next one goes elsewhere.
+            waiting = self._features(np.stack(pending))
+            guesses, _ = process.predict(waiting)
+            process.condition(
+                np.concatenate([self._features(points), waiting]),
+                np.concatenate([standard, guesses]),
+            )
+        mean, std = process.predict(self._features(codes))
+        return mean, std, float(observed.max()), unit
+
+    def _process(
+        self, prior: Prior, points: Codes, values: Array, scale: Callable[[Array], Scaled]
+    ) -> tuple[GaussianProcess, Scaled]:
+        """A process of scaled values, its lengths fitted to those up to the last checkpoint."""
+        process = GaussianProcess(self._features.groups, prior)
+        count = _checkpoint(len(values))
+        columns = self._features(points)
+        key = (prior, points[:count].tobytes())
+        if key not in self._parameters:
+            if np.isfinite(values[:count]).sum() >= FEWEST_FITTED:
+                process.fit(columns[:count], scale(values[:count])[0])
+            self._parameters[key] = process.parameters
+        process.parameters = self._parameters[key]
+        scaled = scale(values)
+        process.condition(columns, scaled[0])
+        return process, scaled
+
+
+def _standardised(values: Array, least: float = 1e-12) -> Scaled:
+    centre, unit = float(values.mean()), max(float(values.std()), least)
+    return (values - centre) / unit, centre, unit
+
+
+def _standard_scores(scores: Array) -> Scaled:
+    """Compressed and standardised; a failure, NaN, is as bad as the worst score."""
+    return _standardised(compressed(np.where(np.isnan(scores), np.nanmin(scores), scores)))
+
+
+def compressed(scores: Array) -> Array:
+    """Scores with the gap to the best on a logarithmic scale, in units of the median gap.
+
+    So a failed training, far below all others, does not decide on the scale of all.
+
+    >>> compressed(np.array([0.9, 0.8, 0.1])).round(2)
+    array([-0.  , -0.69, -2.2 ])
+    """
+    gaps = scores.max() - scores
+    unit = float(np.median(gaps)) or float(gaps.max()) or 1.0
+    compressed_gaps: Array = -np.log1p(gaps / unit)
+    return compressed_gaps
+
+
+def _checkpoint(count: int) -> int:
+    """The last number of observations, up to `count`, at which lengths are fitted.
+
+    All up to 8, then every eighth part more: a fit costs more than a proposal.
+    """
+    at = min(count, 8)
+    while at + at // 8 <= count and at >= 8:
+        at += at // 8
+    return at
