@@ -15,7 +15,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,14 @@ from joulelab.errors import JoulelabError, SpecError
 from joulelab.files import write_whole
 from joulelab.kinds.program.command_line import fill
 from joulelab.kinds.program.events import VARIABLE
-from joulelab.kinds.program.metrics import Events, Patterns, Result, read_events, read_result
+from joulelab.kinds.program.metrics import (
+    Events,
+    Patterns,
+    Result,
+    read_events,
+    read_result,
+    version,
+)
 from joulelab.kinds.program.process import Child, Stream, not_started
 from joulelab.kinds.program.spec import (
     OUT,
@@ -112,8 +118,10 @@ class ProgramExecutor(Executor[ProgramJob, Finished]):
         self._note = note
 
     def _get_ready(self, job: ProgramJob) -> None:
-        if job.folder.exists():
+        if job.folder.is_dir() and not job.folder.is_symlink():
             shutil.rmtree(job.folder)
+        else:
+            job.folder.unlink(missing_ok=True)  # a program may have replaced it
         job.folder.mkdir(parents=True)
 
     def _prepare(self, job: ProgramJob) -> bool:
@@ -143,7 +151,10 @@ class CommandExecutor(ProgramExecutor):
         words = [fill(text, job.values, quote=spec.shell) for text in spec.texts]
         patterns = Patterns(spec.metrics)
         stdout, stderr = job.streams(patterns)
-        began_at = time.time()
+        file = None
+        if spec.metrics_file is not None:
+            file = Path(spec.cwd) / fill(spec.metrics_file, job.values)
+        before = version(file) if file else None
         child = self._started(
             Child.start(
                 words[0] if spec.shell else words,
@@ -157,10 +168,7 @@ class CommandExecutor(ProgramExecutor):
         check_ended(child.process.returncode, in_time, job.limit_s, stderr.end or stdout.end)
         result, events = Result(), read_events(job.events)
         result.add(patterns.found)
-        file = None if spec.metrics_file is None else fill(spec.metrics_file, job.values)
-        at = read_result(
-            result, stdout.end, None if file is None else Path(spec.cwd) / file, began_at
-        )
+        at = read_result(result, stdout.end, file, before)
         result.add(events.last)
         result.check(spec.metrics, at)
         return Finished(result, events)

@@ -187,8 +187,7 @@ class ProgramWorkload(Workload):
         if result.remarks:
             values["remarks"] = "; ".join(result.remarks.values())
         metrics = {"flops_reason": NOT_COUNTED, "values": values}
-        diverged = any(" was " in remark for remark in result.remarks.values())
-        return [{"accuracy": accuracy, "diverged": diverged, "metrics": json.dumps(metrics)}]
+        return [{"accuracy": accuracy, "diverged": result.diverged, "metrics": json.dumps(metrics)}]
 
     def _end_left_behind(self) -> None:
         """End the program that a killed session has left running."""
