@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import joulelab
@@ -222,6 +224,35 @@ def test_an_experiment_without_a_guard_does_not_start_itself_again(tmp_path):
     assert 'under if __name__ == "__main__":' in done.stderr
 
 
+def at_a_prompt():
+    names = {"__name__": "made"}
+    exec("def f(a): return a", names)
+    return names["f"]
+
+
+@pytest.mark.parametrize(
+    ("factors", "said"),
+    [
+        ([1, 2], "factors is [1, 2]"),
+        ({"obj": 3}, "the levels of 'obj' are 3"),
+        ({"obj": "abc"}, "the levels of 'obj' are 'abc'"),
+        ({"obj": [1.0, float("nan")]}, "experiment.dumps.vary.obj.1: nan is not a finite number"),
+    ],
+)
+def test_factors_that_are_not_lists_of_levels_are_refused(factors, said):
+    with pytest.raises(UsageError, match=re.escape(said)):
+        joulelab.experiment(json.dumps, factors=factors)
+
+
+def test_levels_may_be_numbers_of_numpy():
+    made = joulelab.experiment(
+        json.dumps,
+        factors={"obj": np.arange(2), "indent, skipkeys": [(np.int64(1), np.bool_(True))]},
+    )
+    vary = made.spec.experiment["dumps"]["vary"]
+    assert vary == {"obj": [0, 1], "indent, skipkeys": [[1, True]]}
+
+
 def local():
     def inner(a):
         return a
@@ -235,6 +266,8 @@ def local():
         (lambda a: a, "a lambda has no name"),
         (local(), "inner is defined inside local"),
         (asyncio.Lock(), "of type Lock has no name"),
+        (Path().joinpath, "joinpath is a method of an object"),
+        (at_a_prompt(), "f is defined in a notebook or at the prompt"),
     ],
 )
 def test_a_function_that_no_other_process_can_import_is_refused(function, said):
