@@ -283,6 +283,18 @@ def test_a_function_of_a_package_keeps_its_module():
     assert own.spec.experiment["local"]["function"].endswith("test_program_functions.py:local")
 
 
+def test_the_copy_of_a_function_that_has_forked_does_not_answer(tmp_path):
+    source = (
+        "def f(a):\n"
+        "    if a == 1 and os.fork() == 0:\n        return {'m': -1}\n"
+        "    if a == 1: os.wait()\n"
+        "    return {'m': a}"
+    )
+    table = {"vary": {"a": [1, 2]}, "repetitions": 3, "metrics": {"m": "min"}}
+    frame = run(tmp_path, source, fresh_process=False, **table)
+    assert frame["m"].tolist() == frame["a"].tolist()
+
+
 def test_the_ledger_has_the_functions_own_traceback(failed):
     errors = "\n".join(failed.ledger_frame()["error"].dropna())
     assert "in f" in errors

@@ -28,6 +28,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from joulelab.errors import JoulelabError, quoted
+from joulelab.plain import storable
 from joulelab.study.call_workload import ACCURACY, LARGEST, Number
 from joulelab.study.column_names import COLUMNS, VALUES
 
@@ -146,7 +147,7 @@ class Result:
 
     def _checked(self, name: str, plain: str | float | None) -> Number:
         if isinstance(plain, bool | str) or plain is None:
-            return _text(plain) if isinstance(plain, str) else plain
+            return storable(plain) if isinstance(plain, str) else plain
         if not math.isfinite(_float(plain)):
             self.remarks[name] = f"{name} was {_float(plain)}"
             self.diverged = True
@@ -162,16 +163,11 @@ class Result:
 
 def _flat(found: Mapping[Any, Any], before: str = "") -> Iterable[tuple[str, Any]]:
     for name, value in found.items():
-        full = _text(f"{before}{name}")
+        full = storable(f"{before}{name}")
         if isinstance(value, Mapping):
             yield from _flat(value, f"{full}.")
         elif full:
             yield full, value
-
-
-def _text(text: str) -> str:
-    """A text that can be stored: without NUL, and surrogates, which JSON escapes may leave."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def _float(number: float) -> float:
@@ -249,7 +245,7 @@ def _of_file(file: Path, before: Version) -> Mapping[str, Any]:
             )
         if about.st_size > MOST_BYTES:
             raise ResultError(f"{file} is too large for a result", "write one line or row a run")
-        text = file.read_text("utf-8-sig", errors="replace")
+        text = file.readstorable("utf-8-sig", errors="replace")
     except OSError as error:
         raise ResultError(
             f"{file} cannot be read: {error.strerror}", "check metrics_file and what is written"
@@ -350,13 +346,13 @@ def read_events(file: Path) -> Events:
         if time_s is None:
             continue
         if isinstance(name := event.get("metric"), str) and isinstance(value, int | float):
-            name = _text(name)
+            name = storable(name)
             counts[name] = counts.get(name, -1) + 1
             step = _finite(event.get("step"))
             number = counts[name] if step is None or abs(step) >= LARGEST else int(step)
             events.curves.append((name, number, _float(value), time_s))
         elif isinstance(name := event.get("phase"), str):
-            name = _text(name)
+            name = storable(name)
             if event.get("edge") == "begin":
                 begun.setdefault(name, []).append(time_s)
             elif begun.get(name) and time_s >= begun[name][-1]:

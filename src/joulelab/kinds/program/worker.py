@@ -186,6 +186,7 @@ def main(reference: str, asked: int, answers: int) -> None:
         asked: file descriptor of the requests.
         answers: of the answers.
     """
+    own = os.getpid()
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     cwd = str(Path.cwd())
     sys.path.insert(0, cwd)
@@ -207,6 +208,8 @@ def main(reference: str, asked: int, answers: int) -> None:
                     told["files"] = files_under(cwd)
                 else:
                     told = answer(function, request, cwd)
+            if os.getpid() != own:  # the function has forked, and its copy has returned too
+                os._exit(0)
             out.write(f"{json.dumps(told)}\n")
             out.flush()
 
