@@ -78,7 +78,7 @@ FAILING = {
     "sys.exit(3)": "called sys.exit(3)",
     "os.kill(os.getpid(), 9)": "signal 9",
     "return [1]": "has returned a list; return a dict",
-    "return {'m': object()}": "'m' is of type object",
+    "return {'m': object()}": "m is of type object",
     "return {'n': 1}": "has returned none of them",
     "return None": "has returned none of them",
     "time.sleep(60)": "took longer than 1.00 s",

@@ -45,6 +45,7 @@ from joulelab.kinds.program.spec import (
     ProgramSpec,
 )
 from joulelab.kinds.program.worker import INSIDE
+from joulelab.plain import storable
 from joulelab.study.design import Level
 from joulelab.study.executor import Executor, Job, Progress
 
@@ -229,6 +230,8 @@ class FunctionExecutor(ProgramExecutor):
             raise failed
         result, events = Result(), read_events(job.events)
         found, names = told["result"], list(job.spec.metrics)
+        for name, reason in told["left_out"].items():
+            result.remarks[storable(name)] = storable(reason)
         if isinstance(found, dict):
             result.add(found)
         elif found is not None and len(names) == 1:

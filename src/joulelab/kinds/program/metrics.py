@@ -245,7 +245,7 @@ def _of_file(file: Path, before: Version) -> Mapping[str, Any]:
             )
         if about.st_size > MOST_BYTES:
             raise ResultError(f"{file} is too large for a result", "write one line or row a run")
-        text = file.readstorable("utf-8-sig", errors="replace")
+        text = file.read_text("utf-8-sig", errors="replace")
     except OSError as error:
         raise ResultError(
             f"{file} cannot be read: {error.strerror}", "check metrics_file and what is written"
