@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from joulelab.errors import CommandError
 
 KEPT_BYTES = 10_000_000
@@ -251,6 +253,31 @@ def end_group(leader: int, ended: Callable[[], bool], grace_s: float = GRACE_S) 
                     time.sleep(LOOK_S / 5)
         finally:
             os.killpg(leader, signal.SIGKILL)
+
+
+def is_left(leader: int, started_at: float) -> bool:
+    """Whether processes of a group are left, perhaps without the one that has started them.
+
+    Args:
+        leader: the process whose number the group has.
+        started_at: when it was started, in seconds of the epoch; another process may have its
+            number now.
+    """
+    if not has_ended(leader):
+        return abs(psutil.Process(leader).create_time() - started_at) < 1
+    for one in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError, psutil.Error):
+            if os.getpgid(one.pid) == leader and one.create_time() > started_at - 1:
+                return True
+    return False
+
+
+def has_ended(number: int) -> bool:
+    """Whether a process has ended, also if nobody has asked for its exit code."""
+    try:
+        return psutil.Process(number).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def not_started(name: str, cwd: Path, error: Exception) -> CommandError:

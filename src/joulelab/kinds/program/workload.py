@@ -35,7 +35,7 @@ from joulelab.kinds.program.executor import (
     ProgramExecutor,
     ProgramJob,
 )
-from joulelab.kinds.program.process import end_group, not_started
+from joulelab.kinds.program.process import end_group, has_ended, is_left, not_started
 from joulelab.kinds.program.spec import (
     OUT,
     REPETITION,
@@ -195,10 +195,9 @@ class ProgramWorkload(Workload):
             return
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, psutil.Error):
             about = json.loads(self._note.read_text("utf-8"))
-            process = psutil.Process(about["pid"])
-            if abs(process.create_time() - about["started_at"]) < 1:
+            if is_left(about["pid"], about["started_at"]):
                 self.session.listener.doing("ending the program of an interrupted run")
-                end_group(process.pid, lambda: not process.is_running())
+                end_group(about["pid"], lambda: has_ended(about["pid"]))
         self._note.unlink(missing_ok=True)
 
 
