@@ -6,13 +6,16 @@ import os
 import sqlite3
 import stat
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
 from joulelab.errors import SpecError, UsageError
 from joulelab.kinds.program.command_line import check_placeholders, fill, placeholders, split
+from joulelab.kinds.program.executor import make_empty
 from joulelab.kinds.program.metrics import (
     Metric,
     Patterns,
@@ -280,6 +283,42 @@ def test_a_program_that_is_not_there_is_told_before_anything_runs(tmp_path, tabl
         study(tmp_path, **table).run(tmp_path / "out")
     assert said in str(refused.value)
     assert Results.open(tmp_path / "out").to_frame()["state"].tolist() in ([], ["planned"])
+
+
+@pytest.mark.parametrize("made", ["file", "link", "read-only", "nothing"])
+def test_the_folder_of_a_run_is_emptied_whatever_a_program_has_made_of_it(made):
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as name:
+        folder, other = Path(name, "00001"), Path(name, "other")
+        other.mkdir()
+        (other / "kept").touch()
+        if made == "file":
+            folder.touch()
+        elif made == "link":
+            folder.symlink_to(other)
+        elif made == "read-only":
+            (folder / "deep").mkdir(parents=True)
+            (folder / "deep" / "file").touch()
+            (folder / "deep").chmod(0o500)
+        if user == 0:  # who may do anything
+            for path in (Path(name), folder, folder / "deep"):
+                if path.exists():
+                    os.chown(path, 65534, 65534)
+            os.seteuid(65534)
+        try:
+            make_empty(folder)
+        finally:
+            os.seteuid(user)
+        assert list(folder.iterdir()) == []
+        assert not folder.is_symlink()
+        assert (other / "kept").exists()
+
+
+def test_a_script_without_its_interpreter_is_told(tmp_path):
+    (tmp_path / "here").write_text("#!/no/such/interpreter\n")
+    (tmp_path / "here").chmod(stat.S_IRWXU)
+    frame = run(tmp_path, command="./here {a}")
+    assert "the interpreter in its first line does not exist" in frame["error"][0]
 
 
 def test_a_file_that_is_not_executable_fails_with_the_remedy(tmp_path):

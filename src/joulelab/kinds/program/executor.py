@@ -23,7 +23,7 @@ from typing import Any, cast
 import psutil
 
 from joulelab import formats
-from joulelab.errors import JoulelabError, SpecError
+from joulelab.errors import JoulelabError, SpecError, StoreWriteError
 from joulelab.files import write_whole
 from joulelab.kinds.program.command_line import fill
 from joulelab.kinds.program.events import VARIABLE
@@ -119,11 +119,13 @@ class ProgramExecutor(Executor[ProgramJob, Finished]):
         self._note = note
 
     def _get_ready(self, job: ProgramJob) -> None:
-        if job.folder.is_dir() and not job.folder.is_symlink():
-            shutil.rmtree(job.folder)
-        else:
-            job.folder.unlink(missing_ok=True)  # a program may have replaced it
-        job.folder.mkdir(parents=True)
+        try:
+            make_empty(job.folder)
+        except OSError as error:
+            raise StoreWriteError(
+                f"{job.folder} cannot be emptied for the next run: {error.strerror}",
+                "free disk space or fix the permissions, then run the same command again",
+            ) from error
 
     def _prepare(self, job: ProgramJob) -> bool:
         return False
@@ -258,6 +260,24 @@ class FunctionExecutor(ProgramExecutor):
             self._process = FunctionProcess(wanted, job)
             self._started(self._process.child)
         return self._process
+
+
+def make_empty(folder: Path) -> None:
+    """Make an empty folder, whatever a program has made of it.
+
+    Raises:
+        OSError: it cannot be made or emptied.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        folder.unlink(missing_ok=True)
+    else:
+        try:
+            shutil.rmtree(folder)
+        except PermissionError:  # of folders that are read only, such as the cache of Go
+            for place, _, _ in os.walk(folder):
+                Path(place).chmod(0o700)
+            shutil.rmtree(folder)
+    folder.mkdir(parents=True)
 
 
 class FunctionProcess:

@@ -285,11 +285,17 @@ def not_started(name: str, cwd: Path, error: Exception) -> CommandError:
     if not cwd.is_dir():
         return CommandError(f"the working folder {cwd} does not exist", "change the key 'cwd'", 1)
     if isinstance(error, FileNotFoundError):
-        return CommandError(
-            f"the program {name} was not found",
-            f"install it, or give its path; a file of your own is found from {cwd} as ./{name}",
-            1,
+        if os.sep in name and (cwd / name).is_file():
+            return CommandError(
+                f"{name} cannot be started: the interpreter in its first line does not exist",
+                "install it, or change that line",
+                1,
+            )
+        install = (
+            f"install it, or give its path; a file of your own is found from {cwd} as ./{name}"
         )
+        hint = f"check its path, which counts from {cwd}" if os.sep in name else install
+        return CommandError(f"the program {name} was not found", hint, 1)
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return CommandError(
         f"{name} cannot be started: {reason}", f"check that {name} is an executable program", 1
