@@ -184,6 +184,7 @@ def test_a_value_with_the_name_of_a_column_is_left_out_and_that_is_said():
         ('{"acc": 1e400}', None, "acc was inf"),
         (f'{{"acc": 1{"0" * 400}}}', None, "acc was inf"),
         ('{"acc": "0.5"}', 0.5, None),
+        ('{"acc": null}', None, "acc is empty in the result of this run"),
         ('{"acc": "it was 1"}', "", "acc is the text 'it was 1', not a number"),
         ('{"acc": 1, "accuracy": "high"}', 1, "accuracy is the text 'high', not a number"),
         ('{"acc": 1, "classes": [1, 2]}', 1, "classes is of type list, not a number"),
@@ -202,7 +203,7 @@ def test_whatever_the_result_has_can_be_stored(printed, value, remark):
         result.check(["acc"], "")
         assert result.values["acc"] == value
     assert [*result.remarks.values()] == ([] if remark is None else [remark])
-    assert result.diverged == (value is None)
+    assert result.diverged == ("was inf" in (remark or ""))
     sqlite3.connect(":memory:").execute("SELECT json(?)", [json.dumps(result.values)])
     "".join(
         [*result.values, *(one for one in result.values.values() if isinstance(one, str))]

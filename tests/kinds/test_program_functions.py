@@ -3,11 +3,13 @@
 import asyncio
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import joulelab
@@ -162,6 +164,13 @@ def test_the_last_reported_value_counts_and_all_are_a_curve(phased):
     curves = phased.curves_frame()
     assert len(curves) == 2 * 3
     assert list(curves["step"][:3]) == [0, 10, 20]
+
+
+def test_the_curve_of_an_attempt_that_was_killed_as_it_ended_does_not_count(phased, tmp_path):
+    copy = shutil.copytree(phased.folder, tmp_path / "copy")
+    for written in list((copy / "curves").glob("*.parquet")):
+        shutil.copy(written, written.with_stem("1" + written.stem))  # the attempt that ended
+    pd.testing.assert_frame_equal(Results.open(copy).curves_frame(), phased.curves_frame())
 
 
 def test_the_energies_of_phases_are_parts_of_that_of_the_run(phased):

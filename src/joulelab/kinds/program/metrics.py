@@ -125,6 +125,8 @@ class Result:
             if isinstance(text := self.values.get(name), str):
                 del self.values[name]
                 self._take_number(name, text)
+            elif name in self.values and self.values[name] is None:
+                self.remarks.setdefault(name, f"{name} is empty in the result of this run")
         missing = [name for name in names if name not in self.values]
         if names and len(missing) == len(names):
             reasons = [self.remarks[name] for name in names if name in self.remarks]
