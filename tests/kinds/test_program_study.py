@@ -132,10 +132,11 @@ def test_a_program_left_by_an_interrupted_session_is_ended(tmp_path, number, lea
             os._exit(1)
     wait_for(lambda: left.exists() and left.read_text().strip())
     program = int(left.read_text())
+    shell = os.getpgid(program)
+    wait_for(lambda: json.loads((out / ".program").read_text())["pid"] == shell)
     os.kill(session, number)
     os.waitpid(session, 0)
     if leader:
-        shell = json.loads((out / ".program").read_text())["pid"]
         os.kill(shell, signal.SIGKILL)
         wait_for(lambda: gone(shell))
     if number == signal.SIGINT:

@@ -35,7 +35,7 @@ from joulelab.kinds.program.metrics import (
     read_result,
     version,
 )
-from joulelab.kinds.program.process import Child, Stream, not_started
+from joulelab.kinds.program.process import Child, Stream, not_started, since_boot
 from joulelab.kinds.program.spec import (
     OUT,
     REPETITION,
@@ -137,7 +137,7 @@ class ProgramExecutor(Executor[ProgramJob, Finished]):
                 with contextlib.suppress(psutil.Error):
                     about = {
                         "pid": child.process.pid,
-                        "started_at": psutil.Process(child.process.pid).create_time(),
+                        "started_s": since_boot(psutil.Process(child.process.pid)),
                     }
                     write_whole(self._note, json.dumps(about))
         except BaseException:  # Ctrl-C too

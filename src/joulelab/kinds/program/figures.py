@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from joulelab import formats
@@ -110,7 +111,8 @@ def metric_curves(experiment: Experiment) -> Figure:
     by = by or next(iter(factors(experiment)), "configuration")
     levels = runs[by].map(formats.level)
     lines = levels if by == "configuration" else f"{by} = " + levels
-    known = reported.merge(runs[["run_id"]].assign(line=lines), on="run_id")
+    drawn = reported[np.isfinite(reported["value"])]  # a loss that diverges is infinite
+    known = drawn.merge(runs[["run_id"]].assign(line=lines), on="run_id")
     panels = []
     for metric, rows in known.groupby("metric", sort=False):
         points = rows.groupby(["line", "step"])["value"].mean().reset_index()

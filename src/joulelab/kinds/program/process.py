@@ -255,19 +255,23 @@ def end_group(leader: int, ended: Callable[[], bool], grace_s: float = GRACE_S) 
             os.killpg(leader, signal.SIGKILL)
 
 
-def is_left(leader: int, started_at: float) -> bool:
+def since_boot(process: psutil.Process) -> float:
+    """When a process was started, on a clock that nobody sets, in seconds."""
+    return process.create_time() - psutil.boot_time()
+
+
+def is_left(leader: int, started_s: float) -> bool:
     """Whether processes of a group are left, perhaps without the one that has started them.
 
     Args:
         leader: the process whose number the group has.
-        started_at: when it was started, in seconds of the epoch; another process may have its
-            number now.
+        started_s: when it was started, by `since_boot`; another process may have its number now.
     """
     if not has_ended(leader):
-        return abs(psutil.Process(leader).create_time() - started_at) < 1
+        return abs(since_boot(psutil.Process(leader)) - started_s) < 1
     for one in psutil.process_iter():
         with contextlib.suppress(ProcessLookupError, psutil.Error):
-            if os.getpgid(one.pid) == leader and one.create_time() > started_at - 1:
+            if os.getpgid(one.pid) == leader and since_boot(one) > started_s - 1:
                 return True
     return False
 

@@ -195,7 +195,7 @@ class ProgramWorkload(Workload):
             return
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, psutil.Error):
             about = json.loads(self._note.read_text("utf-8"))
-            if is_left(about["pid"], about["started_at"]):
+            if is_left(about["pid"], about["started_s"]):
                 self.session.listener.doing("ending the program of an interrupted run")
                 end_group(about["pid"], lambda: has_ended(about["pid"]))
         self._note.unlink(missing_ok=True)
