@@ -1,5 +1,6 @@
 """A study of a command as its user sees it: killed and resumed, reported, put into a document."""
 
+import json
 import os
 import random
 import re
@@ -10,7 +11,6 @@ import time
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 from killed_study import NEVER, kept
 from killed_study import run as run_or_kill
@@ -19,6 +19,7 @@ from joulelab.analysis.claims.claim import Verdict
 from joulelab.cli.study_commands import Table
 from joulelab.kinds.program.figures import trade_off
 from joulelab.kinds.program.process import end_group
+from joulelab.kinds.program.process import has_ended as gone
 from joulelab.kinds.program.report import PROGRAM
 from joulelab.kinds.program.tables import (
     claims,
@@ -110,14 +111,6 @@ def test_killed_ten_times_it_ends_with_the_table_of_an_unbroken_run(tmp_path, se
     assert trial(tmp_path / "killed", whole, moments, repetitions=20) == 10
 
 
-def gone(pid):
-    """Whether a process has ended; whoever started it may not have asked."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
 def wait_for(holds, limit_s=60.0):
     ends_s = time.monotonic() + limit_s
     while not holds():
@@ -125,8 +118,11 @@ def wait_for(holds, limit_s=60.0):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_program_left_by_an_interrupted_session_is_ended(tmp_path, number):
+@pytest.mark.parametrize(
+    ("number", "leader"), [(signal.SIGKILL, False), (signal.SIGKILL, True), (signal.SIGINT, False)]
+)
+def test_a_program_left_by_an_interrupted_session_is_ended(tmp_path, number, leader):
+    """Also where only a child of the program is left."""
     made, out, left = study(tmp_path, HANGING, repetitions=1), tmp_path / "out", tmp_path / "left"
     session = os.fork()
     if not session:
@@ -136,8 +132,13 @@ def test_a_program_left_by_an_interrupted_session_is_ended(tmp_path, number):
             os._exit(1)
     wait_for(lambda: left.exists() and left.read_text().strip())
     program = int(left.read_text())
+    shell = os.getpgid(program)
+    wait_for(lambda: json.loads((out / ".program").read_text())["pid"] == shell)
     os.kill(session, number)
     os.waitpid(session, 0)
+    if leader:
+        os.kill(shell, signal.SIGKILL)
+        wait_for(lambda: gone(shell))
     if number == signal.SIGINT:
         wait_for(lambda: gone(program))
     else:

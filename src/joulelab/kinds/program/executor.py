@@ -15,7 +15,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +23,19 @@ from typing import Any, cast
 import psutil
 
 from joulelab import formats
-from joulelab.errors import JoulelabError, SpecError
+from joulelab.errors import JoulelabError, SpecError, StoreWriteError
 from joulelab.files import write_whole
 from joulelab.kinds.program.command_line import fill
 from joulelab.kinds.program.events import VARIABLE
-from joulelab.kinds.program.metrics import Events, Patterns, Result, read_events, read_result
-from joulelab.kinds.program.process import Child, Stream, not_started
+from joulelab.kinds.program.metrics import (
+    Events,
+    Patterns,
+    Result,
+    read_events,
+    read_result,
+    version,
+)
+from joulelab.kinds.program.process import Child, Stream, not_started, since_boot
 from joulelab.kinds.program.spec import (
     OUT,
     REPETITION,
@@ -39,6 +45,7 @@ from joulelab.kinds.program.spec import (
     ProgramSpec,
 )
 from joulelab.kinds.program.worker import INSIDE
+from joulelab.plain import storable
 from joulelab.study.design import Level
 from joulelab.study.executor import Executor, Job, Progress
 
@@ -112,9 +119,13 @@ class ProgramExecutor(Executor[ProgramJob, Finished]):
         self._note = note
 
     def _get_ready(self, job: ProgramJob) -> None:
-        if job.folder.exists():
-            shutil.rmtree(job.folder)
-        job.folder.mkdir(parents=True)
+        try:
+            make_empty(job.folder)
+        except OSError as error:
+            raise StoreWriteError(
+                f"{job.folder} cannot be emptied for the next run: {error.strerror}",
+                "free disk space or fix the permissions, then run the same command again",
+            ) from error
 
     def _prepare(self, job: ProgramJob) -> bool:
         return False
@@ -126,7 +137,7 @@ class ProgramExecutor(Executor[ProgramJob, Finished]):
                 with contextlib.suppress(psutil.Error):
                     about = {
                         "pid": child.process.pid,
-                        "started_at": psutil.Process(child.process.pid).create_time(),
+                        "started_s": since_boot(psutil.Process(child.process.pid)),
                     }
                     write_whole(self._note, json.dumps(about))
         except BaseException:  # Ctrl-C too
@@ -143,7 +154,10 @@ class CommandExecutor(ProgramExecutor):
         words = [fill(text, job.values, quote=spec.shell) for text in spec.texts]
         patterns = Patterns(spec.metrics)
         stdout, stderr = job.streams(patterns)
-        began_at = time.time()
+        file = None
+        if spec.metrics_file is not None:
+            file = Path(spec.cwd) / fill(spec.metrics_file, job.values)
+        before = version(file) if file else None
         child = self._started(
             Child.start(
                 words[0] if spec.shell else words,
@@ -157,10 +171,7 @@ class CommandExecutor(ProgramExecutor):
         check_ended(child.process.returncode, in_time, job.limit_s, stderr.end or stdout.end)
         result, events = Result(), read_events(job.events)
         result.add(patterns.found)
-        file = None if spec.metrics_file is None else fill(spec.metrics_file, job.values)
-        at = read_result(
-            result, stdout.end, None if file is None else Path(spec.cwd) / file, began_at
-        )
+        at = read_result(result, stdout.end, file, before)
         result.add(events.last)
         result.check(spec.metrics, at)
         return Finished(result, events)
@@ -221,6 +232,8 @@ class FunctionExecutor(ProgramExecutor):
             raise failed
         result, events = Result(), read_events(job.events)
         found, names = told["result"], list(job.spec.metrics)
+        for name, reason in told["left_out"].items():
+            result.remarks[storable(name)] = storable(reason)
         if isinstance(found, dict):
             result.add(found)
         elif found is not None and len(names) == 1:
@@ -247,6 +260,24 @@ class FunctionExecutor(ProgramExecutor):
             self._process = FunctionProcess(wanted, job)
             self._started(self._process.child)
         return self._process
+
+
+def make_empty(folder: Path) -> None:
+    """Make an empty folder, whatever a program has made of it.
+
+    Raises:
+        OSError: it cannot be made or emptied.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        folder.unlink(missing_ok=True)
+    else:
+        try:
+            shutil.rmtree(folder)
+        except PermissionError:  # of folders that are read only, such as the cache of Go
+            for place, _, _ in os.walk(folder):
+                Path(place).chmod(0o700)
+            shutil.rmtree(folder)
+    folder.mkdir(parents=True)
 
 
 class FunctionProcess:

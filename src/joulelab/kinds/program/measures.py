@@ -110,7 +110,7 @@ def means(experiment: Experiment) -> pd.DataFrame:
     rows = []
     for name, runs in experiment.runs.groupby("configuration", sort=False):
         row = {"configuration": name, "n": len(runs)}
-        row |= {factor: runs[factor].iloc[0] for factor in experiment.factors}
+        row |= {one: runs[one].iloc[0] for one in experiment.factors if one not in row}
         for one in measures(experiment):
             values = numbers(runs[one.column]).dropna()
             found = mean_interval([float(value) for value in values]) if len(values) else None

@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from joulelab.errors import CommandError
 
 KEPT_BYTES = 10_000_000
@@ -253,16 +255,51 @@ def end_group(leader: int, ended: Callable[[], bool], grace_s: float = GRACE_S) 
             os.killpg(leader, signal.SIGKILL)
 
 
+def since_boot(process: psutil.Process) -> float:
+    """When a process was started, on a clock that nobody sets, in seconds."""
+    return process.create_time() - psutil.boot_time()
+
+
+def is_left(leader: int, started_s: float) -> bool:
+    """Whether processes of a group are left, perhaps without the one that has started them.
+
+    Args:
+        leader: the process whose number the group has.
+        started_s: when it was started, by `since_boot`; another process may have its number now.
+    """
+    if not has_ended(leader):
+        return abs(since_boot(psutil.Process(leader)) - started_s) < 1
+    for one in psutil.process_iter():
+        with contextlib.suppress(ProcessLookupError, psutil.Error):
+            if os.getpgid(one.pid) == leader and since_boot(one) > started_s - 1:
+                return True
+    return False
+
+
+def has_ended(number: int) -> bool:
+    """Whether a process has ended, also if nobody has asked for its exit code."""
+    try:
+        return psutil.Process(number).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def not_started(name: str, cwd: Path, error: Exception) -> CommandError:
     """Why a program cannot be started, and what to do."""
     if not cwd.is_dir():
         return CommandError(f"the working folder {cwd} does not exist", "change the key 'cwd'", 1)
     if isinstance(error, FileNotFoundError):
-        return CommandError(
-            f"the program {name} was not found",
-            f"install it, or give its path; a file of your own is found from {cwd} as ./{name}",
-            1,
+        if os.sep in name and (cwd / name).is_file():
+            return CommandError(
+                f"{name} cannot be started: the interpreter in its first line does not exist",
+                "install it, or change that line",
+                1,
+            )
+        install = (
+            f"install it, or give its path; a file of your own is found from {cwd} as ./{name}"
         )
+        hint = f"check its path, which counts from {cwd}" if os.sep in name else install
+        return CommandError(f"the program {name} was not found", hint, 1)
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return CommandError(
         f"{name} cannot be started: {reason}", f"check that {name} is an executable program", 1

@@ -35,7 +35,7 @@ from joulelab.kinds.program.executor import (
     ProgramExecutor,
     ProgramJob,
 )
-from joulelab.kinds.program.process import end_group, not_started
+from joulelab.kinds.program.process import end_group, has_ended, is_left, not_started
 from joulelab.kinds.program.spec import (
     OUT,
     REPETITION,
@@ -187,8 +187,7 @@ class ProgramWorkload(Workload):
         if result.remarks:
             values["remarks"] = "; ".join(result.remarks.values())
         metrics = {"flops_reason": NOT_COUNTED, "values": values}
-        diverged = any(" was " in remark for remark in result.remarks.values())
-        return [{"accuracy": accuracy, "diverged": diverged, "metrics": json.dumps(metrics)}]
+        return [{"accuracy": accuracy, "diverged": result.diverged, "metrics": json.dumps(metrics)}]
 
     def _end_left_behind(self) -> None:
         """End the program that a killed session has left running."""
@@ -196,10 +195,9 @@ class ProgramWorkload(Workload):
             return
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, psutil.Error):
             about = json.loads(self._note.read_text("utf-8"))
-            process = psutil.Process(about["pid"])
-            if abs(process.create_time() - about["started_at"]) < 1:
+            if is_left(about["pid"], about["started_s"]):
                 self.session.listener.doing("ending the program of an interrupted run")
-                end_group(process.pid, lambda: not process.is_running())
+                end_group(about["pid"], lambda: has_ended(about["pid"]))
         self._note.unlink(missing_ok=True)
 
 
