@@ -8,7 +8,14 @@ from matplotlib.figure import Figure as Drawing
 
 from joulelab import formats
 from joulelab.analysis.trade_off import undominated
-from joulelab.kinds.program.measures import factors, means, measures, pairs, phases
+from joulelab.kinds.program.measures import (
+    factors,
+    means,
+    measures,
+    pairs,
+    phases,
+    runs_of,
+)
 from joulelab.present import Figure, Unavailable, figure
 from joulelab.present.axes import Axis
 from joulelab.present.bar_plots import stacked_bars
@@ -104,7 +111,7 @@ def metric_curves(experiment: Experiment) -> Figure:
     reported = experiment.curves()
     if not len(reported):
         raise Unavailable("")
-    runs = experiment.runs
+    runs = runs_of(experiment)
     by = "configuration" if runs["configuration"].nunique() <= MOST_LINES else None
     by = by or next(iter(factors(experiment)), "configuration")
     known = reported.merge(runs[["run_id", by]], on="run_id")
