@@ -278,10 +278,8 @@ def _compared(
         limit = tolerance * float(np.abs(values).mean())
         alike = -limit <= found.low and found.high <= limit
         way = "higher" if found.value > 0 else "lower"
-        said = (
-            f"{claim.measure} is {formats.quantity(abs(found.value))} {way} at {one} than at "
-            f"{other}."
-        )
+        by = f"{formats.quantity(abs(found.value))} {way} at {one} than at {other}"
+        said = f"{claim.measure} is {by if found.value else f'the same at {one} and at {other}'}."
         return _Comparison(Effect.of(name, found, 0.0), alike, said)
     value, low, high = (math.exp(end) for end in (found.value, found.low, found.high))
     alike = 1 - tolerance < low and high * (1 - tolerance) < 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from joulelab import formats
@@ -112,16 +113,14 @@ def metric_curves(experiment: Experiment) -> Figure:
     if not len(reported):
         raise Unavailable("")
     runs = runs_of(experiment)
-    by = "configuration" if runs["configuration"].nunique() <= MOST_LINES else None
-    by = by or next(iter(factors(experiment)), "configuration")
-    known = reported.merge(runs[["run_id", by]], on="run_id")
+    line = runs["configuration"]
+    if line.nunique() > MOST_LINES and (first := next(iter(factors(experiment)), None)):
+        line = f"{first} = " + runs[first].map(formats.level)
+    known = reported.merge(pd.DataFrame({"run_id": runs["run_id"], "line": line}), on="run_id")
     panels = []
     for metric, rows in known.groupby("metric", sort=False):
-        points = rows.groupby([by, "step"], sort=False)["value"].mean().reset_index()
-        line = points[by].map(formats.level)
-        line = line if by == "configuration" else f"{by} = " + line
-        named = points.assign(line=line).sort_values(["line", "step"])
-        panels.append(Panel(named, str(metric), y=Axis("value", str(metric))))
+        points = rows.groupby(["line", "step"])["value"].mean().reset_index()
+        panels.append(Panel(points, str(metric), y=Axis("value", str(metric))))
     if not panels:
         raise Unavailable("no finished run has reported a metric.")
     shown = panels[:MOST_PANELS]

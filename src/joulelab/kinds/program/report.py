@@ -29,6 +29,9 @@ from joulelab.report.energy import variations
 from joulelab.report.experiment import Experiment
 from joulelab.report.report import Report, sentences
 
+INTERACTION_P = 0.01
+"""Interactions are looked for in addition to the factors, and so less is left to chance."""
+
 
 def best_finding(experiment: Experiment) -> list[str]:
     """What the cheapest configuration that is nearly as good saves."""
@@ -96,7 +99,7 @@ def _acting_together(experiment: Experiment, name: str) -> str:
         return ""
     pairs = found[(found["measure"] == name) & (found["order"] > 1)].copy()
     pairs["p"] = holm(pairs[["anova_p", "log_p"]].max(axis=1).to_numpy(float))
-    pairs = pairs[(pairs["order"] == 2) & (pairs["p"] < SIGNIFICANT_P)]  # noqa: PLR2004 - of two
+    pairs = pairs[(pairs["order"] == 2) & (pairs["p"] < INTERACTION_P)]  # noqa: PLR2004 - of two
     if not len(pairs):
         return ""
     strongest = pairs.loc[pairs["p"].idxmin()]
