@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
 from joulelab import formats
@@ -113,10 +112,11 @@ def metric_curves(experiment: Experiment) -> Figure:
     if not len(reported):
         raise Unavailable("")
     runs = runs_of(experiment)
-    line = runs["configuration"]
-    if line.nunique() > MOST_LINES and (first := next(iter(factors(experiment)), None)):
-        line = f"{first} = " + runs[first].map(formats.level)
-    known = reported.merge(pd.DataFrame({"run_id": runs["run_id"], "line": line}), on="run_id")
+    by = "configuration" if runs["configuration"].nunique() <= MOST_LINES else None
+    by = by or next(iter(factors(experiment)), "configuration")
+    levels = runs[by].map(formats.level)
+    lines = levels if by == "configuration" else f"{by} = " + levels
+    known = reported.merge(runs[["run_id"]].assign(line=lines), on="run_id")
     panels = []
     for metric, rows in known.groupby("metric", sort=False):
         points = rows.groupby(["line", "step"])["value"].mean().reset_index()

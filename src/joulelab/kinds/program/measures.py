@@ -137,8 +137,8 @@ def means(experiment: Experiment) -> pd.DataFrame:
     """One row per configuration: runs, and of each measure the mean with its 95 % interval."""
     rows = []
     for name, runs in experiment.runs.groupby("configuration", sort=False):
-        row = {factor: runs[factor].iloc[0] for factor in experiment.factors}
-        row |= {"configuration": name, "n": len(runs)}  # last: a factor may be called n
+        row = {"configuration": name, "n": len(runs)}
+        row |= {one: runs[one].iloc[0] for one in experiment.factors if one not in row}
         for one in measures(experiment):
             values = numbers(runs[one.column]).dropna()
             found = mean_interval([float(value) for value in values]) if len(values) else None
