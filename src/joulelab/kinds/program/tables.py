@@ -284,6 +284,11 @@ def claim_table(experiment: Experiment) -> Table:
         f"refuted if the 95 % interval of the ratio is within {within} "
         "of 1 (within_percent in the study file)."
     )
+    if any(one.effect.reference == 0 for one in found):
+        note += (
+            f" Where values are 0 or below, the difference counts, and {within} is of their mean "
+            "size."
+        )
     return evidence(found, note)
 
 
