@@ -96,7 +96,7 @@ def contrast(
     """
     others = _matrix(runs, [one for one in factors if one != factor])
     mine = [level for level in levels(runs[factor]) if level != pair[1]]
-    columns = [(runs[factor] == level).to_numpy(float) for level in mine]
+    columns = [_is(runs[factor], level) for level in mine]
     whole = np.column_stack([others, *columns])
     n, df = len(runs), len(runs) - _rank(whole)
     if df < 1 or _rank(whole) < _rank(others) + len(mine) or pair[0] not in mine:
@@ -122,10 +122,14 @@ def _undefined(ranks: Values, df: int, df_residual: int, count: int) -> str:
 
 def _matrix(rows: pd.DataFrame, factors: Sequence[str]) -> Values:
     """The constant, and a column for every level of a factor but its first: shape (n, columns)."""
-    columns = [np.ones(len(rows))]
+    columns: list[Values] = [np.ones(len(rows))]
     for factor in factors:
-        columns += [(rows[factor] == level).to_numpy(float) for level in levels(rows[factor])[1:]]
+        columns += [_is(rows[factor], level) for level in levels(rows[factor])[1:]]
     return np.column_stack(columns)
+
+
+def _is(column: pd.Series, level: Hashable) -> Values:
+    return np.asarray(column == level, dtype=float)
 
 
 def _rank(matrix: Values) -> int:
