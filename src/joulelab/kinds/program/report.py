@@ -102,7 +102,7 @@ def _acting_together(experiment: Experiment, name: str) -> str:
     pairs = pairs[(pairs["order"] == 2) & (pairs["p"] < INTERACTION_P)]  # noqa: PLR2004 - of two
     if not len(pairs):
         return ""
-    strongest = pairs.loc[pairs["p"].idxmin()]
+    strongest = pairs.sort_values("p", kind="stable").iloc[0]
     one, other = str(strongest["effect"]).split(TIMES)
     p = formats.p_value(strongest["p"])
     return f"How {one} moves {name} depends on {other} (interaction, adjusted p {p})."
