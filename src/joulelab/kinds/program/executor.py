@@ -20,11 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import psutil
-
 from joulelab import formats
 from joulelab.errors import JoulelabError, SpecError, StoreWriteError
-from joulelab.files import write_whole
 from joulelab.kinds.program.command_line import fill
 from joulelab.kinds.program.events import VARIABLE
 from joulelab.kinds.program.metrics import (
@@ -35,7 +32,7 @@ from joulelab.kinds.program.metrics import (
     read_result,
     version,
 )
-from joulelab.kinds.program.process import Child, Stream, not_started, since_boot
+from joulelab.kinds.program.process import Child, Stream, end_all, left_behind, not_started
 from joulelab.kinds.program.spec import (
     OUT,
     REPETITION,
@@ -67,6 +64,8 @@ class ProgramJob(Job):
         seed: of the run.
         repetition: its number.
         folder: for its output.
+        study: the results folder, which the environment of the program names; so a program that a
+            killed session has left is found.
         limit_s: longest duration; ``None`` for none.
     """
 
@@ -75,6 +74,7 @@ class ProgramJob(Job):
     seed: int
     repetition: int
     folder: Path
+    study: Path
     limit_s: float | None
 
     @property
@@ -91,7 +91,7 @@ class ProgramJob(Job):
     def environment(self) -> dict[str, str]:
         """The environment of the program."""
         own = {name: fill(text, self.values) for name, text in self.spec.environment.items()}
-        inside = {VARIABLE: str(self.events), INSIDE: "1"}
+        inside = {VARIABLE: str(self.events), INSIDE: str(self.study)}
         return {**os.environ, **inside, **own}
 
     def streams(self, patterns: Patterns | None = None) -> tuple[Stream, Stream]:
@@ -112,11 +112,7 @@ class Finished:
 
 
 class ProgramExecutor(Executor[ProgramJob, Finished]):
-    """Runs programs; after the first argument, those of `Executor`."""
-
-    def __init__(self, note: Path | None, *about: Any) -> None:  # noqa: ANN401 - of `Executor`
-        super().__init__(*about)
-        self._note = note
+    """Runs programs."""
 
     def _get_ready(self, job: ProgramJob) -> None:
         try:
@@ -129,21 +125,6 @@ class ProgramExecutor(Executor[ProgramJob, Finished]):
 
     def _prepare(self, job: ProgramJob) -> bool:
         return False
-
-    def _started(self, child: Child) -> Child:
-        """Leave a note of what runs, for the next session if this one is killed."""
-        try:
-            if self._note is not None:
-                with contextlib.suppress(psutil.Error):
-                    about = {
-                        "pid": child.process.pid,
-                        "started_s": since_boot(psutil.Process(child.process.pid)),
-                    }
-                    write_whole(self._note, json.dumps(about))
-        except BaseException:  # Ctrl-C too
-            child.end()
-            raise
-        return child
 
 
 class CommandExecutor(ProgramExecutor):
@@ -158,16 +139,18 @@ class CommandExecutor(ProgramExecutor):
         if spec.metrics_file is not None:
             file = Path(spec.cwd) / fill(spec.metrics_file, job.values)
         before = version(file) if file else None
-        child = self._started(
-            Child.start(
+        try:
+            child = Child.start(
                 words[0] if spec.shell else words,
                 cwd=Path(spec.cwd),
                 environment=job.environment(),
                 stdout=stdout,
                 stderr=stderr,
             )
-        )
-        in_time = child.wait(job.limit_s)
+            in_time = child.wait(job.limit_s)
+        except KeyboardInterrupt:  # perhaps before the child was known
+            end_all(left_behind(INSIDE, str(job.study)))
+            raise
         check_ended(child.process.returncode, in_time, job.limit_s, stderr.end or stdout.end)
         result, events = Result(), read_events(job.events)
         result.add(patterns.found)
@@ -180,8 +163,8 @@ class CommandExecutor(ProgramExecutor):
 class FunctionExecutor(ProgramExecutor):
     """Calls a function for each run, in a fresh process or in one for all."""
 
-    def __init__(self, note: Path | None, *about: Any) -> None:  # noqa: ANN401 - of `Executor`
-        super().__init__(note, *about)
+    def __init__(self, *about: Any) -> None:  # noqa: ANN401 - of `Executor`
+        super().__init__(*about)
         self._process: FunctionProcess | None = None
 
     def check(self, job: ProgramJob) -> dict[str, Any]:

@@ -9,7 +9,15 @@ from matplotlib.figure import Figure as Drawing
 
 from joulelab import formats
 from joulelab.analysis.trade_off import undominated
-from joulelab.kinds.program.measures import PHASE, factors, means, measures, pairs, phases
+from joulelab.kinds.program.measures import (
+    PHASE,
+    factors,
+    means,
+    measures,
+    pairs,
+    phases,
+    runs_of,
+)
 from joulelab.present import Figure, Unavailable, figure
 from joulelab.present.axes import Axis
 from joulelab.present.bar_plots import stacked_bars
@@ -106,7 +114,7 @@ def metric_curves(experiment: Experiment) -> Figure:
     reported = experiment.curves()
     if not len(reported):
         raise Unavailable("")
-    runs = experiment.runs
+    runs = runs_of(experiment)
     by = "configuration" if runs["configuration"].nunique() <= MOST_LINES else None
     by = by or next(iter(factors(experiment)), "configuration")
     levels = runs[by].map(formats.level)

@@ -255,25 +255,28 @@ def end_group(leader: int, ended: Callable[[], bool], grace_s: float = GRACE_S) 
             os.killpg(leader, signal.SIGKILL)
 
 
-def since_boot(process: psutil.Process) -> float:
-    """When a process was started, on a clock that nobody sets, in seconds."""
-    return process.create_time() - psutil.boot_time()
-
-
-def is_left(leader: int, started_s: float) -> bool:
-    """Whether processes of a group are left, perhaps without the one that has started them.
-
-    Args:
-        leader: the process whose number the group has.
-        started_s: when it was started, by `since_boot`; another process may have its number now.
-    """
-    if not has_ended(leader):
-        return abs(since_boot(psutil.Process(leader)) - started_s) < 1
+def left_behind(variable: str, value: str) -> list[psutil.Process]:
+    """Processes of this user whose environment has a variable with this value."""
+    found = []
     for one in psutil.process_iter():
-        with contextlib.suppress(ProcessLookupError, psutil.Error):
-            if os.getpgid(one.pid) == leader and since_boot(one) > started_s - 1:
-                return True
-    return False
+        # A process may end, and those of other users cannot be read.
+        with contextlib.suppress(psutil.Error, OSError):
+            if one.environ().get(variable) == value and one.pid != os.getpid():
+                found.append(one)
+    return found
+
+
+def end_all(processes: Sequence[psutil.Process], grace_s: float = GRACE_S) -> None:
+    """End processes that others have started: SIGTERM, and SIGKILL after a grace."""
+    for one in processes:
+        with contextlib.suppress(psutil.Error):
+            one.terminate()
+    patience_s = time.monotonic() + grace_s
+    while time.monotonic() < patience_s and not all(has_ended(one.pid) for one in processes):
+        time.sleep(LOOK_S / 5)
+    for one in processes:
+        with contextlib.suppress(psutil.Error):
+            one.kill()
 
 
 def has_ended(number: int) -> bool:

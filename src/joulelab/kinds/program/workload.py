@@ -8,7 +8,6 @@ when the study goes on.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -17,11 +16,8 @@ import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, cast
-
-import psutil
 
 from joulelab import formats
 from joulelab.energy.phases import phase_energies
@@ -35,7 +31,7 @@ from joulelab.kinds.program.executor import (
     ProgramExecutor,
     ProgramJob,
 )
-from joulelab.kinds.program.process import end_group, has_ended, is_left, not_started
+from joulelab.kinds.program.process import end_all, left_behind, not_started
 from joulelab.kinds.program.spec import (
     OUT,
     REPETITION,
@@ -44,6 +40,7 @@ from joulelab.kinds.program.spec import (
     FunctionSpec,
     ProgramSpec,
 )
+from joulelab.kinds.program.worker import INSIDE
 from joulelab.study.call_workload import ACCURACY, NOT_COUNTED, timed
 from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome
@@ -74,8 +71,8 @@ class ProgramWorkload(Workload):
             name: cast(ProgramSpec, spec) for name, spec in session.spec.experiments().items()
         }
         self._temporary = Path(tempfile.mkdtemp(prefix="joulelab-"))
-        self._note = None if session.folder is None else session.folder / ".program"
-        self._executor = session.executor(partial(self.executor, self._note))
+        self._folder = (session.folder or self._temporary).absolute()
+        self._executor = session.executor(self.executor)
 
     def load(self, configurations: Sequence[Configuration]) -> WorkloadSummary:
         """Check that the programs exist."""
@@ -132,17 +129,14 @@ class ProgramWorkload(Workload):
 
     def run(self, group: Group, pending: Sequence[PlannedRun], recorder: RunRecorder) -> None:
         """Run the program for each run."""
-        folder = self.session.folder or self._temporary
         for run in pending:
-            place = folder / OUTPUTS / f"{run.position + 1:05d}"
+            place = self._folder / OUTPUTS / f"{run.position + 1:05d}"
             job = self._job(group.configuration, run.seed, run.repetition, place)
             recorder.attempt("run", self._executor, job, [run], self._rows, CURVES_TABLE)
 
     def close(self) -> None:
         """Remove temporary files."""
         shutil.rmtree(self._temporary, ignore_errors=True)
-        if self._note is not None:
-            self._note.unlink(missing_ok=True)
 
     @abstractmethod
     def _check(self, spec: Any, first: Configuration) -> None:  # noqa: ANN401 - of its kind
@@ -167,6 +161,7 @@ class ProgramWorkload(Workload):
             seed=seed,
             repetition=repetition,
             folder=folder.absolute(),
+            study=self._folder,
             limit_s=spec.timeout_s,
         )
 
@@ -191,14 +186,12 @@ class ProgramWorkload(Workload):
 
     def _end_left_behind(self) -> None:
         """End the program that a killed session has left running."""
-        if self._note is None or not self._note.is_file():
+        if not (self._folder / OUTPUTS).is_dir():
             return
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, psutil.Error):
-            about = json.loads(self._note.read_text("utf-8"))
-            if is_left(about["pid"], about["started_s"]):
-                self.session.listener.doing("ending the program of an interrupted run")
-                end_group(about["pid"], lambda: has_ended(about["pid"]))
-        self._note.unlink(missing_ok=True)
+        left = left_behind(INSIDE, str(self._folder))
+        if left:
+            self.session.listener.doing("ending the program of an interrupted run")
+            end_all(left)
 
 
 class CommandWorkload(ProgramWorkload):
