@@ -14,6 +14,10 @@ from typer.main import get_command
 from pinned import Golden
 from undrawn import undraw, unpicture
 
+# Without compiled modules every process that a test starts compiles the package anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # A shell lets what it starts in the background ignore two of these, and nohup the third: then no
 # test could send them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
