@@ -1,5 +1,6 @@
 """Fixtures that tests of several rooms share."""
 
+import atexit
 import gc
 import os
 import shutil
@@ -27,6 +28,17 @@ for ignored in (signal.SIGQUIT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_DFL)
 
 ROOT = Path(__file__).parent.parent
+
+
+# What is imported and collected stays: searching it for garbage, again and again, takes seconds.
+gc.disable()
+
+
+def pytest_collection_finish():
+    """Collect garbage only among what tests make."""
+    gc.freeze()
+    gc.enable()
+    atexit.register(gc.unfreeze)  # libraries check what is left when the interpreter ends
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +122,6 @@ def in_threads(monkeypatch):
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
-    gc.unfreeze()
 
 
 @pytest.fixture
