@@ -37,6 +37,7 @@ gc.disable()
 def pytest_collection_finish():
     """Collect garbage only among what tests make."""
     gc.freeze()
+    gc.set_threshold(10_000)
     gc.enable()
     atexit.register(gc.unfreeze)  # libraries check what is left when the interpreter ends
 

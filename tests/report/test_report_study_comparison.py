@@ -11,8 +11,8 @@ from scipy import stats
 from joulelab.analysis.claims.claim import Claim, Effect, Verdict
 from joulelab.present import Omitted, Table
 from joulelab.report import claim_comparison, pages
-from joulelab.report.kinds import GENERAL
 from joulelab.report.experiment import experiments
+from joulelab.report.kinds import GENERAL
 from joulelab.report.study_comparison import compare_studies, compared
 from shown import seen
 
