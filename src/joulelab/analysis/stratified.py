@@ -293,15 +293,24 @@ def _q(design: _Design, counts: Values) -> tuple[Values, int]:
     members = members_of(design.codes)
     t = np.stack([drawn[:, one].sum(axis=1) for one in members], axis=1)  # (resamples, k)
     scale = within / ((of_stratum + 1) ** 2 * of_stratum * (of_stratum - 1))
-    found, df = np.empty(len(counts)), 0
-    for number, (one, of_strata) in enumerate(zip(t, scale, strict=True)):
-        covariance = np.diag((of_strata * of_stratum) @ sizes) - (sizes.T * of_strata) @ sizes
-        found[number], df = _quadratic(one, covariance)
-    return found, df
+    covariances = np.empty((*t.shape, t.shape[1]))  # (resamples, k, k)
+    for covariance, of_strata in zip(covariances, scale, strict=True):
+        covariance[:] = np.diag((of_strata * of_stratum) @ sizes) - (sizes.T * of_strata) @ sizes
+    return _quadratic(t, covariances)
 
 
-def _quadratic(t: Values, covariance: Values) -> tuple[float, int]:
-    """T' C^+ T and the rank of C."""
-    size, vectors = np.linalg.eigh(covariance)
-    known = size > len(t) * np.finfo(float).eps * max(size[-1], np.finfo(float).tiny)
-    return float((((vectors.T @ t) ** 2)[known] / size[known]).sum()), int(known.sum())
+def _quadratic(t: Values, covariances: Values) -> tuple[Values, int]:
+    """T' C^+ T of each resample, shape (resamples,), and the rank of the last C.
+
+    Args:
+        t: shape (resamples, k).
+        covariances: shape (resamples, k, k).
+    """
+    size, vectors = np.linalg.eigh(covariances)
+    largest = np.maximum(size[:, -1:], np.finfo(float).tiny)
+    known = size > t.shape[1] * np.finfo(float).eps * largest
+    found = [
+        (((axes.T @ one) ** 2)[kept] / values[kept]).sum()
+        for one, axes, values, kept in zip(t, vectors, size, known, strict=True)
+    ]
+    return np.array(found, float), int(known[-1].sum()) if len(known) else 0
