@@ -142,7 +142,7 @@ def test_gaps_in_the_design_are_left_out_and_counted():
         "no two levels share the levels of the other factors"
     )
     flat = runs.assign(energy_net_j=[0.1 + 0.2, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3])
-    assert stratified(flat, "relu")["reason"][0] == "all energies are the same"
+    assert stratified(flat, "relu")["reason"][0] == "all values are the same"
     assert stratified(runs[:0], "relu")["reason"][0] == "no run has an energy and a level"
 
 

@@ -141,9 +141,9 @@ import joulelab
 def f(a):
     for step in range(3):
         with joulelab.phase("wait"):
-            time.sleep(0.1)
+            time.sleep(0.06)
         with joulelab.phase("work"):
-            ends = time.process_time() + 0.1 * a
+            ends = time.process_time() + 0.06 * a
             while time.process_time() < ends: pass
         joulelab.report_metric("loss", 1 / (step + 1), step=10 * step)
     return {"acc": a / 10}
@@ -176,7 +176,7 @@ def test_the_curve_of_an_attempt_that_was_killed_as_it_ended_does_not_count(phas
 def test_the_energies_of_phases_are_parts_of_that_of_the_run(phased):
     frame = phased.to_frame()
     waiting, working = frame["phase.wait.energy_j"], frame["phase.work.energy_j"]
-    assert (frame["phase.wait.duration_s"] >= 0.3).all()
+    assert (frame["phase.wait.duration_s"] >= 0.18).all()
     assert (waiting + working <= frame["energy_gross_j"] * 1.001).all()
     # The estimate follows processor time, which waiting does not take.
     assert (working > waiting).all()
@@ -210,7 +210,7 @@ def train(width, seed):
 if __name__ == "__main__":
     energy = {"meters": ["estimate"], "idle_s": 0, "cool_down_s": 0, "interval_s": 0.02}
     results = joulelab.experiment(
-        train, factors={"width": [1, 2]}, repetitions=2, metrics={"loss": "min"}, energy=energy,
+        train, factors={"width": [1, 2]}, repetitions=1, metrics={"loss": "min"}, energy=energy,
     ).run("out")
     print(sorted(results.to_frame()["loss"]))
 """
@@ -220,7 +220,7 @@ def test_a_script_runs_its_own_function_as_an_experiment(tmp_path):
     (tmp_path / "mine.py").write_text(SCRIPT)
     command = [sys.executable, "mine.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "[0.5, 0.5, 1.0, 1.0]", done.stderr
+    assert done.stdout.strip() == "[0.5, 1.0]", done.stderr
     assert Results.open(tmp_path / "out").to_frame()["state"].eq("finished").all()
 
 

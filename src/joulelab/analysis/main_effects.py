@@ -47,8 +47,8 @@ def main_effects(runs: pd.DataFrame, factors: Sequence[str], value: str) -> pd.D
     ...     "y": [1.0, 3, 2, 4, 1.5, 3.5, 2.5, 4.5]})
     >>> main_effects(runs, ["a", "b", "c"], "y")[["factor", "f", "df_residual"]].round(3)
       factor     f  df_residual
-    0      a   8.0            4
-    1      b  32.0            4
+    0      a  16.0            4
+    1      b  64.0            4
     2      c   0.0            4
     """
     rows = complete(runs, [value], factors).rows
@@ -114,7 +114,7 @@ def _undefined(ranks: Values, df: int, df_residual: int, count: int) -> str:
     if count < LEAST_LEVELS:
         return "the factor has a single level"
     if constant(ranks):
-        return "all energies are the same"
+        return "all values are the same"
     if not df:
         return "other factors change together with it"
     return "there are too few runs" if df_residual < 1 else ""

@@ -296,7 +296,7 @@ def _undefined(design: _Design) -> str:
             return "no run has an energy and a level"
         return "no two levels share the levels of the other factors"
     if all(constant(design.values[members]) for members in members_of(design.strata)):
-        return "all energies are the same"
+        return "all values are the same"
     return ""
 
 
@@ -333,10 +333,7 @@ def _q(design: _Design, counts: Values) -> tuple[Values, int]:
     drawn /= of_stratum[strata] + 1
     members = members_of(design.codes)
     t = np.stack([drawn[:, one].sum(axis=1) for one in members], axis=1)  # (resamples, k)
-    found, df = np.empty(len(counts)), 0
-    for number, (one, of_strata) in enumerate(zip(t, within, strict=True)):
-        (found[number],), df = _quadratic(one[None], _covariance(sizes, of_strata))
-    return found, df
+    return _quadratic(t, np.stack([_covariance(sizes, of_strata) for of_strata in within]))
 
 
 def _centred_ranks(design: _Design, counts: Values, of_stratum: Values, starts: Values) -> Values:
@@ -356,12 +353,19 @@ def _covariance(sizes: Values, within: Values) -> Values:
     return whole
 
 
-def _quadratic(t: Values, covariance: Values) -> tuple[Values, int]:
-    """T' C^+ T of each T, shape (any number, levels), and the rank of C."""
-    size, vectors = np.linalg.eigh(covariance)
-    known = size > len(size) * np.finfo(float).eps * max(size[-1], np.finfo(float).tiny)
-    q: Values = (((t @ vectors) ** 2)[:, known] / size[known]).sum(axis=1)
-    return q, int(known.sum())
+def _quadratic(t: Values, covariances: Values) -> tuple[Values, int]:
+    """T' C^+ T of each T, and the rank of the last C.
+
+    Args:
+        t: shape (any number, k).
+        covariances: of each T or one for all, shape (any number or 1, k, k).
+    """
+    size, vectors = np.linalg.eigh(covariances)
+    largest = np.maximum(size[:, -1:], np.finfo(float).tiny)
+    known = size > t.shape[1] * np.finfo(float).eps * largest
+    squares = (t[:, None, :] @ vectors)[:, 0, :] ** 2
+    q: Values = np.divide(squares, size, out=np.zeros_like(squares), where=known).sum(axis=1)
+    return q, int(known[-1].sum()) if len(known) else 0
 
 
 def _counted(design: _Design, q: float) -> tuple[float, float] | None:
@@ -381,7 +385,7 @@ def _counted(design: _Design, q: float) -> tuple[float, float] | None:
         here = _arrangements(ranks[one] / (len(one) + 1), counts.astype(int))
         t = (t[:, None] + here[None]).reshape(-1, sizes.shape[1])
     within = np.array([(ranks[one] ** 2).sum() for one in members])
-    every = _quadratic(t, _covariance(sizes, within))[0]
+    every = _quadratic(t, _covariance(sizes, within)[None])[0]
     share = float((every >= q - ROUNDING * max(q, 1.0)).mean())
     return share, float((every >= every.max() * (1 - ROUNDING)).mean())
 

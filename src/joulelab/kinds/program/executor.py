@@ -241,7 +241,6 @@ class FunctionExecutor(ProgramExecutor):
             self.close()
         if self._process is None:
             self._process = FunctionProcess(wanted, job)
-            self._started(self._process.child)
         return self._process
 
 

@@ -41,21 +41,20 @@ from joulelab.kinds.program.spec import (
     ProgramSpec,
 )
 from joulelab.kinds.program.worker import INSIDE
-from joulelab.study.call_workload import ACCURACY, NOT_COUNTED, timed
+from joulelab.study.call_workload import ACCURACY, NOT_COUNTED
 from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
-from joulelab.study.prediction import ASSUMED_SCATTER, BUDGET_S, Estimate, Prediction
+from joulelab.study.prediction import Prediction
 from joulelab.study.runner import Calibrator, Row, RunRecorder, Table
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun
 from joulelab.study.store_reading import CURVES
+from joulelab.study.timing import predict_by_timing
 from joulelab.study.workload import Workload
 
 OUTPUTS = "outputs"
-BRIEF_S = 10.0
-"""Longest timing of programs at the beginning of a study."""
 
 
 class ProgramWorkload(Workload):
@@ -100,32 +99,22 @@ class ProgramWorkload(Workload):
         A run that takes longer is ended: its time is then a guess.
         """
         self.session.listener.doing("timing one run of each configuration")
-        ends_s = time.monotonic() + (BRIEF_S if brief else BUDGET_S)
-        estimates: dict[str, Estimate] = {}
         told: set[str] = set()
-        for one in configurations:
-            left_s = ends_s - time.monotonic()
-            if left_s <= 0:
-                break
-            seed = one.seed(self.session.spec.seed, "calibration")
+
+        def program(one: Configuration, seed: int, left_s: float) -> Outcome[Any]:
             job = self._job(one, seed, 0, self._temporary / "calibration")
             limits = [limit for limit in (job.limit_s, left_s) if limit is not None]
             began_s = time.monotonic()
             outcome = calibrator.calibrate(self._executor, replace(job, limit_s=min(limits)))
             took_s = time.monotonic() - began_s - outcome.locked_out_s
-            estimates[one.title] = timed(self.session, outcome, took_s)
             if outcome.error and took_s < left_s and outcome.error not in told:
                 told.add(outcome.error)
                 self.session.listener.doing(
                     f"going on without the timing of {one.title}: {outcome.error}"
                 )
-        known_s = [one.duration_s for one in estimates.values()]
-        mean_s = sum(known_s) / len(known_s) if known_s else BUDGET_S
-        for one in configurations:
-            estimates.setdefault(one.title, Estimate.unknown(mean_s))
-        return Prediction(
-            {one.key: one.title for one in configurations}, estimates, ASSUMED_SCATTER
-        )
+            return outcome
+
+        return predict_by_timing(self.session, configurations, program, brief=brief)
 
     def run(self, group: Group, pending: Sequence[PlannedRun], recorder: RunRecorder) -> None:
         """Run the program for each run."""
