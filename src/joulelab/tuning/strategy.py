@@ -210,5 +210,21 @@ strategies: Registry[type[Strategy]] = Registry(
             "joulelab.tuning.green:Green",
             "Gaussian processes, highest expected improvement per predicted cost",
         ),
+        "tpe": (
+            "joulelab.tuning.optuna_samplers:Tpe",
+            "tree-structured Parzen estimator of Optuna, multivariate; needs joulelab[optuna]",
+        ),
+        "gp": (
+            "joulelab.tuning.optuna_samplers:GP",
+            "Gaussian process of Optuna, expected improvement; needs joulelab[optuna]",
+        ),
+        "cma-es": (
+            "joulelab.tuning.optuna_samplers:CmaEs",
+            "evolution strategy of Optuna; needs joulelab[optuna]",
+        ),
+        "cfo": (
+            "joulelab.tuning.cfo:Cfo",
+            "local search of FLAML, from cheap values; needs joulelab[flaml]",
+        ),
     },
 )
