@@ -4,15 +4,15 @@ From the incumbent x, with step d and a random unit vector u over the scaled var
 
     x + d u, then x - d u: the first that scores higher is the next incumbent
 
-The step shrinks while neither does; a search that has converged restarts from a random point whose
-distance grows. It begins at the cheapest values of the variables that determine the cost, where a
-cost is known beforehand, else at the centre. So costs rise only as scores do.
+The step shrinks while neither does; a search that has converged restarts from a point at random.
+Where a cost is known beforehand, the search begins at the cheapest values of the variables that
+determine it, so costs rise only as scores do; otherwise it begins at a random point.
 
 Source: Wu, Wang and Huang, "Frugal optimization for cost-related hyperparameters", AAAI 2021.
 
 FLAML's searcher has a state. It is rebuilt from the observed rounds, with the same seed.
 """
-# ruff: noqa: ANN401, SLF001 - FLAML is optional: its types are not known here
+# ruff: noqa: ANN401 - FLAML is optional: its types are not known here
 
 from __future__ import annotations
 
@@ -87,12 +87,10 @@ class Cfo(Strategy):
 
     def observe(self, number: int, values: Mapping[str, Value], score: float | None) -> None:
         """Store the round; a score that is not finite counts as a failure."""
-        finite = score is not None and math.isfinite(score)
+        known = None if score is None or not math.isfinite(score) else float(score)
         codes = dict(zip(self.space.variables, self.space.encode(values), strict=True))
         parameters = {name: _parameter(v, codes[name]) for name, v in self._variables.items()}
-        self._seen[number] = _Seen(
-            number, parameters, float(score) if finite else None, self._paid.get(number, 1.0)
-        )
+        self._seen[number] = _Seen(number, parameters, known, self._paid.get(number, 1.0))
 
     def _ask(self, number: int) -> dict[str, float]:
         seen = [self._seen[n] for n in sorted(self._seen) if n < number]
@@ -209,9 +207,7 @@ def _cheapest(
             codes = np.arange(len(variable.levels), dtype=float)
         else:
             codes = np.unique(variable.quantile(np.linspace(0, 1, LEVELS)))
-        costs = [
-            float(cost(space.decode(list({**centre, name: code}.values())))) for code in codes
-        ]
+        costs = [float(cost(space.decode(list({**centre, name: code}.values())))) for code in codes]
         if max(costs) > (1 + NOTICEABLE) * min(costs):
             cheapest[name] = _parameter(variable, codes[int(np.argmin(costs))])
     return cheapest

@@ -113,6 +113,10 @@ class Green(Strategy):
             self.space.encode(values), float(score) if finite else None, self._paid.get(number)
         )
 
+    def running(self, number: int, values: Mapping[str, Value]) -> None:
+        """Record a round that has no score yet and was proposed by somebody else."""
+        self._proposed[number] = self.space.encode(values)
+
     def expected_gain(self, number: int) -> float | None:
         """What round `number` may gain per unit of cost, in units of score; None before scores.
 

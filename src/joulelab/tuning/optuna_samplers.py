@@ -59,18 +59,20 @@ class OptunaStrategy(Strategy):
         rounds: number of rounds; not used.
 
     Attributes:
-        needs: modules that must be importable.
+        needs: further modules that must be importable.
         in_trials: whether the sampler keeps its state in the trials that it proposed. Then a study
             is rebuilt by asking for all of them again.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("optuna",)
+    needs: ClassVar[tuple[str, ...]] = ()
     in_trials: ClassVar[bool] = False
 
     def __init__(self, space: SearchSpace, seed: int, rounds: int) -> None:
         super().__init__(space, seed, rounds)
         user = f"the strategy {self.name!r}"
-        self._optuna: Any = [optional(module, user, "optuna") for module in self.needs][0]
+        self._optuna: Any = optional("optuna", user, "optuna")
+        for module in self.needs:
+            optional(module, user, "optuna")
         distributions = self._optuna.distributions
         self._distributions = {
             name: _distribution(variable, distributions)
@@ -100,9 +102,9 @@ class OptunaStrategy(Strategy):
 
     def observe(self, number: int, values: Mapping[str, Value], score: float | None) -> None:
         """Store the round; a score that is not finite counts as a failure."""
-        finite = score is not None and math.isfinite(score)
+        known = None if score is None or not math.isfinite(score) else float(score)
         parameters = self._parameters(self.space.encode(values))
-        self._seen[number] = _Seen(number, parameters, float(score) if finite else None)
+        self._seen[number] = _Seen(number, parameters, known)
 
     def _ask(self, number: int) -> tuple[float, ...]:
         seen = [self._seen[n] for n in sorted(self._seen) if n < number]
@@ -145,8 +147,8 @@ class OptunaStrategy(Strategy):
         else:
             attributes = {}
             if trial is not None:  # the state that belongs to other values
-                attributes = trial.system_attrs
                 self._study.tell(trial, state=states.FAIL)
+                attributes = self._study.trials[trial.number].system_attrs
             self._add(one.parameters, state, one.score, attributes)
         self._told.append(one)
 
@@ -221,7 +223,7 @@ class GP(Tpe):
     """
 
     name = "gp"
-    needs = ("optuna", "torch")
+    needs = ("torch",)
 
     def sampler(self, seed: int) -> Any:
         """Optuna's GPSampler."""
@@ -234,7 +236,7 @@ class CmaEs(OptunaStrategy):
     """Covariance matrix adaptation evolution strategy, by Optuna."""
 
     name = "cma-es"
-    needs = ("optuna", "cmaes")
+    needs = ("cmaes",)
     in_trials = True
 
     def sampler(self, seed: int) -> Any:
