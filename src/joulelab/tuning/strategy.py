@@ -25,7 +25,6 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
-from scipy.stats.qmc import Sobol
 
 from joulelab.errors import UsageError
 from joulelab.registry import Registry
@@ -113,6 +112,8 @@ class QuasiRandom(_WithoutScores):
 
     def propose(self, number: int) -> dict[str, Value]:
         """Point `number` of the sequence that the seed determines."""
+        from scipy.stats.qmc import Sobol
+
         sequence = Sobol(len(self.space.variables), rng=np.random.default_rng(self.seed))
         if number:
             sequence.fast_forward(number)
