@@ -38,7 +38,9 @@ from pathlib import Path
 import figures
 import numpy as np
 
+from joulelab.errors import UnknownNameError
 from joulelab.tuning.space import Choice, Value
+from joulelab.tuning.strategy import strategies as registry
 from joulelab.tuning.tuner import Tuner
 
 HPOBENCH = ("credit_g", "phoneme", "vehicle", "australian", "segment", "car")
@@ -51,7 +53,7 @@ HPOLIB = (
 )
 NASBENCH = ("cifar10", "cifar100", "imagenet")
 STRATEGIES = ("green", "green+cost", "random", "tpe", "gp", "cfo", "cfo+cost")
-BASELINE = "tpe"
+BASELINES = ("tpe", "random")
 ALL = "geometric mean"
 KNOWN = "+cost"
 DRAWS = 2000
@@ -123,6 +125,11 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--json", type=Path, help="write every run and the summary to a file")
     args = parser.parse_args()
+    for name in args.strategies:
+        try:
+            registry.get(name.removesuffix(KNOWN))
+        except UnknownNameError as error:
+            parser.error(str(error))
     began_s = time.monotonic()
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     jobs = [
@@ -141,8 +148,8 @@ def main() -> None:
     print(markdown(rows, args.tables, args.strategies))
     if args.json is not None:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        written = {"summary": rows, "runs": [asdict(run) for run in runs]}
-        args.json.write_text(json.dumps(written, indent=1, default=float))
+        written = plain({"summary": rows, "runs": [asdict(run) for run in runs]})
+        args.json.write_text(json.dumps(written, indent=1, allow_nan=False))
 
 
 def versions() -> str:
@@ -265,42 +272,40 @@ def summary(
         by.setdefault((run.table, run.strategy), []).append(run)
     count = len(by[tables[0], strategies[0]])
     draws = np.random.default_rng(1).integers(0, count, (DRAWS, count))
-    rows: list[dict[str, object]] = []
-    medians = {}
+    spent, costs = {}, {}
     for key, some in by.items():
-        costs = np.array([run.cost_s if run.reached else math.inf for run in some])
-        medians[key] = (median(costs), median(costs[draws]))
+        spent[key] = np.array([run.cost_s for run in some])
+        costs[key] = np.where([run.reached for run in some], spent[key], math.inf)
+    rows: list[dict[str, object]] = []
     for name in strategies:
-        ratios = []
         for one in tables:
-            some = by[one, name]
-            evaluations = np.array([r.evaluations if r.reached else math.inf for r in some])
-            cost, resampled = medians[one, name]
-            row: dict[str, object] = {
-                "table": one,
-                "strategy": name,
-                "cost_s": float(cost),
-                "cost_interval_s": interval(resampled),
-                "evaluations": float(median(evaluations)),
-                "reached": sum(run.reached for run in some) / len(some),
-                "proposal_ms": 1e3
-                * sum(run.proposals_s for run in some)
-                / sum(run.evaluations for run in some),
-            }
-            if BASELINE in strategies:
-                base, base_resampled = medians[one, BASELINE]
-                ratios.append((ratio(base, cost), ratio(base_resampled, resampled)))
-                row |= {"ratio": float(ratios[-1][0]), "ratio_interval": interval(ratios[-1][1])}
-            rows.append(row)
-        if ratios:
+            some, cost = by[one, name], costs[one, name]
+            evaluations = [r.evaluations if r.reached else math.inf for r in some]
+            took_s = sum(run.proposals_s for run in some)
             rows.append(
                 {
-                    "table": ALL,
+                    "table": one,
                     "strategy": name,
-                    "ratio": float(geometric([value for value, _ in ratios])),
-                    "ratio_interval": interval(geometric([many for _, many in ratios])),
+                    "cost_s": (median(cost), *interval(median(cost[draws]))),
+                    "evaluations": median(np.array(evaluations)),
+                    "reached": sum(run.reached for run in some) / len(some),
+                    "proposal_ms": 1e3 * took_s / sum(run.evaluations for run in some),
                 }
             )
+        rows.append({"table": ALL, "strategy": name})
+    for row in rows:
+        shown = tables if row["table"] == ALL else [row["table"]]
+        for base in set(BASELINES) & set(strategies):
+            ratios = [
+                # What a baseline spent in vain counts too, so that the ratio is not too high.
+                (
+                    median(spent[one, base]) / median(costs[one, row["strategy"]]),
+                    median(spent[one, base][draws]) / median(costs[one, row["strategy"]][draws]),
+                )
+                for one in shown
+            ]
+            value, resampled = (geometric(some) for some in zip(*ratios, strict=True))
+            row[base] = (float(value), *interval(resampled))
     return rows
 
 
@@ -316,24 +321,15 @@ def median(values: np.ndarray) -> np.ndarray:
         return (ordered[..., (count - 1) // 2] + ordered[..., count // 2]) / 2
 
 
-def ratio(base: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """How many times dearer the baseline is; NaN where neither reaches the target."""
-    with np.errstate(invalid="ignore"):
-        return np.asarray(base) / np.asarray(other)
-
-
 def geometric(ratios: Sequence[np.ndarray]) -> np.ndarray:
-    """Their geometric mean; 0 if one is 0, NaN if one is unknown."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    """Their geometric mean; 0 if one is 0."""
+    with np.errstate(divide="ignore"):
         return np.exp(np.mean(np.log(np.array(ratios)), axis=0))
 
 
 def interval(resampled: np.ndarray) -> list[float]:
     """Of 95 %, each end a value that occurred."""
-    known = resampled[~np.isnan(resampled)]
-    if not len(known):
-        return [math.nan, math.nan]
-    return [float(x) for x in np.percentile(known, INTERVAL, method="nearest")]
+    return [float(end) for end in np.percentile(resampled, INTERVAL, method="nearest")]
 
 
 def markdown(
@@ -342,34 +338,47 @@ def markdown(
     """The summary as tables of Markdown, a row for each table and a column for each strategy."""
     by = {(row["table"], row["strategy"]): row for row in rows}
     parts = [
-        ("Median cost in training seconds", lambda r: ranged(r["cost_s"], r["cost_interval_s"])),
+        ("Median cost in training seconds", lambda r: ranged(r["cost_s"])),
         ("Median evaluations", lambda r: figure(r["evaluations"])),
         ("Runs that reached the target", lambda r: f"{100 * r['reached']:.0f} %"),
         ("Milliseconds a proposal", lambda r: figure(r["proposal_ms"])),
     ]
-    if BASELINE in strategies:
-        cheaper = f"Times cheaper than {BASELINE}"
-        parts.append((cheaper, lambda r: ranged(r["ratio"], r["ratio_interval"])))
     text = ""
     for title, form in parts:
-        shown = [*tables, ALL] if title.startswith("Times") else tables
-        cells = [[one, *(form(by[one, name]) for name in strategies)] for one in shown]
-        text += f"{title}:\n\n{figures.table(['table', *strategies], cells)}\n"
+        text += block(title, strategies, {t: [form(by[t, n]) for n in strategies] for t in tables})
+    for base in [name for name in BASELINES if name in strategies]:
+        cells = {t: [ranged(by[t, n][base]) for n in strategies] for t in (*tables, ALL)}
+        text += block(f"Times cheaper than {base}", strategies, cells)
     return text
 
 
-def ranged(value: object, ends: object) -> str:
+def block(title: str, strategies: Sequence[str], cells: Mapping[str, list[str]]) -> str:
+    """A titled table of Markdown."""
+    rows = [[name, *row] for name, row in cells.items()]
+    return f"{title}:\n\n{figures.table(['table', *strategies], rows)}\n"
+
+
+def ranged(values: Sequence[float]) -> str:
     """``75 (61 to 98)``."""
-    low, high = ends
-    return f"{figure(value)} ({figure(low)} to {figure(high)})"
+    value, low, high = map(figure, values)
+    return f"{value} ({low} to {high})"
+
+
+def plain(value: object) -> object:
+    """For JSON, which has no infinity: a target that was not reached has null as its cost."""
+    if isinstance(value, Mapping):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, str | bool | int):
+        return value
+    return float(value) if math.isfinite(value) else None
 
 
 def figure(value: float) -> str:
     """Three digits; a target that was not reached in half of the runs has no median."""
     if math.isinf(value):
         return "not reached"
-    if math.isnan(value):
-        return "unknown"
     return f"{value:,.0f}" if value >= HUNDREDS else f"{value:.3g}"
 
 
