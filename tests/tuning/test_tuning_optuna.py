@@ -90,6 +90,8 @@ def test_a_cost_known_beforehand_is_asked_with_the_users_values():
 
 def test_failed_and_pruned_trials_do_no_harm():
     def objective(trial):
+        if trial.number == 2:
+            raise optuna.TrialPruned  # without any parameter
         value = mixed(trial)
         if trial.number % 3 == 1:
             raise ValueError
@@ -126,7 +128,7 @@ def busy(trial):
     return trial.suggest_float("x", 0, 1)
 
 
-def test_every_trial_has_its_joules_and_the_budget_stops_the_study():
+def test_every_trial_has_its_joules():
     def objective(trial):
         value = busy(trial)
         if trial.number == 1:
@@ -146,10 +148,23 @@ def test_every_trial_has_its_joules_and_the_budget_stops_the_study():
     assert energy.spent_j == pytest.approx(sum(one["energy_j"] for one in found))
     assert spent_of(study) == pytest.approx(energy.spent_j)
 
-    # Resumed, the study has used up a smaller budget before it begins: one trial finds that out.
-    again = EnergyCallback(budget=energy.spent_j, **ESTIMATE)
-    study.optimize(again.measured(busy), n_trials=5, callbacks=[again])
-    assert len(study.trials) == 5
+
+def test_a_budget_stops_the_study_and_holds_when_it_is_resumed(tmp_path):
+    def session(budget):
+        file = optuna.storages.journal.JournalFileBackend(str(tmp_path / "study.log"))
+        storage = optuna.storages.JournalStorage(file)
+        study = optuna.create_study(storage=storage, study_name="s", load_if_exists=True)
+        energy = EnergyCallback(budget, **ESTIMATE)
+        study.optimize(energy.measured(busy), n_trials=3, callbacks=[energy])
+        return study
+
+    study = session(budget=1e-6)
+    assert len(study.trials) == 1
+    with pytest.raises(UsageError, match=r"the study has spent .* of .*\n.*higher budget"):
+        session(budget=1e-6)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL"]
+    study = session(budget=spent_of(study) * 1.0001)
+    assert len(study.trials) == 3
 
 
 def test_joules_of_trials_that_overlap_are_unknown_and_count_once():

@@ -73,6 +73,7 @@ class EnergyCallback:
         self._period: _Period | None = None
         self._closed_j = 0.0
         self._unknown = ""
+        self._begun = False
         self._study_name: str | None = None
 
     def measured(self, objective: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -95,7 +96,11 @@ class EnergyCallback:
 
         Args:
             trial: of Optuna, not finished.
+
+        Raises:
+            UsageError: earlier sessions of the study have spent the budget.
         """
+        self._check_budget(trial)
         period = self._enter(trial.number)
         try:
             yield
@@ -136,8 +141,20 @@ class EnergyCallback:
         if self.budget_j is not None and spent_of(study) >= self.budget_j:
             study.stop()
 
+    def _check_budget(self, trial: Any) -> None:
+        """Refuse to begin with nothing left; later the callback stops the study in time."""
+        if self.budget_j is None or self._begun:
+            return
+        spent_j = spent_of(trial.study)
+        if spent_j >= self.budget_j:
+            raise UsageError(
+                f"the study has spent {joules(spent_j)} of {joules(self.budget_j)}",
+                "give it a higher budget",
+            )
+
     def _enter(self, number: int) -> _Period:
         with self._guard:
+            self._begun = True
             if self._period is None:
                 measuring = measure(f"trial {number}", **self._options)
                 measuring.start()

@@ -1,7 +1,7 @@
 """The green strategy as a sampler of Optuna.
 
-It models the parameters that all finished trials have in common (the intersection search space), as
-Optuna's own samplers do. Other parameters, and the first trial, are uniform draws.
+It models the parameters that all completed trials have in common (the intersection search space),
+as Optuna's own samplers do. Other parameters, and the first trial, are uniform draws.
 
 The cost of a trial is ``trial.user_attrs["energy_j"]``, which `EnergyCallback` stores, else its
 duration times the mean power of the trials of known energy, else its duration. Only completed
@@ -70,7 +70,7 @@ class GreenSampler(optuna.samplers.BaseSampler):  # type: ignore[misc]
                 "use optuna.samplers.TPESampler or NSGAIISampler, or add the objectives up",
             )
         trials = study.get_trials(deepcopy=False)
-        common = optuna.search_space.intersection_search_space(trials, include_pruned=True)
+        common = optuna.search_space.intersection_search_space(trials)
         return {name: one for name, one in common.items() if _modelled(name, one)}
 
     def sample_relative(
