@@ -52,7 +52,7 @@ HPOLIB = (
     "slice_localization",
 )
 NASBENCH = ("cifar10", "cifar100", "imagenet")
-STRATEGIES = ("green", "green+cost", "random", "tpe", "gp", "cfo", "cfo+cost")
+STRATEGIES = ("green", "green+cost", "random", "tpe", "gp", "cfo", "cfo+cost", "bayesian-pi")
 BASELINES = ("tpe", "random")
 ALL = "geometric mean"
 KNOWN = "+cost"
