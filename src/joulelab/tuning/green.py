@@ -112,6 +112,10 @@ class Green(Strategy):
             self.space.encode(values), float(score) if finite else None, self._paid.get(number)
         )
 
+    def running(self, number: int, values: Mapping[str, Value]) -> None:
+        """Record a round that has no score yet and was proposed by somebody else."""
+        self._proposed[number] = self.space.encode(values)
+
     def expected_gain(self, number: int) -> float | None:
         """What round `number` may gain per unit of cost, in units of score; None before scores.
 
@@ -140,8 +144,13 @@ class Green(Strategy):
         return codes[np.argmax(index(mean, std, log_price))]
 
     def _first(self, number: int, generator: np.random.Generator) -> Codes:
-        """Near the centre; the cheapest of some where costs are known beforehand."""
-        codes = self._untried(self._features.central(FIRST_DRAWN, generator), number)
+        """Near the centre, then anywhere: all before it failed, or have no score yet.
+
+        Where costs are known beforehand, it is the cheapest of some draws, each time of fewer.
+        """
+        draws = max(1, FIRST_DRAWN >> number)
+        draw = self.space.sample if number else self._features.central
+        codes = self._untried(draw(draws, generator), number)
         return codes[np.argmin(self._known_log_cost(codes))]
 
     def _untried(self, codes: Codes, number: int) -> Codes:
