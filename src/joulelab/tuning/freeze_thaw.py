@@ -122,14 +122,14 @@ class FreezeThaw(Search):
 
     def _most_valuable(self, generator: np.random.Generator) -> Step:
         options = self._options(generator)
-        process, _ = self._process(list(self._pending.values()))
+        process, scaled = self._process(list(self._pending.values()))
         target = self._at_end(list(options.codes))
         mean, change = process.lookahead(target, self._columns(options.codes, options.ends))
         gap = self._gap(process, mean, options)
         log_cost = self._log_cost(options.codes) + np.log(options.epochs)
         log_gain = log_expected_improvement(-gap, change, 0.0) - log_cost
         chosen = int(np.argmax(log_gain))
-        self._gain = math.exp(log_gain.max())
+        self._gain = scaled.unit * math.exp(log_gain.max())
         known = options.trials[chosen]
         if known is None:
             return self._start(options.codes[chosen])
@@ -137,7 +137,7 @@ class FreezeThaw(Search):
         return self._go_on(trial, int(options.ends[chosen]), repetition)
 
     def _options(self, generator: np.random.Generator) -> _Options:
-        ranked = sorted(self.trials, key=lambda one: self._latest(one))
+        ranked = sorted(self.trials, key=self._latest)
         around = np.stack([self._codes[one.number] for one in ranked[-BEST_KEPT:]])
         fresh = self._features.candidates(around, generator)
         tried = {tuple(code) for code in self._codes}

@@ -43,6 +43,11 @@ NEIGHBOURHOOD = 0.3
 JITTER = 1e-8
 """Added to the diagonal, so that equal points do not make the covariance singular."""
 
+STEPS = 20
+"""Steps of a fit at most; half as many where there are `MANY` observations."""
+
+MANY = 64
+
 _SQRT5 = math.sqrt(5.0)
 _REACH = 4.0
 """Bound on a parameter, in standard deviations of its prior."""
@@ -92,13 +97,12 @@ class GaussianProcess:
         self._spread = np.array([prior.length_spread] * variables + [1.0, prior.noise_spread])
         self.parameters = self._centre
 
-    def fit(self, points: Array, values: Array, iterations: int = 20) -> None:
+    def fit(self, points: Array, values: Array) -> None:
         """Choose lengths and variances.
 
         Args:
             points: (observed, columns).
             values: (observed,), standardised.
-            iterations: at most so many steps.
         """
         squares = self._squares(points)
         reach = _REACH * self._spread
@@ -109,7 +113,7 @@ class GaussianProcess:
             jac=True,
             method="L-BFGS-B",
             bounds=list(zip(self._centre - reach, self._centre + reach, strict=True)),
-            options={"maxiter": iterations},
+            options={"maxiter": STEPS if len(values) <= MANY else STEPS // 2},
         ).x
 
     def condition(self, points: Array, values: Array) -> None:
@@ -179,7 +183,7 @@ class GaussianProcess:
         """Equation 1 without its last term, (left, right)."""
         signal, rest = np.exp(self.parameters[-2:])
         scale = np.exp(-self.parameters[self.groups])
-        covariance = signal * _matern(_distances(left * scale, right * scale))
+        covariance: Array = signal * _matern(_distances(left * scale, right * scale))
         if self.prior.local:
             local = np.exp(-_distances(left, right) / NEIGHBOURHOOD)
             covariance += self.prior.local * rest * local
@@ -192,7 +196,8 @@ class GaussianProcess:
         scaled = difference * np.exp(-self.parameters[self.groups])
         local = np.exp(-np.sqrt((difference**2).sum(axis=1)) / NEIGHBOURHOOD)
         covariance: Array = signal * _matern(np.sqrt((scaled**2).sum(axis=1)))
-        return covariance + self.prior.local * rest * local
+        covariance += self.prior.local * rest * local
+        return covariance
 
     def _objective(
         self, parameters: Array, squares: Array, distances: Array, values: Array

@@ -63,9 +63,11 @@ known beforehand."""
 
 @dataclass(frozen=True)
 class _Seen:
+    """A finished round; NaN where the score or the cost is unknown."""
+
     code: Codes
-    score: float | None
-    cost: float | None
+    score: float
+    cost: float
 
 
 class Green(Strategy):
@@ -107,10 +109,9 @@ class Green(Strategy):
 
     def observe(self, number: int, values: Mapping[str, Value], score: float | None) -> None:
         """Store the round; a score that is not finite counts as a failure."""
-        finite = score is not None and math.isfinite(score)
-        self._seen[number] = _Seen(
-            self.space.encode(values), float(score) if finite else None, self._paid.get(number)
-        )
+        known = math.nan if score is None or not math.isfinite(score) else float(score)
+        cost = self._paid.get(number, math.nan)
+        self._seen[number] = _Seen(self.space.encode(values), known, cost)
 
     def running(self, number: int, values: Mapping[str, Value]) -> None:
         """Record a round that has no score yet and was proposed by somebody else."""
@@ -128,9 +129,9 @@ class Green(Strategy):
     def _next(self, number: int) -> Codes:
         generator = self.generator(number)
         earlier = [self._seen[n] for n in sorted(self._seen) if n < number]
-        if all(one.score is None for one in earlier):
+        if all(math.isnan(one.score) for one in earlier):
             return self._first(number, generator)
-        ranked = sorted(earlier, key=lambda one: -math.inf if one.score is None else one.score)
+        ranked = sorted(earlier, key=lambda one: -math.inf if math.isnan(one.score) else one.score)
         codes = self._features.candidates(
             np.stack([one.code for one in ranked[-BEST_KEPT:]]), generator
         )
@@ -141,7 +142,8 @@ class Green(Strategy):
         self._gain[number] = unit * math.exp(log_gain.max())
         weight = LAST_WEIGHT ** min(1.0, len(earlier) / LAST_AT)
         log_price = log_gain.max() + math.log(weight) + log_cost
-        return codes[np.argmax(index(mean, std, log_price))]
+        chosen: Codes = codes[np.argmax(index(mean, std, log_price))]
+        return chosen
 
     def _first(self, number: int, generator: np.random.Generator) -> Codes:
         """Near the centre, then anywhere: all before it failed, or have no score yet.
@@ -151,7 +153,8 @@ class Green(Strategy):
         draws = max(1, FIRST_DRAWN >> number)
         draw = self.space.sample if number else self._features.central
         codes = self._untried(draw(draws, generator), number)
-        return codes[np.argmin(self._known_log_cost(codes))]
+        cheapest: Codes = codes[np.argmin(self._known_log_cost(codes))]
+        return cheapest
 
     def _untried(self, codes: Codes, number: int) -> Codes:
         """Candidates that were not proposed before; all of them where none is left."""
@@ -166,7 +169,7 @@ class Green(Strategy):
     def _predict_log_cost(self, earlier: list[_Seen], codes: Codes) -> Array:
         """Logarithm of the expected cost of candidates."""
         known = self._known_log_cost(codes)
-        paid = [one for one in earlier if one.cost is not None]
+        paid = [one for one in earlier if not math.isnan(one.cost)]
         if not paid:
             return known
         points = np.stack([one.code for one in paid])
@@ -181,7 +184,7 @@ class Green(Strategy):
     ) -> tuple[Array, Array, float, float]:
         """Mean and standard deviation at candidates, the best mean so far, and the unit."""
         points = np.stack([one.code for one in earlier])
-        raw = np.array([math.nan if one.score is None else one.score for one in earlier])
+        raw = np.array([one.score for one in earlier])
         process, (standard, _, unit) = self._scores.given(self._features(points), raw)
         observed, _ = process.predict(self._features(points))
         pending = [
@@ -207,7 +210,7 @@ def known_log_cost(space: SearchSpace, cost: Cost | None, codes: Codes) -> Array
     """
     if cost is None:
         return np.zeros(len(codes))
-    costs = np.array([float(cost(space.decode(code))) for code in codes])
+    costs: Array = np.array([float(cost(space.decode(code))) for code in codes])
     possible = np.isfinite(costs) & (costs > 0)
     if not possible.all():
         wrong = int(np.argmin(possible))
@@ -215,4 +218,5 @@ def known_log_cost(space: SearchSpace, cost: Cost | None, codes: Codes) -> Array
             f"cost is {costs[wrong]:g} for {space.decode(codes[wrong])}",
             "return a finite cost above 0 for every point of the space",
         )
-    return np.log(costs)
+    logs: Array = np.log(costs)
+    return logs

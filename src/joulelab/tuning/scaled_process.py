@@ -29,7 +29,7 @@ class Scaled(NamedTuple):
     Attributes:
         values: mean 0, standard deviation 1.
         centre: the mean that was taken out.
-        unit: the standard deviation that was taken out.
+        unit: what a difference of 1 is in the original unit; of scores, near the best one.
     """
 
     values: Array
@@ -54,7 +54,7 @@ class ScaledProcess:
         scale: Callable[[Array], Scaled],
         lengths: Mapping[int, float] | None = None,
     ) -> None:
-        self._make = lambda: GaussianProcess(groups, prior, lengths)
+        self._about = groups, prior, lengths
         self._scale = scale
         self._parameters: dict[bytes, Array] = {}
 
@@ -65,7 +65,7 @@ class ScaledProcess:
             points: (observed, columns), in the order in which they were observed.
             values: (observed,), before they are scaled; NaN as `scale` has it.
         """
-        process = self._make()
+        process = GaussianProcess(*self._about)
         count = checkpoint(len(values))
         head, key = values[:count], points[:count].tobytes() + values[:count].tobytes()
         if key not in self._parameters:
@@ -85,22 +85,16 @@ def standardised(values: Array, least: float = 1e-12) -> Scaled:
 
 
 def standard_scores(scores: Array) -> Scaled:
-    """Compressed and standardised; a failure, NaN, is as bad as the worst score."""
-    return standardised(compressed(np.where(np.isnan(scores), np.nanmin(scores), scores)))
+    """Scores with the gap to the best on a logarithmic scale, standardised.
 
-
-def compressed(scores: Array) -> Array:
-    """Scores with the gap to the best on a logarithmic scale, in units of the median gap.
-
-    So a failed training, far below all others, does not decide on the scale of all.
-
-    >>> compressed(np.array([0.9, 0.8, 0.1])).round(2)
-    array([-0.  , -0.69, -2.2 ])
+    Gaps are in units of the median gap. So a failed training, far below all others, does not
+    decide on the scale of all. A failure, NaN, is as bad as the worst score.
     """
-    gaps = scores.max() - scores
-    unit = float(np.median(gaps)) or float(gaps.max()) or 1.0
-    compressed_gaps: Array = -np.log1p(gaps / unit)
-    return compressed_gaps
+    known = np.where(np.isnan(scores), np.nanmin(scores), scores)
+    gaps = known.max() - known
+    median = float(np.median(gaps)) or float(gaps.max()) or 1.0
+    values, centre, unit = standardised(-np.log1p(gaps / median))
+    return Scaled(values, centre, unit * median)
 
 
 def checkpoint(count: int) -> int:

@@ -243,13 +243,18 @@ class Discarding(Rungs):
             if self._pending:
                 return None
             latest = [one for one in self.trials[-self._batch :] if not one.failed]
-            latest.sort(key=lambda one: -(one.score(1) if one.score(1) is not None else -math.inf))
+            latest.sort(key=_after_one_epoch, reverse=True)
             self._queue = [one.number for one in latest[: self._kept] if self.epochs > 1]
             self._drawn = 0
         if self._queue:
             return self._go_on(self.trials[self._queue.pop(0)], self.epochs)
         self._drawn += 1
         return self._new(1)
+
+
+def _after_one_epoch(trial: Progress) -> float:
+    score = trial.score(1)
+    return -math.inf if score is None else score
 
 
 class Hyperband(Rungs):
