@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from joulelab.energy.measuring import measure, measure_idle, measured
     from joulelab.energy.monitor import Monitor
     from joulelab.forecast.training_forecast import TrainingForecast
+    from joulelab.kinds.objective.tune import tune
     from joulelab.kinds.program.events import phase, report_metric
     from joulelab.kinds.program.experiment import experiment
     from joulelab.study.results import Results
@@ -43,6 +44,7 @@ __all__ = [
     "measured",
     "phase",
     "report_metric",
+    "tune",
 ]
 __version__ = "0.1.0"
 
@@ -64,5 +66,6 @@ __getattr__ = importer(
         "measured": "joulelab.energy.measuring",
         "phase": "joulelab.kinds.program.events",
         "report_metric": "joulelab.kinds.program.events",
+        "tune": "joulelab.kinds.objective.tune",
     },
 )

@@ -287,7 +287,9 @@ def _values(spec: ObjectiveSpec, outcome: Outcome) -> dict[str, Any]:
     signed: Callable[[float | None], float | None] = lambda one: (  # noqa: E731 - of two lines
         None if one is None else spec.sign * one
     )
-    parts = {f"{kind}_j": spent.joules for kind, spent in outcome.parts.items()}
+    parts: dict[str, float | None] = {}
+    for kind, spent in outcome.parts.items():
+        parts |= {f"{kind}_j": spent.joules, f"{kind}_s": spent.seconds}
     return {
         "score": signed(outcome.score),
         "confirmed": signed(outcome.mean),
@@ -295,7 +297,7 @@ def _values(spec: ObjectiveSpec, outcome: Outcome) -> dict[str, Any]:
         "confirmed_high": signed(high),
         "confirmations": len(outcome.confirmed),
         "best_trial": outcome.trial,
-        "best": dict(outcome.values),
+        "best": json.dumps(dict(outcome.values)),
         "stopped": outcome.stopped,
         "training_epochs": outcome.epochs,
         "epochs": outcome.spent.epochs,

@@ -71,7 +71,7 @@ class Journal:
         return line
 
     def append(self, line: Mapping[str, Any]) -> None:
-        """Write a line.
+        """Write a line; one about lost work may come before stored lines have been taken.
 
         Raises:
             StoreWriteError: it cannot be written.
@@ -88,8 +88,10 @@ class Journal:
                 f"{self.path} cannot be written: {error.strerror or error}",
                 "free disk space, then run the same command again: nothing is lost",
             ) from error
+        over = self.peek() is None
         self.lines.append(json.loads(text))
-        self._at = len(self.lines)
+        if over:
+            self._at = len(self.lines)
 
 
 def read_journal(path: Path, *, cut: bool = False) -> list[dict[str, Any]]:

@@ -47,3 +47,52 @@ def curve_columns(lines: Sequence[Line], sign: float) -> dict[str, list[Any]] | 
             }
         )
     return {name: [row[name] for row in rows] for name in rows[0]} if rows else None
+
+
+def trial_rows(lines: Sequence[Line], sign: float) -> list[dict[str, Any]]:
+    """A row for every trial of a search: what its steps gave together.
+
+    Args:
+        lines: of a journal.
+        sign: -1 where lower scores are better.
+    """
+    rows: dict[int, dict[str, Any]] = {}
+    for line in steps_of(lines):
+        step, spent = line["step"], line["spent"]
+        if step["purpose"] != "search":
+            continue
+        row = rows.setdefault(
+            step["trial"],
+            {
+                "trial": step["trial"],
+                "score": None,
+                "epochs": 0,
+                "repetitions": 0,
+                "energy_j": 0.0,
+                "duration_s": 0.0,
+                "trained": 0.0,
+                "last": {},
+            },
+        )
+        row["values"] = line["values"] or step["values"]
+        row["state"], row["reason"] = line["state"], line["reason"]
+        row["attributes"] = line["attributes"]
+        row["energy_j"] = _plus(row["energy_j"], spent["joules"])
+        row["duration_s"] += spent["seconds"]
+        row["trained"] += spent["epochs"]
+        row["repetitions"] = max(row["repetitions"], step["repetition"] + 1)
+        if line["scores"]:
+            row["last"][step["repetition"]] = (
+                step["start"] + len(line["scores"]),
+                sign * line["scores"][-1],
+            )
+    for row in rows.values():
+        last = row.pop("last").values()
+        row["epochs"] = max((epoch for epoch, _ in last), default=0)
+        scores = [score for epoch, score in last if epoch == row["epochs"]]
+        row["score"] = sum(scores) / len(scores) if scores else None
+    return list(rows.values())
+
+
+def _plus(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other
