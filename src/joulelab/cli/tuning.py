@@ -11,8 +11,10 @@ from joulelab import formats
 from joulelab.cli.options import parse_duration_s
 from joulelab.cli.output import progress_console, show
 from joulelab.cli.signals import end_on_sigterm
+from joulelab.energy.reading import Total
 from joulelab.kinds.objective.tune import Tuned, tune
 from joulelab.present import Facts, View
+from joulelab.study.executor import Heartbeat
 from joulelab.study.listener import Listener
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ def run_tune(asked: Tune) -> None:
                 asked.budget,
                 strategy=asked.strategy,
                 seed=asked.seed,
-                direction=asked.direction.value,  # type: ignore[arg-type]
+                direction=asked.direction.value,
                 epochs=asked.epochs,
                 target=asked.target,
                 confirm=asked.confirm,
@@ -67,6 +69,7 @@ class Display(Listener):
         self._sign = sign
         self._status = console.status("starting")
         self._last_s = 0.0
+        self._line = ""
 
     def __enter__(self) -> Display:
         if self.console.is_terminal:
@@ -82,7 +85,15 @@ class Display(Listener):
 
     def searching(self, so_far: SoFar) -> None:
         """Draw the line, or print it every ten seconds."""
-        line = progress_line(so_far, self._sign)
+        self._show(progress_line(so_far, self._sign))
+
+    def progress(self, heartbeat: Heartbeat, total: Total) -> None:
+        """Add the epochs and the energy of the running step to the line."""
+        epoch = f", epoch {heartbeat.done}" if heartbeat.done else ""
+        self._show(f"{self._line}{epoch}, {formats.joules(total.gross_j)} in it", keep=False)
+
+    def _show(self, line: str, *, keep: bool = True) -> None:
+        self._line = line if keep else self._line
         if self.console.is_terminal:
             self._status.update(line)
         elif time.monotonic() - self._last_s > QUIET_LINE_S:

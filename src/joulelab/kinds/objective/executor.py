@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import Any, cast
 
 from joulelab import formats
 from joulelab.energy.measurement import Measurement
+from joulelab.energy.recorder import Window
 from joulelab.errors import CommandError, SpecError
 from joulelab.kinds.objective.curve import Curve
 from joulelab.kinds.program.executor import (
@@ -36,6 +36,8 @@ from joulelab.study.executor import Progress
 from joulelab.tuning.space import Value
 
 LOOK_S = 0.1
+TINY = 1e-9
+SPENT = "the budget was spent"
 BEFORE = "checkpoint-at-"
 HALF = f"{BEFORE}half"
 CHECKPOINT = "checkpoint"
@@ -45,27 +47,48 @@ class ObjectiveTimeoutError(ProgramError):
     """A call took longer than it may."""
 
 
-class Clock:
-    """The latest measurement of a running step, with the time at which it was taken."""
+class Meter:
+    """What a running step has used of its budget, read at most every `LOOK_S`.
 
-    def __init__(self) -> None:
-        self._latest: tuple[float, Measurement] | None = None
-        self._guard = threading.Lock()
+    Args:
+        window: of the step.
+        job: the step.
+    """
 
-    def set(self, measurement: Measurement) -> None:
-        """Take a measurement."""
-        with self._guard:
-            self._latest = (time.monotonic(), measurement)
+    def __init__(self, window: Window, job: ObjectiveJob) -> None:
+        self._window = window
+        self._job = job
+        self._began_s = self._read_s = time.monotonic()
+        self._amount = 0.0
 
-    def so_far(self, used: Callable[[Measurement], float | None]) -> float:
-        """What has been used by now, at the mean power until the latest measurement."""
-        with self._guard:
-            latest = self._latest
-        if latest is None or latest[1].duration_s <= 0:
-            return 0.0
-        at_s, measurement = latest
-        amount = used(measurement)
-        return (amount or 0.0) * (1 + (time.monotonic() - at_s) / measurement.duration_s)
+    @property
+    def seconds(self) -> float:
+        """Since the call began."""
+        return time.monotonic() - self._began_s
+
+    def over(self) -> str:
+        """Why the call shall be ended now; empty if it shall not."""
+        limit_s, limit = self._job.limit_s, self._job.limit
+        if limit_s is not None and self.seconds > limit_s:
+            return f"it took longer than {formats.duration(limit_s)} and was ended"
+        return SPENT if limit is not None and self.spent(limit.slack) else ""
+
+    def spent(self, slack: float = 0.0) -> bool:
+        """Whether what was left of the budget is spent, and some slack."""
+        limit, curve = self._job.limit, self._job.curve
+        if limit is None:
+            return False
+        left = limit.left + slack
+        if limit.unit == "epochs":
+            return curve.trained >= left + TINY
+        if limit.unit == "evaluations":
+            return curve.trained / limit.evaluation >= left + TINY
+        if limit.unit == "seconds":
+            return self.seconds >= left
+        if time.monotonic() - self._read_s > LOOK_S:
+            self._amount = self._job.used(self._window.so_far()) or 0.0
+            self._read_s = time.monotonic()
+        return self._amount >= left
 
 
 @dataclass(frozen=True)
@@ -79,7 +102,6 @@ class ObjectiveJob(ProgramJob):
         training: folder of this training, with its checkpoint.
         limit: what is left of the budget.
         used: gives what an energy so far is in the unit of the budget.
-        clock: the latest measurement of the running step.
     """
 
     trial: int = 0
@@ -88,7 +110,6 @@ class ObjectiveJob(ProgramJob):
     training: Path = Path()
     limit: Limit | None = None
     used: Callable[[Measurement], float | None] = lambda _: None
-    clock: Clock = field(default_factory=Clock)
 
     def as_request(self) -> dict[str, Any]:
         """What the process is asked to do."""
@@ -174,20 +195,22 @@ class ObjectiveExecutor(ProgramExecutor):
         one = cast(ObjectiveJob, job)
         process = self._ready(one)
         process.child.stdout, process.child.stderr = streams = job.streams()
-        began_s = time.monotonic()
+        window = self._recorder.open("budget")
+        meter = Meter(window, one)
         try:
             process.tell(one.as_request())
-            told = process.hear(lambda: _over(one, began_s))
+            told = process.hear(meter.over)
             while "report" in told:
                 score, step = told["report"]
                 stop = one.curve.report(float(score), int(step))
                 progress(one.curve.reached, one.curve.end)
-                process.tell({"stop": stop or _spent(one, began_s, 0.0)})
-                told = process.hear(lambda: _over(one, began_s))
+                process.tell({"stop": stop or meter.spent()})
+                told = process.hear(meter.over)
         except BaseException:
             self.close()
             raise
         finally:
+            window.close()
             for stream in streams:
                 stream.close()
         return told
@@ -198,31 +221,6 @@ class ObjectiveExecutor(ProgramExecutor):
         if self._process is None:
             self._process = ObjectiveProcess((job.spec,), job)
         return self._process
-
-
-def _over(job: ObjectiveJob, began_s: float) -> str:
-    """Why a call shall be ended; empty if it shall not."""
-    if job.limit_s is not None and time.monotonic() - began_s > job.limit_s:
-        return f"it took longer than {formats.duration(job.limit_s)} and was ended"
-    if job.limit is not None and _spent(job, began_s, job.limit.slack):
-        return SPENT
-    return ""
-
-
-SPENT = "the budget was spent"
-
-
-def _spent(job: ObjectiveJob, began_s: float, slack: float) -> bool:
-    """Whether what was left of the budget is spent, and some slack."""
-    limit = job.limit
-    if limit is None:
-        return False
-    if limit.unit in {"epochs", "evaluations"}:
-        one = 1.0 if limit.unit == "epochs" else 1.0 / limit.evaluation
-        return job.curve.trained * one >= limit.left + max(slack, 1e-9)
-    if limit.unit == "seconds":
-        return time.monotonic() - began_s >= limit.left + slack
-    return job.clock.so_far(job.used) >= limit.left + slack
 
 
 def restore(training: Path, start: int) -> None:

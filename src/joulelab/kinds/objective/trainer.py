@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from joulelab.energy.booking import Booking
 from joulelab.energy.carbon.footprint import footprint
@@ -145,10 +145,10 @@ class ObjectiveTrainer:
 
         def on_heartbeat(heartbeat: Heartbeat) -> None:
             ledger.progress(entry, heartbeat.measurement)
-            job.clock.set(heartbeat.measurement)
+            self._session.listener.progress(heartbeat, ledger.total(heartbeat.measurement))
 
         ledger.pause()
-        outcome = self._executor.run(job, on_heartbeat)
+        outcome = cast("Outcome[Mapping[str, Any]]", self._executor.run(job, on_heartbeat))
         ledger.switch("between")
         state = outcome.state
         if outcome.result is not None and outcome.result["state"] == "failed":
@@ -156,7 +156,7 @@ class ObjectiveTrainer:
         error = outcome.details or outcome.error
         if state == "failed" and outcome.result is not None:
             error = outcome.result["details"] or outcome.result["error"]
-        ledger.end(entry, state, outcome.measurement, error, [])
+        ledger.end(entry, state, outcome.measurement, error, [], part=True)
         ledger.book("waiting", outcome.waiting)
         if outcome.after is not None:
             ledger.book("between", outcome.after)

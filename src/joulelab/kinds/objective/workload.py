@@ -34,7 +34,7 @@ from joulelab.study.call_workload import NOT_COUNTED
 from joulelab.study.design import Configuration, derive_seed
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
-from joulelab.study.prediction import Estimate, Prediction
+from joulelab.study.prediction import Prediction
 from joulelab.study.runner import Calibrator, Row, RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun
@@ -46,8 +46,6 @@ from joulelab.tuning.space import SearchSpace
 
 OUTPUTS = "outputs"
 SEED_BITS = 31
-GUESSED_S = 60.0
-"""Time of a search about which nothing is known."""
 
 
 class ObjectiveWorkload(Workload):
@@ -95,15 +93,8 @@ class ObjectiveWorkload(Workload):
     def predict(
         self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool
     ) -> Prediction:
-        """A budget of time is the time of a search; about others nothing is known beforehand."""
-        estimates = {}
-        for one in configurations:
-            budget = self._budget(self._specs[one.experiment])
-            known = budget is not None and budget.unit == "seconds"
-            estimates[one.title] = Estimate.unknown(
-                budget.amount if known and budget else GUESSED_S
-            )
-        return Prediction({one.key: one.title for one in configurations}, estimates, 0.0)
+        """Nothing: a search ends with its budget, or when it does not gain any more."""
+        return Prediction({}, {}, 0.0)
 
     def run(self, group: Group, pending: Sequence[PlannedRun], recorder: RunRecorder) -> None:
         """Run, or go on with, each search."""

@@ -61,7 +61,9 @@ class GrowingSearcher:
         epochs: int | None = None,
         cost: Cost | None = None,
     ) -> None:
-        self._make = lambda variables, length: make_search(strategy, variables, seed, length, cost)
+        self._make: Make = lambda variables, length: make_search(
+            strategy, variables, seed, length, cost
+        )
         self._seed = seed
         self._given = space
         self._variables: dict[str, Variable] = dict(space.variables) if space else {}

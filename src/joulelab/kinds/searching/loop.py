@@ -288,7 +288,7 @@ class _Run:
 
     def _train(self, steps: Sequence[Step], purpose: Purpose) -> list[Result]:
         """Results of steps, stored or new; observed where they belong to the search."""
-        results = []
+        results: list[Result] = []
         for step in steps:
             stored = self.journal.peek()
             if stored is not None and "stopped" in stored:  # the budget did not allow for it
@@ -418,8 +418,14 @@ class _Run:
             )
 
     def _budget_words(self) -> str:
-        below = "" if self.searcher.epochs else "; it is below one evaluation"
-        return f"the budget of {self.asked.budget} is spent{below}"
+        budget, epochs, one = self.asked.budget, self.searcher.epochs, self._per_epoch()
+        assert budget is not None
+        if epochs is None:
+            return f"the budget of {budget} is below one evaluation, which did not end"
+        if one is not None and one * epochs > budget.amount * (1 + TOLERANCE):
+            took = budget.words(one * epochs)
+            return f"the budget of {budget} is below one evaluation, which takes {took}"
+        return f"the budget of {budget} is spent"
 
     def _tell(self, step: Step | None, purpose: Purpose) -> None:
         best, spent, budget = self.searcher.best(), self._spent(), self.asked.budget
