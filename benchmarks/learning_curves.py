@@ -305,10 +305,8 @@ def command_of(args: argparse.Namespace) -> str:
         for part in (name, *(value if isinstance(value, list) else [str(value)]))
     ]
     quick = ["--quick"] if args.quick else []
-    return shlex.join(
-        [*sorted(memory), "python", "benchmarks/learning_curves.py", "--folder", "curves"]
-        + [*words, *quick]
-    )
+    program = ["python", "benchmarks/learning_curves.py", "--folder", "curves"]
+    return shlex.join([*sorted(memory), *program, *words, *quick])
 
 
 def estimate(args: argparse.Namespace, images: Images, test: Images) -> None:
@@ -339,11 +337,12 @@ def estimate(args: argparse.Namespace, images: Images, test: Images) -> None:
 def run(args: argparse.Namespace, images: Images, test: Images) -> None:
     """Record all units that are missing, then pack them."""
     facts = facts_of(args, images, test)
-    settings = args.folder / "settings.json"
-    kept = json.loads(json.dumps({**facts, "command": None}))
-    if settings.exists() and json.loads(settings.read_text("utf-8")) != kept:
-        sys.exit(f"{args.folder} holds units of other settings: choose another folder")
-    write_whole(settings, json.dumps(kept, indent=1))
+    for network in args.networks:
+        settings = args.folder / f"{network}.json"
+        kept = json.dumps({**facts, "command": None, "levels": facts["levels"][network]}, indent=1)
+        if settings.exists() and settings.read_text("utf-8") != kept:
+            sys.exit(f"{args.folder} holds units of other settings: choose another folder")
+        write_whole(settings, kept)
     wanted = units(args)
     missing = [unit for unit in wanted if not (args.folder / f"{unit.name}.parquet").exists()]
     print(f"{len(wanted) - len(missing)} of {len(wanted)} units are there", flush=True)
@@ -374,7 +373,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--networks", nargs="+", default=list(GRIDS), choices=GRIDS)
     parser.add_argument("--train-images", type=int, default=10_000)
     parser.add_argument("--validation-images", type=int, default=2_000)
-    parser.add_argument("--test-images", type=int, default=3_000)
+    parser.add_argument("--test-images", type=int, default=2_000)
     parser.add_argument("--repetitions", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--protocol", default="default")
