@@ -13,8 +13,8 @@ images, steps. A call copies the states into stacks and replaces them when all h
 exception or an interruption leaves every training as it was before the call.
 
 Results are those of the fast engine: pieces of any length give bit for bit the training in one
-piece as long as a member is in stacks of the same size, and differ by rounding where the size
-changes. Evaluation leaves the training unchanged, also in train mode, so the last accuracy of a
+piece as long as a member has the same place in stacks of the same size, and differ by rounding
+otherwise. Evaluation leaves the training unchanged, also in train mode, so the last accuracy of a
 whole training is the engine's.
 
 Only the fast engine has this interface: a network that cannot be stacked raises
@@ -26,13 +26,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 
 import torch
 
 from joulelab.errors import UsageError
-from joulelab.learning.engine import Member, TrainingTask, check_hyperparameters
+from joulelab.learning.engine import Hyperparameters, Member, TrainingTask, check_hyperparameters
 from joulelab.learning.fast.group_training import OnStep, Plan
 from joulelab.learning.fast.schedule import Schedule, ScheduleFile
 from joulelab.learning.fast.scheduling import Schedules, stacked
@@ -127,7 +127,8 @@ class Population:
         self._shelf = shelf or Shelf()
         self._schedules = Schedules(self._shelf, schedules)
         self._trainings: dict[Hashable, _Training] = {}
-        # On a GPU a stack keeps its captured steps for a call with the same members.
+        # A GPU's captured steps are kept for the next call with the same members.
+        self._keeps_stacks = self._device.type == "cuda"
         self._stacks: dict[tuple[Hashable, ...], StackTraining] = {}
 
     def __contains__(self, key: Hashable) -> bool:
@@ -179,8 +180,7 @@ class Population:
         trained: dict[Hashable, _Training] = {}
         curves: dict[Hashable, tuple[Epoch, ...]] = {}
         for _, group in groupby(sorted(segments, key=age_and_aim), key=age_and_aim):
-            # Members with the same hyperparameters are updated together.
-            alike = sorted(group, key=lambda one: astuple(one.member.hyperparameters))
+            alike = _equals_together(list(group))
             self.prepare(len(alike))
             most = len(self._tried(len(alike)).members)
             for start in range(0, len(alike), most):
@@ -197,6 +197,11 @@ class Population:
                         for one, loss in zip(epochs, losses[lost:], strict=True)
                     )
         self._trainings.update(trained)
+        self._stacks = {
+            keys: stack
+            for keys, stack in self._stacks.items()
+            if all(self._trainings[key].state.steps == stack.steps for key in keys)
+        }
         return {segment.key: curves[segment.key] for segment in segments}
 
     def scores(self, keys: Sequence[Hashable], split: Split) -> list[tuple[float, float]]:
@@ -244,13 +249,17 @@ class Population:
                     continued=self._states(of_stack),
                 )
                 curves = _curves(stack, len(of_stack), epochs, self._device, on_step)
-                if self._device.type == "cuda":
+                if self._keeps_stacks:
                     self._stacks[keys] = stack
                 return list(zip(stack.taken_apart(), curves, strict=True))
 
             plan = Plan.of(schedule, len(segments), placed)
             began_s = time.perf_counter()
-            trained = plan.run(plan.stacks(segments), train_stack)
+            try:
+                trained = plan.run(plan.stacks(segments), train_stack)
+            except BaseException:
+                self._stacks.clear()
+                raise
             wall_s = time.perf_counter() - began_s
             members = [one for of_stack in trained for one in of_stack]
             busy_s = sum(one.training_s + one.evaluation_s for _, curve in members for one in curve)
@@ -296,6 +305,14 @@ class Population:
 
 
 _Trained = tuple[MemberState, list[Epoch]]
+
+
+def _equals_together(segments: Sequence[Segment]) -> list[Segment]:
+    """Members with the same hyperparameters, which are updated together, next to each other."""
+    first: dict[Hyperparameters, int] = {}
+    for segment in segments:
+        first.setdefault(segment.member.hyperparameters, len(first))
+    return sorted(segments, key=lambda one: first[one.member.hyperparameters])
 
 
 def _curves(
