@@ -1,5 +1,6 @@
 """Fixtures that tests of several rooms share."""
 
+import atexit
 import gc
 import os
 import shutil
@@ -14,6 +15,10 @@ from typer.main import get_command
 from pinned import Golden
 from undrawn import undraw, unpicture
 
+# Without compiled modules every process that a test starts compiles the package anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # A shell lets what it starts in the background ignore two of these, and nohup the third: then no
 # test could send them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -23,6 +28,18 @@ for ignored in (signal.SIGQUIT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_DFL)
 
 ROOT = Path(__file__).parent.parent
+
+
+# What is imported and collected stays: searching it for garbage, again and again, takes seconds.
+gc.disable()
+
+
+def pytest_collection_finish():
+    """Collect garbage only among what tests make."""
+    gc.freeze()
+    gc.set_threshold(10_000)
+    gc.enable()
+    atexit.register(gc.unfreeze)  # libraries check what is left when the interpreter ends
 
 
 @pytest.fixture(scope="session")
@@ -106,7 +123,6 @@ def in_threads(monkeypatch):
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
-    gc.unfreeze()
 
 
 @pytest.fixture

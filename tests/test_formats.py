@@ -1,6 +1,15 @@
 """Numbers as people read them."""
 
+import numpy as np
+
 from joulelab import formats
+
+
+def test_levels_of_numpy_are_written_like_those_of_python():
+    levels = [True, 0.001, 16, "a"]
+    ours = [formats.level(level) for level in levels]
+    assert ours == ["on", "0.001", "16", "a"]
+    assert [formats.level(level) for level in map(np.array, levels)] == ours
 
 
 def test_unknown_is_never_zero():

@@ -10,6 +10,7 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>\n'
 def undraw(patch):
     """Until the patch is undone, figures are not laid out, and are saved as empty ones."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     def savefig(figure, file, *arguments, **settings):
         if hasattr(file, "write"):
@@ -19,6 +20,7 @@ def undraw(patch):
 
     patch.setattr(Figure, "savefig", savefig)
     patch.setattr(Figure, "draw_without_rendering", lambda _: None)
+    patch.setattr(ConstrainedLayoutEngine, "execute", lambda *_: None)
 
 
 def unpicture(patch, modules=("pages", "paper_pages")):

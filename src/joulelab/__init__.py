@@ -24,12 +24,18 @@ if TYPE_CHECKING:
     from joulelab.kinds.program.experiment import experiment
     from joulelab.study.results import Results
     from joulelab.study.study import Study
+    from joulelab.tuning.space import Choice, Float, Int
+    from joulelab.tuning.tuner import Tuner
 
 __all__ = [
+    "Choice",
+    "Float",
+    "Int",
     "Monitor",
     "Results",
     "Study",
     "TrainingForecast",
+    "Tuner",
     "__version__",
     "experiment",
     "measure",
@@ -44,10 +50,14 @@ __version__ = "0.1.0"
 __getattr__ = importer(
     __name__,
     {
+        "Choice": "joulelab.tuning.space",
+        "Float": "joulelab.tuning.space",
+        "Int": "joulelab.tuning.space",
         "Monitor": "joulelab.energy.monitor",
         "Results": "joulelab.study.results",
         "Study": "joulelab.study.study",
         "TrainingForecast": "joulelab.forecast.training_forecast",
+        "Tuner": "joulelab.tuning.tuner",
         "experiment": "joulelab.kinds.program.experiment",
         "measure": "joulelab.energy.measuring",
         "measure_idle": "joulelab.energy.measuring",

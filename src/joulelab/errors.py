@@ -120,14 +120,16 @@ class UntrustedCodeError(UsageError):
                 "put the file back",
             )
             return
+        single = all(getattr(one, "path", None) for one in code)
         super().__init__(
             f"{study} uses code that you have not run yet: {self._listed(code)}",
-            "read it first; --trust then runs it, --plugin FILE allows a single file",
+            f"read it first; --trust then runs it{', --plugin FILE allows a single file' * single}",
         )
 
     def _listed(self, code: Sequence[object]) -> str:
         """Every piece of code, named from the folder of the study to keep the message short."""
-        return ", ".join(str(one).replace(f"{self.study.parent}/", "") for one in code)
+        folder = self.study.parent.absolute().resolve()
+        return ", ".join(str(one).replace(f"{folder}/", "") for one in code)
 
 
 class CommandError(JoulelabError):

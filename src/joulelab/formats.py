@@ -260,6 +260,8 @@ def listing(words: Sequence[str]) -> str:
 
 def level(value: object) -> str:
     """A level of a factor: whole numbers without a point, switches as on and off."""
+    if hasattr(value, "item"):  # a scalar of NumPy
+        value = value.item()
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, float):

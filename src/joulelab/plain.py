@@ -166,6 +166,11 @@ def check_plain(value: Any, keys: tuple[str, ...] = (), *, finite: bool = True) 
         raise PlainDataError(f"{value.isoformat()} is a date or a time, which no key accepts", keys)
 
 
+def storable(text: str) -> str:
+    """A text without what cannot be stored: NUL characters and halves of surrogate pairs."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
 def _check_text(text: str, noun: str, keys: tuple[str, ...]) -> None:
     if "\0" in text:
         raise PlainDataError(f"{noun} {quoted(text)} contains a NUL character", keys)

@@ -48,7 +48,7 @@ def test_above_5000_values_the_limit_of_p_is_said():
 
 @pytest.mark.parametrize(
     ("energies", "reason"),
-    [([1.0, 2.0, np.nan], "fewer than 3 values"), ([4.0] * 5, "all energies are the same")],
+    [([1.0, 2.0, np.nan], "fewer than 3 values"), ([4.0] * 5, "all values are the same")],
 )
 def test_an_undefined_test_has_a_reason(energies, reason):
     runs = pd.DataFrame({"energy_net_j": energies})
@@ -115,7 +115,7 @@ def test_a_configuration_of_one_run_has_no_residual():
 def test_residuals_without_scatter_have_a_reason():
     runs = pd.DataFrame({"c": ["a"] * 3 + ["b"] * 3, "energy_net_j": [0.1] * 3 + [5.7] * 3})
 
-    assert normality(runs, "c", residuals=True)["reason"].tolist() == ["all energies are the same"]
+    assert normality(runs, "c", residuals=True)["reason"].tolist() == ["all values are the same"]
     none = normality(runs.iloc[:0], "c", residuals=True)
     assert none["reason"].tolist() == ["fewer than 3 values"]
 

@@ -458,7 +458,7 @@ def test_energies_that_are_all_the_same_are_not_half_and_have_no_elasticity():
     assert "In 6 rounds E+ takes no more than E-." in found["diminishing-returns"].said
     order = found["convolutions-dominate"]
     assert order.verdict is UNDECIDED
-    assert order.said == "No test: all energies are the same."
+    assert order.said == "No test: all values are the same."
     assert "nan" not in order.test
 
 

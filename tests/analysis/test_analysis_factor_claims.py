@@ -112,8 +112,51 @@ def test_its_interval_covers_the_true_ratio_95_times_in_100():
     assert covered >= 0.88
 
 
-def test_values_that_are_not_positive_have_a_test_and_no_ratio():
-    frame = runs(np.random.default_rng(5), 2.0)
-    found = verdict("mode moves energy", frame.assign(energy=frame["energy"] - 40))
-    assert math.isnan(found.effect.value)
-    assert found.p < 0.05
+@pytest.mark.parametrize(
+    ("statement", "effect", "wanted"),
+    [
+        ("mode = b has a higher energy than mode = a", 2.0, Verdict.HOLDS),
+        ("mode = b has a lower energy than mode = a", 2.0, Verdict.FAILS),
+        ("mode moves energy", 1.0, Verdict.FAILS),
+        ("mode does not move energy", 1.0, Verdict.HOLDS),
+    ],
+)
+def test_values_that_are_not_positive_are_compared_by_their_difference(statement, effect, wanted):
+    frame = runs(np.random.default_rng(5), effect)
+    found = verdict(statement, frame.assign(energy=frame["energy"] - 40))
+    assert found.verdict is wanted
+    assert found.effect.low <= 37 * (effect - 1) <= found.effect.high  # 37 on average
+    assert " minus " in found.effect.name
+
+
+def test_claims_about_a_part_of_the_combinations_are_decided():
+    rng = np.random.default_rng(6)
+    frame = pd.DataFrame(
+        {"a": a, "b": b, "c": (a + b) % 3, "energy": 10**a * (1 + b) * rng.lognormal(0, 0.02)}
+        for a in range(3)
+        for b in range(3)
+        for _ in range(3)
+    )
+    levels = {name: [0, 1, 2] for name in "abc"}
+    claims = ["b moves energy", "c does not move energy", "b = 1 takes more energy than b = 0"]
+    found = [
+        decide(parse_claim(claim, levels, ["energy"]), frame, ["a", "b", "c"], "energy", 0.1)
+        for claim in claims
+    ]
+    assert [one.verdict for one in found] == [Verdict.HOLDS] * 3
+    assert found[2].effect.value == pytest.approx(2.0, rel=0.05)
+
+
+def test_levels_are_known_in_other_spellings():
+    levels = {"rate": [0.001, 0.1], "relu": [True, False]}
+    claim = parse_claim("rate = 1e-3 takes less energy than rate = 0.1", levels, ["energy"])
+    assert claim.one == "0.001"
+    assert parse_claim("relu = true takes more energy than false", levels, ["energy"]).one == "on"
+
+
+def test_three_runs_against_three_never_decide_by_ranks():
+    frame = pd.DataFrame({"mode": ["a"] * 3 + ["b"] * 3, "energy": [1.0, 1.1, 1.2, 2, 2.1, 2.2]})
+    claim = parse_claim("mode moves energy", {"mode": ["a", "b"]}, ["energy"])
+    found = decide(claim, frame, ["mode"], "energy", 0.05)
+    assert found.p == pytest.approx(0.1)
+    assert found.verdict is Verdict.UNDECIDED

@@ -68,7 +68,7 @@ def test_runs_without_energy_or_level_are_dropped_and_counted():
     ("levels", "energies", "reason"),
     [
         ([1, 1, 1], [1.0, 2.0, 3.0], "the factor has a single level"),
-        ([1, 1, 2], [5.0, 5.0, 5.0], "all energies are the same"),
+        ([1, 1, 2], [5.0, 5.0, 5.0], "all values are the same"),
         ([1, 2, 2], [np.nan] * 3, "no run has an energy and a level"),
     ],
 )

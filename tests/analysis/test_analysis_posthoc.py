@@ -99,7 +99,7 @@ def test_equal_energies_give_no_p_but_a_reason():
     table = dunn(frame({"a": [5, 5], "b": [5, 5]}))
 
     assert table[["p", "p_adjusted"]].isna().all(axis=None)
-    assert table["reason"].tolist() == ["all energies are the same"]
+    assert table["reason"].tolist() == ["all values are the same"]
 
 
 def test_one_group_has_no_pairs():

@@ -76,15 +76,15 @@ def test_equal_values_do_not_scatter(value):
     assert ratio_interval(flat, [3 * value] * 7).std == 0.0
     assert ratio_interval([0.1, 0.2, 0.7], [0.3, 0.6, 2.1]).std == 0.0
     assert variation(runs_of(a=flat))["cv"][0] == 0.0
-    assert normality(runs_of(a=flat))["reason"][0] == "all energies are the same"
+    assert normality(runs_of(a=flat))["reason"][0] == "all values are the same"
     both = runs_of(a=flat, b=[2 * value] * 7)
     assert equal_variances(both).reason == "no energy differs from the others of its group"
 
 
 def test_what_is_equal_but_for_rounding_is_tied():
     mixed = runs_of(a=[*THIRDS, 0.3], b=[0.3, *THIRDS])
-    assert kruskal(mixed, "configuration")["reason"][0] == "all energies are the same"
-    assert dunn(mixed)["reason"][0] == "all energies are the same"
+    assert kruskal(mixed, "configuration")["reason"][0] == "all values are the same"
+    assert dunn(mixed)["reason"][0] == "all values are the same"
     assert cliffs_delta(THIRDS[:1], THIRDS[1:]).value == 0
     assert constant(THIRDS)
     assert not constant([0.3, 0.3 * (1 + 1e-10)])

@@ -1,6 +1,7 @@
 """A factor tested with the others held fixed, against other implementations and simulated data."""
 
 import itertools
+import math
 
 import numpy as np
 import pandas as pd
@@ -141,7 +142,7 @@ def test_gaps_in_the_design_are_left_out_and_counted():
         "no two levels share the levels of the other factors"
     )
     flat = runs.assign(energy_net_j=[0.1 + 0.2, 0.3, 0.3, 0.3, 0.3, 0.3, 0.3])
-    assert stratified(flat, "relu")["reason"][0] == "all energies are the same"
+    assert stratified(flat, "relu")["reason"][0] == "all values are the same"
     assert stratified(runs[:0], "relu")["reason"][0] == "no run has an energy and a level"
 
 
@@ -184,3 +185,36 @@ def test_pairs_of_levels_are_tested_within_the_others_and_adjusted_for_each_fact
     pair = runs[runs["batch"] != 4]
     assert of_batch.loc[(1, 2), "p"] == stratified(pair, ["batch", "network"])["p"][0]
     assert len(found[found["factor"] == "network"]) == 6
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (2, 4), (5, 4)])
+def test_a_counted_p_is_that_of_mann_and_whitney(sizes):
+    rng = np.random.default_rng(7)
+    values = [rng.normal(shift, 1, size) for shift, size in zip((0, 1), sizes, strict=True)]
+    runs = pd.DataFrame(
+        {"a": np.repeat([0, 1], sizes), "energy_net_j": 10 + np.concatenate(values)}
+    )
+    wanted = stats.mannwhitneyu(*values, method="exact").pvalue
+    (row,) = stratified(runs, "a", exact=True).to_dict("records")
+    assert row["p"] == pytest.approx(wanted)
+    assert level_pairs(runs, "a", exact=True)["p"][0] == pytest.approx(wanted)
+    assert row["least_p"] == pytest.approx(2 / math.comb(sum(sizes), sizes[0]))
+
+
+def test_a_counted_p_is_right_with_strata_ties_and_three_levels():
+    runs = pd.DataFrame(
+        {
+            "a": [0, 1, 2, 2] * 2,
+            "b": [0] * 4 + [1] * 4,
+            "energy_net_j": [1.0, 2, 2, 3, 7, 9, 9, 8],
+        }
+    )
+    found = stratified(runs, ["a", "b"], exact=True).iloc[0]
+    orders = set(itertools.permutations([0, 1, 2, 2]))
+    all_q = [
+        stratified(runs.assign(a=[*one, *other]), ["a", "b"])["q"][0]
+        for one in orders
+        for other in orders
+    ]
+    assert len(all_q) == 144
+    assert found["p"] == pytest.approx(np.mean(np.array(all_q) >= found["q"] - 1e-9))

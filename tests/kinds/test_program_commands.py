@@ -1,17 +1,29 @@
 """Commands as experiments: arguments, metrics, failures, and what is left behind."""
 
 import json
+import math
 import os
+import sqlite3
 import stat
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
 from joulelab.errors import SpecError, UsageError
 from joulelab.kinds.program.command_line import check_placeholders, fill, placeholders, split
-from joulelab.kinds.program.metrics import Result, read_events
+from joulelab.kinds.program.executor import make_empty
+from joulelab.kinds.program.metrics import (
+    Metric,
+    Patterns,
+    Result,
+    ResultError,
+    read_events,
+    read_result,
+)
 from joulelab.kinds.program.process import END_BYTES, KEPT_BYTES, Child, Stream
 from joulelab.study.listener import Listener
 from joulelab.study.results import Results
@@ -166,14 +178,63 @@ def test_a_value_with_the_name_of_a_column_is_left_out_and_that_is_said():
     }
 
 
+@pytest.mark.parametrize(
+    ("printed", "value", "remark"),
+    [
+        ('{"acc": 1e400}', None, "acc was inf"),
+        (f'{{"acc": 1{"0" * 400}}}', None, "acc was inf"),
+        ('{"acc": "0.5"}', 0.5, None),
+        ('{"acc": null}', None, "acc is empty in the result of this run"),
+        ('{"acc": "it was 1"}', "", "acc is the text 'it was 1', not a number"),
+        ('{"acc": 1, "accuracy": "high"}', 1, "accuracy is the text 'high', not a number"),
+        ('{"acc": 1, "classes": [1, 2]}', 1, "classes is of type list, not a number"),
+        ('{"acc": 1, "a\\ud800": "\\ud800\\u0000b"}', 1, None),
+        ('\ufeff{"acc": 1, "text": "one\u2028line"}\r\n', 1, None),
+    ],
+)
+def test_whatever_the_result_has_can_be_stored(printed, value, remark):
+    """A list, text or surrogate spoils neither the run nor the results folder."""
+    result = Result()
+    read_result(result, f"epoch 1\n{printed}")
+    if value == "":
+        with pytest.raises(ResultError, match="is the text"):
+            result.check(["acc"], "")
+    else:
+        result.check(["acc"], "")
+        assert result.values["acc"] == value
+    assert [*result.remarks.values()] == ([] if remark is None else [remark])
+    assert result.diverged == ("was inf" in (remark or ""))
+    sqlite3.connect(":memory:").execute("SELECT json(?)", [json.dumps(result.values)])
+    "".join(
+        [*result.values, *(one for one in result.values.values() if isinstance(one, str))]
+    ).encode()
+
+
+def test_the_last_match_in_a_line_that_is_written_again_and_again_counts():
+    """As by a progress bar, which ends its line only once."""
+    patterns = Patterns({"loss": Metric(better="min", pattern=r"loss: (\S+)|\s$")})
+    patterns.search("1/2 loss: 0.9\r2/2 loss: 0.5\r")
+    assert patterns.found == {"loss": 0.5}
+
+
 def test_a_file_that_another_run_has_written_is_not_the_result(tmp_path):
     old = tmp_path / "m.json"
     old.write_text('{"acc": 0.1}')
     os.utime(old, (time.time() - 100, time.time() - 100))
+    source = 'if a == "1": json.dump({"acc": 0.9}, open("m.json", "w"))'
     frame = run(
-        tmp_path, command=script(tmp_path, "pass"), metrics={"acc": "max"}, metrics_file="m.json"
-    )
-    assert "of an earlier run" in frame["error"][0]
+        tmp_path, command=script(tmp_path, source), metrics={"acc": "max"}, metrics_file="m.json",
+        vary={"a": [1, 2]}, repetitions=3,
+    )  # fmt: skip
+    assert (frame["state"] == "finished").tolist() == (frame["a"] == 1).tolist()
+    assert frame["error"].dropna().str.contains("of an earlier run").all()
+
+
+def test_a_file_that_would_be_waited_for_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "events.jsonl")
+    assert read_events(tmp_path / "events.jsonl").curves == []
+    with pytest.raises(ResultError, match="is not a file"):
+        read_result(Result(), "", tmp_path / "events.jsonl")
 
 
 def test_output_beyond_the_limit_is_dropped_and_its_end_kept(tmp_path):
@@ -225,6 +286,42 @@ def test_a_program_that_is_not_there_is_told_before_anything_runs(tmp_path, tabl
     assert Results.open(tmp_path / "out").to_frame()["state"].tolist() in ([], ["planned"])
 
 
+@pytest.mark.parametrize("made", ["file", "link", "read-only", "nothing"])
+def test_the_folder_of_a_run_is_emptied_whatever_a_program_has_made_of_it(made):
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as name:
+        folder, other = Path(name, "00001"), Path(name, "other")
+        other.mkdir()
+        (other / "kept").touch()
+        if made == "file":
+            folder.touch()
+        elif made == "link":
+            folder.symlink_to(other)
+        elif made == "read-only":
+            (folder / "deep").mkdir(parents=True)
+            (folder / "deep" / "file").touch()
+            (folder / "deep").chmod(0o500)
+        if user == 0:  # who may do anything
+            for path in (Path(name), folder, folder / "deep"):
+                if path.exists():
+                    os.chown(path, 65534, 65534)
+            os.seteuid(65534)
+        try:
+            make_empty(folder)
+        finally:
+            os.seteuid(user)
+        assert list(folder.iterdir()) == []
+        assert not folder.is_symlink()
+        assert (other / "kept").exists()
+
+
+def test_a_script_without_its_interpreter_is_told(tmp_path):
+    (tmp_path / "here").write_text("#!/no/such/interpreter\n")
+    (tmp_path / "here").chmod(stat.S_IRWXU)
+    frame = run(tmp_path, command="./here {a}")
+    assert "the interpreter in its first line does not exist" in frame["error"][0]
+
+
 def test_a_file_that_is_not_executable_fails_with_the_remedy(tmp_path):
     (tmp_path / "here").write_text("#!/bin/sh\nexit 0\n")
     frame = run(tmp_path, command="./here {a}")
@@ -269,12 +366,17 @@ def test_events_that_are_not_events_are_left_out(tmp_path):
         "garbage",
         '{"t": "x", "metric": "loss", "value": 2}',
         '{"t": 2.0, "metric": "loss", "value": NaN, "step": 7}',
+        '{"t": 2.0, "metric": "loss", "value": 1, "step": null}',
+        '{"t": 2.0, "metric": "loss", "value": 1, "step": "x"}',
+        f'{{"t": 2.0, "metric": "loss", "value": 1{"0" * 400}, "step": 1{"0" * 30}}}',
+        f'{{"t": 1{"0" * 400}, "metric": "loss", "value": 1}}',
         '{"t": 3.0, "phase": "load", "edge": "end"}',
         '{"t": 4.0, "phase": "load", "edge": "end"}',
     ]
     (tmp_path / "events.jsonl").write_text("\n".join(lines))
     events = read_events(tmp_path / "events.jsonl")
     assert events.phases == [("load", 1.0, 3.0)]
-    assert [one[:2] for one in events.curves] == [("loss", 0), ("loss", 7)]
+    assert [one[:2] for one in events.curves] == [("loss", step) for step in (0, 7, 2, 3, 4)]
+    assert events.last == {"loss": math.inf}
     assert read_events(tmp_path / "none").curves == []
     assert json.loads(lines[0])

@@ -2,10 +2,14 @@
 
 import asyncio
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 import joulelab
@@ -76,7 +80,7 @@ FAILING = {
     "sys.exit(3)": "called sys.exit(3)",
     "os.kill(os.getpid(), 9)": "signal 9",
     "return [1]": "has returned a list; return a dict",
-    "return {'m': object()}": "'m' is of type object",
+    "return {'m': object()}": "m is of type object",
     "return {'n': 1}": "has returned none of them",
     "return None": "has returned none of them",
     "time.sleep(60)": "took longer than 1.00 s",
@@ -137,9 +141,9 @@ import joulelab
 def f(a):
     for step in range(3):
         with joulelab.phase("wait"):
-            time.sleep(0.1)
+            time.sleep(0.06)
         with joulelab.phase("work"):
-            ends = time.process_time() + 0.1 * a
+            ends = time.process_time() + 0.06 * a
             while time.process_time() < ends: pass
         joulelab.report_metric("loss", 1 / (step + 1), step=10 * step)
     return {"acc": a / 10}
@@ -162,10 +166,17 @@ def test_the_last_reported_value_counts_and_all_are_a_curve(phased):
     assert list(curves["step"][:3]) == [0, 10, 20]
 
 
+def test_the_curve_of_an_attempt_that_was_killed_as_it_ended_does_not_count(phased, tmp_path):
+    copy = shutil.copytree(phased.folder, tmp_path / "copy")
+    for written in list((copy / "curves").glob("*.parquet")):
+        shutil.copy(written, written.with_stem("1" + written.stem))  # the attempt that ended
+    pd.testing.assert_frame_equal(Results.open(copy).curves_frame(), phased.curves_frame())
+
+
 def test_the_energies_of_phases_are_parts_of_that_of_the_run(phased):
     frame = phased.to_frame()
     waiting, working = frame["phase.wait.energy_j"], frame["phase.work.energy_j"]
-    assert (frame["phase.wait.duration_s"] >= 0.3).all()
+    assert (frame["phase.wait.duration_s"] >= 0.18).all()
     assert (waiting + working <= frame["energy_gross_j"] * 1.001).all()
     # The estimate follows processor time, which waiting does not take.
     assert (working > waiting).all()
@@ -199,7 +210,7 @@ def train(width, seed):
 if __name__ == "__main__":
     energy = {"meters": ["estimate"], "idle_s": 0, "cool_down_s": 0, "interval_s": 0.02}
     results = joulelab.experiment(
-        train, factors={"width": [1, 2]}, repetitions=2, metrics={"loss": "min"}, energy=energy,
+        train, factors={"width": [1, 2]}, repetitions=1, metrics={"loss": "min"}, energy=energy,
     ).run("out")
     print(sorted(results.to_frame()["loss"]))
 """
@@ -209,7 +220,7 @@ def test_a_script_runs_its_own_function_as_an_experiment(tmp_path):
     (tmp_path / "mine.py").write_text(SCRIPT)
     command = [sys.executable, "mine.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "[0.5, 0.5, 1.0, 1.0]", done.stderr
+    assert done.stdout.strip() == "[0.5, 1.0]", done.stderr
     assert Results.open(tmp_path / "out").to_frame()["state"].eq("finished").all()
 
 
@@ -220,6 +231,35 @@ def test_an_experiment_without_a_guard_does_not_start_itself_again(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert 'under if __name__ == "__main__":' in done.stderr
+
+
+def at_a_prompt():
+    names = {"__name__": "made"}
+    exec("def f(a): return a", names)
+    return names["f"]
+
+
+@pytest.mark.parametrize(
+    ("factors", "said"),
+    [
+        ([1, 2], "factors is [1, 2]"),
+        ({"obj": 3}, "the levels of 'obj' are 3"),
+        ({"obj": "abc"}, "the levels of 'obj' are 'abc'"),
+        ({"obj": [1.0, float("nan")]}, "experiment.dumps.vary.obj.1: nan is not a finite number"),
+    ],
+)
+def test_factors_that_are_not_lists_of_levels_are_refused(factors, said):
+    with pytest.raises(UsageError, match=re.escape(said)):
+        joulelab.experiment(json.dumps, factors=factors)
+
+
+def test_levels_may_be_numbers_of_numpy():
+    made = joulelab.experiment(
+        json.dumps,
+        factors={"obj": np.arange(2), "indent, skipkeys": [(np.int64(1), np.bool_(True))]},
+    )
+    vary = made.spec.experiment["dumps"]["vary"]
+    assert vary == {"obj": [0, 1], "indent, skipkeys": [[1, True]]}
 
 
 def local():
@@ -235,6 +275,8 @@ def local():
         (lambda a: a, "a lambda has no name"),
         (local(), "inner is defined inside local"),
         (asyncio.Lock(), "of type Lock has no name"),
+        (Path().joinpath, "joinpath is a method of an object"),
+        (at_a_prompt(), "f is defined in a notebook or at the prompt"),
     ],
 )
 def test_a_function_that_no_other_process_can_import_is_refused(function, said):
@@ -248,6 +290,18 @@ def test_a_function_of_a_package_keeps_its_module():
     assert made.spec.experiment["dumps"]["function"] == "json:dumps"
     own = joulelab.experiment(f"{Path(__file__)}:local", factors={"a": [1]})
     assert own.spec.experiment["local"]["function"].endswith("test_program_functions.py:local")
+
+
+def test_the_copy_of_a_function_that_has_forked_does_not_answer(tmp_path):
+    source = (
+        "def f(a):\n"
+        "    if a == 1 and os.fork() == 0:\n        return {'m': -1}\n"
+        "    if a == 1: os.wait()\n"
+        "    return {'m': a}"
+    )
+    table = {"vary": {"a": [1, 2]}, "repetitions": 3, "metrics": {"m": "min"}}
+    frame = run(tmp_path, source, fresh_process=False, **table)
+    assert frame["m"].tolist() == frame["a"].tolist()
 
 
 def test_the_ledger_has_the_functions_own_traceback(failed):

@@ -10,7 +10,6 @@ import time
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 from killed_study import NEVER, kept
 from killed_study import run as run_or_kill
@@ -19,6 +18,7 @@ from joulelab.analysis.claims.claim import Verdict
 from joulelab.cli.study_commands import Table
 from joulelab.kinds.program.figures import trade_off
 from joulelab.kinds.program.process import end_group
+from joulelab.kinds.program.process import has_ended as gone
 from joulelab.kinds.program.report import PROGRAM
 from joulelab.kinds.program.tables import (
     claims,
@@ -110,14 +110,6 @@ def test_killed_ten_times_it_ends_with_the_table_of_an_unbroken_run(tmp_path, se
     assert trial(tmp_path / "killed", whole, moments, repetitions=20) == 10
 
 
-def gone(pid):
-    """Whether a process has ended; whoever started it may not have asked."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
 def wait_for(holds, limit_s=60.0):
     ends_s = time.monotonic() + limit_s
     while not holds():
@@ -125,8 +117,11 @@ def wait_for(holds, limit_s=60.0):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_program_left_by_an_interrupted_session_is_ended(tmp_path, number):
+@pytest.mark.parametrize(
+    ("number", "leader"), [(signal.SIGKILL, False), (signal.SIGKILL, True), (signal.SIGINT, False)]
+)
+def test_a_program_left_by_an_interrupted_session_is_ended(tmp_path, number, leader):
+    """Also where only a child of the program is left."""
     made, out, left = study(tmp_path, HANGING, repetitions=1), tmp_path / "out", tmp_path / "left"
     session = os.fork()
     if not session:
@@ -136,8 +131,12 @@ def test_a_program_left_by_an_interrupted_session_is_ended(tmp_path, number):
             os._exit(1)
     wait_for(lambda: left.exists() and left.read_text().strip())
     program = int(left.read_text())
+    shell = os.getpgid(program)
     os.kill(session, number)
     os.waitpid(session, 0)
+    if leader:
+        os.kill(shell, signal.SIGKILL)
+        wait_for(lambda: gone(shell))
     if number == signal.SIGINT:
         wait_for(lambda: gone(program))
     else:
@@ -147,20 +146,6 @@ def test_a_program_left_by_an_interrupted_session_is_ended(tmp_path, number):
     wait_for(lambda: gone(program))
     assert list(frame["state"]) == ["finished", "finished"]
     assert sorted(frame["attempts"]) == [1, 2]
-
-
-def test_a_program_is_ended_when_the_interruption_comes_as_it_starts(tmp_path, monkeypatch):
-    left = tmp_path / "left"
-
-    def interrupted(*_):
-        wait_for(lambda: left.exists() and left.read_text().strip())
-        raise KeyboardInterrupt
-
-    source = HANGING.replace("*outputs*", "*")
-    monkeypatch.setattr("joulelab.kinds.program.executor.write_whole", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        study(tmp_path, source).run(tmp_path / "out")
-    wait_for(lambda: gone(int(left.read_text())))
 
 
 def test_a_second_interruption_ends_a_program_that_does_not_listen():

@@ -74,7 +74,9 @@ def test_estimated_energies_of_a_study_stand_in_its_verdicts(tmp_path):
     (data,) = [row for row in claims.data([scope]) if row["claim"] == "energy-can-be-halved"]
     assert data["verdict"].endswith(" on estimated energy")
     assert data["basis"] == "estimated"
-    assert any("on estimated energy" in cell for cell in seen(claims.evidence(scope))["verdict"])
+    assert any(
+        "on estimated energy" in cell for cell in seen(claims.evidence(scope.claims))["verdict"]
+    )
     assert scope.claims[0].judgement == "cannot be decided on estimated energy"
 
 
@@ -160,7 +162,7 @@ def test_every_verdict_has_a_tone_of_its_own():
 
 
 def test_evidence_has_a_row_a_claim_and_escapes_what_would_end_a_cell():
-    row = markdown.table(claims.evidence(Scope("tuning", (claim(),)))).splitlines()[-1]
+    row = markdown.table(claims.evidence((claim(),))).splitlines()[-1]
     assert row == (
         "| It is so \\| or not. Seen. | **holds** | ratio: 0.512 (95 % interval 0.500 to 0.530) "
         "| A test |"

@@ -11,8 +11,9 @@ from scipy import stats
 from joulelab.analysis.claims.claim import Claim, Effect, Verdict
 from joulelab.present import Omitted, Table
 from joulelab.report import claim_comparison, pages
+from joulelab.report.experiment import experiments
 from joulelab.report.kinds import GENERAL
-from joulelab.report.study_comparison import compare_studies
+from joulelab.report.study_comparison import compare_studies, compared
 from shown import seen
 
 
@@ -39,6 +40,12 @@ def study(tmp_path_factory):
 def other(tmp_path_factory):
     """The same study with other accuracies, energies and hyperparameters."""
     return drawn(tmp_path_factory.mktemp("other"), seed=6)
+
+
+def configurations(first, second):
+    """Only the tables of configurations: testing the claims of both studies takes longer."""
+    pairs = zip(experiments(first), experiments(second), strict=True)
+    return [compared(one, other) for one, other in pairs]
 
 
 def by_configuration(table):
@@ -70,8 +77,7 @@ def test_a_study_is_the_same_as_itself(study):
 
 
 def test_half_as_much_again_is_found_in_every_interval(study):
-    found = compare_studies(study, times(study, 1.5))
-    for table in found.configurations:
+    for table in configurations(study, times(study, 1.5)):
         raw = table.frame
         assert raw["ratio"].to_numpy() == pytest.approx(1.5)
         assert (raw["ratio_low"] <= 1.5 + 1e-9).all()
@@ -86,9 +92,9 @@ def test_rounds_with_the_same_hyperparameters_are_pairs(study):
     ours = of(study, noisy)
     theirs = times(ours, 1.2)
     theirs.runs["energy_net_j"] *= random.normal(1, 0.01, len(noisy))
-    paired = by_configuration(compare_studies(ours, theirs).configurations[1])
+    paired = by_configuration(configurations(ours, theirs)[1])
     elsewhere = of(theirs, theirs.runs.assign(learning_rate=0.5))
-    unpaired = by_configuration(compare_studies(ours, elsewhere).configurations[1])
+    unpaired = by_configuration(configurations(ours, elsewhere)[1])
     assert paired["ratio"].to_numpy() == pytest.approx(unpaired["ratio"].to_numpy())
     widths = [table["ratio_high"] / table["ratio_low"] for table in (paired, unpaired)]
     assert (widths[0] < 1.2).all()
@@ -103,7 +109,7 @@ def test_intervals_are_those_of_t_tests_on_means_of_rounds(study, same):
     runs["energy_net_j"] *= random.normal(1, 0.05, len(runs))
     if not same:
         runs["learning_rate"] += 0.01
-    row = compare_studies(study, of(study, runs)).configurations[1].frame.iloc[0]
+    row = configurations(study, of(study, runs))[1].frame.iloc[0]
     a, b = (
         frame[frame["experiment"] == "layers"]
         .groupby(["linear_layers", "conv_layers", "relu", "round"])[["accuracy", "energy_net_j"]]
@@ -122,14 +128,14 @@ def test_intervals_are_those_of_t_tests_on_means_of_rounds(study, same):
 
 def test_hyperparameters_that_nobody_knows_are_not_the_same(study):
     unknown = of(study, study.runs.assign(learning_rate=np.nan))
-    known = compare_studies(study, times(study, 1.1)).configurations[1].frame
-    blind = compare_studies(unknown, times(unknown, 1.1)).configurations[1].frame
+    known = configurations(study, times(study, 1.1))[1].frame
+    blind = configurations(unknown, times(unknown, 1.1))[1].frame
     assert (known["ratio_high"] - known["ratio_low"]).to_numpy() == pytest.approx(0)
     assert (blind["ratio_high"] - blind["ratio_low"] > 0.001).all()
 
 
 def test_optima_of_a_search_are_compared_and_not_means(study, other):
-    row = compare_studies(study, other).configurations[0].frame.iloc[0]
+    row = configurations(study, other)[0].frame.iloc[0]
     assert row["configuration"] == "hyperparameters=3, DensePolyNN, grid"
     for side, one in (("a", study), ("b", other)):
         runs = one.runs[(one.runs["strategy"] == "grid") & (one.runs["network"] == "DensePolyNN")]
@@ -140,7 +146,7 @@ def test_optima_of_a_search_are_compared_and_not_means(study, other):
 
 def test_levels_of_only_one_study_are_left_out_and_counted(study):
     fewer = of(study, study.runs[study.runs["conv_layers"] != 4])
-    layers = compare_studies(study, fewer).configurations[1]
+    layers = configurations(study, fewer)[1]
     assert len(layers.frame) == 4
     assert "4 configurations of only one study left out." in layers.note
 
@@ -159,7 +165,7 @@ def test_one_configuration_in_common_has_its_ratio_in_the_answer(study):
 def test_columns_of_accuracy_are_shown_if_one_study_has_any(study):
     none = of(study, study.runs.assign(accuracy=np.nan))
     for both, headings in ((none, False), (study, True)):
-        layers = compare_studies(none, both).configurations[1]
+        layers = configurations(none, both)[1]
         assert ("acc. B" in seen(layers)) == headings
         assert ("Accuracy is" in layers.note) == headings
 
@@ -184,7 +190,7 @@ def test_claims_of_a_study_file_are_compared_too(study, monkeypatch):
 def test_no_configuration_in_common_is_said(study):
     runs = study.runs.copy()
     runs["conv_layers"] += 10
-    found = compare_studies(study, of(study, runs)).configurations[1]
+    found = configurations(study, of(study, runs))[1]
     assert isinstance(found, Omitted)
     assert found.reason == "no configuration in common."
 
@@ -192,7 +198,7 @@ def test_no_configuration_in_common_is_said(study):
 def test_other_factors_are_named(study):
     runs = study.runs.rename(columns={"relu": "dropout"})
     factors = {**study.by_experiment, "layers": ["linear_layers", "conv_layers", "dropout"]}
-    found = compare_studies(study, of(study, runs, by_experiment=factors)).configurations[1]
+    found = configurations(study, of(study, runs, by_experiment=factors))[1]
     assert found.reason == (
         "no configuration in common; the factors are: A linear_layers, conv_layers and relu; "
         "B linear_layers, conv_layers and dropout."
@@ -208,14 +214,13 @@ def test_measured_against_estimated_is_said(study):
     differing = found.conditions.frame.set_index("condition")
     assert "estimated (source: estimate)" in differing.loc["Energy", "A"]
     assert "measured (source: nvml)" in differing.loc["Energy", "B"]
-    assert "One study measured" not in compare_studies(study, study).configurations[0].note
+    assert "One study measured" not in configurations(study, study)[0].note
 
 
 def test_without_an_energy_in_one_accuracies_are_compared_all_the_same(study):
     gone = study.runs.assign(energy_status="missing")
     gone[["energy_gross_j", "energy_net_j", "energy_idle_j", "energy_error_j"]] = np.nan
-    found = compare_studies(study, of(study, gone))
-    for table in found.configurations:
+    for table in configurations(study, of(study, gone)):
         assert "No energy is known in one of the studies" in table.note
         assert table.frame[["ratio", "energy_a_j", "energy_b_j"]].isna().all(axis=None)
         assert table.frame["difference"].notna().all()
@@ -224,7 +229,7 @@ def test_without_an_energy_in_one_accuracies_are_compared_all_the_same(study):
 
 def test_net_is_not_compared_with_gross(study):
     gross = of(study, study.runs.assign(energy_net_j=np.nan))
-    table = compare_studies(study, gross).configurations[1]
+    table = configurations(study, gross)[1]
     assert "energy is gross energy" in table.note
     assert table.frame["ratio"].to_numpy() == pytest.approx(1)
 
@@ -232,7 +237,7 @@ def test_net_is_not_compared_with_gross(study):
 def test_energies_that_are_not_positive_have_no_ratio_and_that_is_said(study):
     runs = study.runs.copy()
     runs.loc[runs["experiment"].eq("layers") & runs["conv_layers"].eq(1), "energy_net_j"] = -1.0
-    table = compare_studies(study, of(study, runs)).configurations[1]
+    table = configurations(study, of(study, runs))[1]
     assert table.frame["ratio"].isna().sum() == 4
     assert "No ratio for 4 configurations: a round has no energy above 0" in table.note
 

@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 import tomli_w
@@ -13,6 +14,7 @@ from joulelab.study.listener import Listener
 from joulelab.study.results import Results
 from joulelab.study.spec import kinds
 from joulelab.study.study import Study
+from joulelab.study.trust import Code
 
 PLUGIN = '''
 from typing import Literal
@@ -197,3 +199,13 @@ def test_a_plan_of_a_folder_is_about_what_is_left(project, joulelab):
     code, out, _ = joulelab("plan", project / "out", "--json")
     told = json.loads(out)
     assert (code, told["runs"], told["done"], told["failed"]) == (0, 0, 3, 0)
+
+
+def test_code_is_named_from_a_folder_that_is_given_in_any_way(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "code" / "code" / "work.py"
+    refused = UntrustedCodeError(Path("code/study.toml"), [Code(str(file), file, "0")])
+    assert "run yet: code/work.py" in str(refused)
+    assert "--plugin" in refused.hint
+    named = Code(f"'work.py:train in {file.parent}'", None, "0")
+    assert "--plugin" not in UntrustedCodeError(Path("code/study.toml"), [named]).hint

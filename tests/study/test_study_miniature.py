@@ -132,7 +132,7 @@ def test_the_folder_of_a_whole_study_is_not_thinned(tmp_path):
 def test_a_study_with_nothing_left_to_thin_is_refused():
     overrides = ["epochs=1", "train_images=50"]
     overrides += [f"experiment.{e}.{k}=1" for e in ("tuning", "architecture") for k in KEYS]
-    with pytest.raises(UsageError, match="nothing can be scaled down"):
+    with pytest.raises(UsageError, match="cannot be scaled down to"):
         load_spec("quickstart", overrides, scale=0.5)
 
 

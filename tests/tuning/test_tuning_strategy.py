@@ -15,7 +15,9 @@ from joulelab.tuning.conformance import SPACES, check_strategy
 from joulelab.tuning.space import Choice, Float, SearchSpace
 from joulelab.tuning.strategy import Grid, Random, strategies
 
-SHIPPED = ("grid", "random", "bayesian-pi")
+SHIPPED = ("grid", "random", "bayesian-pi", "quasi-random", "green")
+COMPARED = ("tpe", "gp", "cma-es", "cfo")
+"""They need other libraries, and are tested in test_tuning_comparison.py."""
 ROUNDS = 7
 
 
@@ -26,7 +28,7 @@ def make(name, space, seed, rounds=ROUNDS):
 
 
 def test_all_shipped_strategies_are_checked_here():
-    assert sorted(SHIPPED) == sorted(strategies._builtin)
+    assert sorted((*SHIPPED, *COMPARED)) == sorted(strategies._builtin)
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -197,7 +197,7 @@ def _shapiro(energies: pd.Series[float]) -> dict[str, object]:
 def _undefined(values: npt.NDArray[np.floating]) -> str:
     if len(values) < SMALLEST:
         return f"fewer than {SMALLEST} values"
-    return "all energies are the same" if constant(values) else ""
+    return "all values are the same" if constant(values) else ""
 
 
 @dataclass(frozen=True)

@@ -85,9 +85,17 @@ def complete(frame: pd.DataFrame, numeric: Sequence[str], present: Sequence[str]
     2
     """
     require_columns(frame, [*numeric, *present])
-    rows = frame.assign(**{column: numbers(frame, column) for column in numeric})
-    whole = rows.dropna(subset=[*numeric, *present]).reset_index(drop=True)
-    return Complete(whole, len(frame) - len(whole))
+    values = {column: numbers(frame, column) for column in numeric}
+    whole = np.ones(len(frame), bool)
+    for found in values.values():
+        whole &= ~np.isnan(found)
+    for column in present:
+        if column not in values:
+            whole &= frame[column].notna().to_numpy()
+    rows = (frame if whole.all() else frame[whole]).reset_index(drop=True)
+    for column, found in values.items():
+        rows[column] = found[whole]
+    return Complete(rows, len(frame) - len(rows))
 
 
 def results(
@@ -109,7 +117,9 @@ def results(
     0   relu  4.0   1
     """
     frame = pd.DataFrame(list(rows), columns=[*keys, *columns.split()])
-    return frame.astype(dict.fromkeys(whole, "Int64"))
+    for column in whole:  # `astype` of the frame would copy every column apart
+        frame[column] = frame[column].astype("Int64")
+    return frame
 
 
 def groups(

@@ -309,7 +309,7 @@ def _undefined(samples: Sequence[Values]) -> str:
     if len(samples) == 1:
         return "the factor has a single level"
     if constant(np.concatenate(samples)):
-        return "all energies are the same"
+        return "all values are the same"
     return ""
 
 

@@ -94,7 +94,7 @@ def dunn(
             z = apart / math.sqrt(variance * (1 / len(first) + 1 / len(second)))
             # The lower tail of -|z|: 1 - Phi(|z|) would lose every p below 1e-16.
             row["p"] = 2 * float(ndtr(-abs(z)))
-        rows.append(row | {"reason": "all energies are the same" if same else ""})
+        rows.append(row | {"reason": "all values are the same" if same else ""})
     table = results(rows, COLUMNS)
     return table.assign(p_adjusted=holm(table["p"].to_numpy(float)))
 

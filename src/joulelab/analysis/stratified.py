@@ -27,6 +27,11 @@ interaction (`joulelab.analysis.interaction`). Aligned ranks are no alternative:
 every cell and additive effects, and find spurious effects if energies scatter in proportion to
 their size.
 
+Chi-square is an approximation, and too bold for very few runs: three against three that do not
+overlap give p = .0495, although chance alone does that once in ten times. With ``exact`` the p of
+few runs is therefore counted: the share of all arrangements of the levels within the strata that
+have a Q as large as this one.
+
 The intervals come from a percentile bootstrap that resamples the runs of each cell; Q includes the
 ties of the resample. If levels overlap in no stratum there is no interval: every resample has the
 same order, and ranks cannot say how far apart the levels are.
@@ -35,6 +40,7 @@ same order, and ranks cannot say how far apart the levels are.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,7 +53,7 @@ from joulelab.analysis.frames import ENERGY, complete, levels, names, require_co
 from joulelab.analysis.kruskal import ends_of_ties, magnitude, members_of, resampled_ranks
 from joulelab.analysis.posthoc import holm
 from joulelab.analysis.resampling import batches, draw_counts, percentile_interval, require_chance
-from joulelab.analysis.rounding import Values, constant, without_noise
+from joulelab.analysis.rounding import ROUNDING, Values, constant, without_noise
 
 COLUMNS = (
     "factor q df p n k strata eta_squared magnitude epsilon_squared eta_low eta_high separate "
@@ -58,6 +64,8 @@ PAIRS = (
 )
 MOST_LEVELS = 30
 """With more levels there is no interval: each resample inverts C."""
+MOST_ARRANGEMENTS = 20_000
+"""With more arrangements chi-square is close enough."""
 
 Codes = npt.NDArray[np.intp]
 
@@ -68,6 +76,8 @@ def stratified(
     energy: str = ENERGY,
     resamples: int = 0,
     seed: int = 0,
+    *,
+    exact: bool = False,
 ) -> pd.DataFrame:
     """Test and effect size of every factor on energy, with the others held fixed.
 
@@ -77,6 +87,7 @@ def stratified(
         energy: column in joules.
         resamples: of the bootstrap; 0 for no intervals.
         seed: of the bootstrap.
+        exact: count p where there are few runs.
 
     Returns:
         One row per factor, in the order given: ``factor``, ``q``, ``df``, ``p``, ``n`` and ``k``
@@ -84,7 +95,8 @@ def stratified(
         ``epsilon_squared``, ``eta_low`` and ``eta_high`` (95 %), ``separate`` (whether levels
         overlap in no stratum, so that there is no interval), ``alone`` (runs of strata with a
         single level, which carry no information), ``dropped`` (runs without an energy or a level)
-        and ``reason``.
+        and ``reason``; if `exact` also ``least_p``, the smallest p that such runs can have, or 0
+        where they are too many to count.
 
     Raises:
         UsageError: a column is absent, the energies are not numbers, or the resamples are negative.
@@ -102,12 +114,18 @@ def stratified(
     """
     require_chance(resamples)
     columns = names(factors)
-    rows = [_test(runs, factor, columns, energy, resamples, seed) for factor in columns]
-    return results(rows, COLUMNS, whole=["df"])
+    rows = [
+        _test(runs, factor, columns, energy, resamples, seed, exact=exact) for factor in columns
+    ]
+    return results(rows, f"{COLUMNS} least_p" if exact else COLUMNS, whole=["df"])
 
 
 def level_pairs(
-    runs: pd.DataFrame, factors: str | Sequence[str], energy: str = ENERGY
+    runs: pd.DataFrame,
+    factors: str | Sequence[str],
+    energy: str = ENERGY,
+    *,
+    exact: bool = False,
 ) -> pd.DataFrame:
     """Test every pair of levels of a factor, with the other factors held fixed.
 
@@ -115,6 +133,7 @@ def level_pairs(
         runs: one row per run.
         factors: columns with the levels.
         energy: column in joules.
+        exact: count p where there are few runs.
 
     Returns:
         One row per pair of levels of one factor: ``factor``, ``first``, ``second``, the mean
@@ -138,7 +157,13 @@ def level_pairs(
     for factor in columns:
         at = {level: np.flatnonzero(whole[factor] == level) for level in levels(whole[factor])}
         rows = [
-            _pair(whole.iloc[np.sort(np.append(at[first], at[second]))], factor, columns, energy)
+            _pair(
+                whole.iloc[np.sort(np.append(at[first], at[second]))],
+                factor,
+                columns,
+                energy,
+                exact=exact,
+            )
             | {"first": first, "second": second}
             for first, second in itertools.combinations(at, 2)
         ]
@@ -147,14 +172,20 @@ def level_pairs(
     return pd.concat(tables[1:] or tables, ignore_index=True)
 
 
-def _pair(rows: pd.DataFrame, factor: str, columns: list[str], energy: str) -> dict[str, object]:
+def _pair(
+    rows: pd.DataFrame, factor: str, columns: list[str], energy: str, *, exact: bool
+) -> dict[str, object]:
     """The test of the two levels that these runs have."""
     design = _design(rows, factor, columns, energy)
     mine = rows.iloc[design.kept]
     first, second = (
         float(mine.loc[mine[factor] == level, energy].mean()) for level in levels(rows[factor])
     )
-    return _tested(design) | {"factor": factor, "mean_first_j": first, "mean_second_j": second}
+    return _tested(design, exact=exact) | {
+        "factor": factor,
+        "mean_first_j": first,
+        "mean_second_j": second,
+    }
 
 
 @dataclass(frozen=True)
@@ -206,12 +237,23 @@ def _design(rows: pd.DataFrame, factor: str, columns: Sequence[str], energy: str
 
 
 def _test(
-    runs: pd.DataFrame, factor: str, columns: list[str], energy: str, resamples: int, seed: int
+    runs: pd.DataFrame,
+    factor: str,
+    columns: list[str],
+    energy: str,
+    resamples: int,
+    seed: int,
+    *,
+    exact: bool,
 ) -> dict[str, object]:
     require_columns(runs, [*columns, energy])
     whole = complete(runs[[*columns, energy]], [energy], columns)
     design = _design(whole.rows, factor, columns, energy)
-    row = _tested(design) | {"factor": factor, "alone": design.alone, "dropped": whole.dropped}
+    row = _tested(design, exact=exact) | {
+        "factor": factor,
+        "alone": design.alone,
+        "dropped": whole.dropped,
+    }
     several = bool((design.sizes > 1).any())
     row["separate"] = not row["reason"] and several and _separate(design)
     if row["reason"] or row["separate"] or not several or design.sizes.shape[1] > MOST_LEVELS:
@@ -226,7 +268,7 @@ def _test(
     return row
 
 
-def _tested(design: _Design) -> dict[str, object]:
+def _tested(design: _Design, *, exact: bool) -> dict[str, object]:
     """Statistic, p and effect sizes, or the reason why they are undefined."""
     n, (count, k) = len(design.kept), design.sizes.shape
     reason = _undefined(design)
@@ -235,10 +277,13 @@ def _tested(design: _Design) -> dict[str, object]:
         return row
     q, df = _q(design, np.ones((1, n)))
     eta = _eta(float(q[0]), design, df)
+    counted = _counted(design, float(q[0])) if exact else None
+    p, least_p = counted or (float(stats.chi2.sf(q[0], df)), 0.0)
     return row | {
         "q": float(q[0]),
         "df": df,
-        "p": float(stats.chi2.sf(q[0], df)),
+        "p": p,
+        "least_p": least_p,
         "eta_squared": eta,
         "magnitude": magnitude(eta),
         "epsilon_squared": float(q[0]) / (n - count),
@@ -251,7 +296,7 @@ def _undefined(design: _Design) -> str:
             return "no run has an energy and a level"
         return "no two levels share the levels of the other factors"
     if all(constant(design.values[members]) for members in members_of(design.strata)):
-        return "all energies are the same"
+        return "all values are the same"
     return ""
 
 
@@ -282,26 +327,81 @@ def _q(design: _Design, counts: Values) -> tuple[Values, int]:
     sizes, strata = design.sizes, design.strata
     of_stratum = sizes.sum(axis=1)  # N_s
     starts = np.append(0, np.cumsum(of_stratum)[:-1])
-    # Strata are contiguous and keep their size: rank within one = rank among all minus its start.
-    ends = ends_of_ties(design.values, strata)
-    ranks = resampled_ranks(counts, ends)[0]
-    ranks -= starts[strata]
-    ranks -= (of_stratum[strata] + 1) / 2
+    ranks = _centred_ranks(design, counts, of_stratum, starts)
     drawn = counts * ranks
     within = np.add.reduceat(drawn * ranks, starts.astype(np.intp), axis=1)  # V_s, (resamples, S)
     drawn /= of_stratum[strata] + 1
     members = members_of(design.codes)
     t = np.stack([drawn[:, one].sum(axis=1) for one in members], axis=1)  # (resamples, k)
+    return _quadratic(t, np.stack([_covariance(sizes, of_strata) for of_strata in within]))
+
+
+def _centred_ranks(design: _Design, counts: Values, of_stratum: Values, starts: Values) -> Values:
+    """Ranks within the strata minus their mean, shape (resamples, n)."""
+    # Strata are contiguous and keep their size: rank within one = rank among all minus its start.
+    ranks = resampled_ranks(counts, ends_of_ties(design.values, design.strata))[0]
+    ranks -= starts[design.strata]
+    ranks -= (of_stratum[design.strata] + 1) / 2
+    return ranks
+
+
+def _covariance(sizes: Values, within: Values) -> Values:
+    """C of T, shape (levels, levels), from V_s, shape (strata,)."""
+    of_stratum = sizes.sum(axis=1)
     scale = within / ((of_stratum + 1) ** 2 * of_stratum * (of_stratum - 1))
-    found, df = np.empty(len(counts)), 0
-    for number, (one, of_strata) in enumerate(zip(t, scale, strict=True)):
-        covariance = np.diag((of_strata * of_stratum) @ sizes) - (sizes.T * of_strata) @ sizes
-        found[number], df = _quadratic(one, covariance)
-    return found, df
+    whole: Values = np.diag((scale * of_stratum) @ sizes) - (sizes.T * scale) @ sizes
+    return whole
 
 
-def _quadratic(t: Values, covariance: Values) -> tuple[float, int]:
-    """T' C^+ T and the rank of C."""
-    size, vectors = np.linalg.eigh(covariance)
-    known = size > len(t) * np.finfo(float).eps * max(size[-1], np.finfo(float).tiny)
-    return float((((vectors.T @ t) ** 2)[known] / size[known]).sum()), int(known.sum())
+def _quadratic(t: Values, covariances: Values) -> tuple[Values, int]:
+    """T' C^+ T of each T, and the rank of the last C.
+
+    Args:
+        t: shape (any number, k).
+        covariances: of each T or one for all, shape (any number or 1, k, k).
+    """
+    size, vectors = np.linalg.eigh(covariances)
+    largest = np.maximum(size[:, -1:], np.finfo(float).tiny)
+    known = size > t.shape[1] * np.finfo(float).eps * largest
+    squares = (t[:, None, :] @ vectors)[:, 0, :] ** 2
+    q: Values = np.divide(squares, size, out=np.zeros_like(squares), where=known).sum(axis=1)
+    return q, int(known[-1].sum()) if len(known) else 0
+
+
+def _counted(design: _Design, q: float) -> tuple[float, float] | None:
+    """The share of arrangements with such a Q, and the smallest share; `None` for too many."""
+    sizes = design.sizes
+    of_stratum = sizes.sum(axis=1)
+    many = 0.0
+    for counts in sizes:
+        many += math.lgamma(counts.sum() + 1) - sum(math.lgamma(count + 1) for count in counts)
+    if many > math.log(MOST_ARRANGEMENTS) + ROUNDING:
+        return None
+    starts = np.append(0, np.cumsum(of_stratum)[:-1])
+    ranks = _centred_ranks(design, np.ones((1, len(design.values))), of_stratum, starts)[0]
+    members = members_of(design.strata)
+    t = np.zeros((1, sizes.shape[1]))
+    for counts, one in zip(sizes, members, strict=True):
+        here = _arrangements(ranks[one] / (len(one) + 1), counts.astype(int))
+        t = (t[:, None] + here[None]).reshape(-1, sizes.shape[1])
+    within = np.array([(ranks[one] ** 2).sum() for one in members])
+    every = _quadratic(t, _covariance(sizes, within)[None])[0]
+    share = float((every >= q - ROUNDING * max(q, 1.0)).mean())
+    return share, float((every >= every.max() * (1 - ROUNDING)).mean())
+
+
+def _arrangements(scores: Values, counts: Codes) -> Values:
+    """The sum of the scores of each level, for every arrangement: shape (arrangements, levels).
+
+    >>> _arrangements(np.array([1.0, 2.0, 4.0]), np.array([1, 2])).tolist()
+    [[1.0, 6.0], [2.0, 5.0], [4.0, 3.0]]
+    """
+    first, rest = int(counts[0]), counts[1:]
+    if not len(rest):
+        return np.array([[scores.sum()]])
+    parts = []
+    for chosen in itertools.combinations(range(len(scores)), first):
+        others = _arrangements(np.delete(scores, chosen), rest)
+        mine = np.full((len(others), 1), scores[list(chosen)].sum())
+        parts.append(np.hstack([mine, others]))
+    return np.concatenate(parts)

@@ -104,7 +104,7 @@ def intervals(
     with styled(width) as size:
         names = [size.wrapped(name, NAMES) for name in rows]
         shown = [replace(one, y=Axis("", "", names=tuple(names), shared=True)) for one in shown]
-        lines = sum(name.count("\n") + 1 for name in names)
+        lines = len(names) * max(name.count("\n") + 1 for name in names)  # rows are equally high
         spaced = 0.6 * len(names) * max(1, len(by_group) / 1.5)
         canvas = Canvas(shown, width, size, None, size.line_in(lines + spaced + 4))
         for axes, panel in canvas:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -220,7 +221,9 @@ def styled(width: Width = "screen") -> Iterator[Size]:
         "ytick.minor.width": size.thin_pt,
         "hatch.linewidth": size.thin_pt,
     }
-    with mpl.rc_context(STYLE | sized):
+    with mpl.rc_context(STYLE | sized), warnings.catch_warnings():
+        # A reader sees which marks the fonts lack.
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         yield size
 
 

@@ -126,13 +126,13 @@ def overview(scope: Scope) -> Table:
     return Table(rows, columns, title=f"Claims, {scope.name}")
 
 
-def evidence(scope: Scope) -> Table:
+def evidence(found: Sequence[Claim], note: str = "") -> Table:
     """One row per claim, with what was seen, its effect and its test."""
     columns = [
         words("claim"),
         words("verdict", bold=lambda _: True, tone=lambda row: row["tone"]),
-        words("effect"),
-        words("test"),
+        words("effect", wide=True),
+        words("test", wide=True),
     ]
     rows = [
         {
@@ -141,10 +141,11 @@ def evidence(scope: Scope) -> Table:
             "tone": TONES[one.verdict],
             "effect": effect_words(one),
             "test": one.test,
+            "rule": one.rule,
         }
-        for one in scope.claims
+        for one in found
     ]
-    return Table(rows, columns)
+    return Table(rows, columns, note)
 
 
 def details(scope: Scope) -> Section:

@@ -55,6 +55,7 @@ class Outcome:
         column: of the measure.
         noun: ``energy``, ``energy per request``, ``mean response time``.
         plural: ``energies``.
+        exact: whether p is counted where there are few runs.
     """
 
     runs: pd.DataFrame
@@ -62,6 +63,7 @@ class Outcome:
     column: str
     noun: str = "energy"
     plural: str = "energies"
+    exact: bool = False
 
     def said(self, reason: str) -> str:
         """A reason of the statistics, which speak of energies, in the words of this measure."""
@@ -229,7 +231,8 @@ def effects_on(outcome: Outcome) -> Table:
     """
     factors, runs = list(outcome.factors), outcome.runs
     alone = kruskal(runs, factors, outcome.column)
-    fixed = stratified(runs, factors, outcome.column, RESAMPLES).add_prefix(FIXED)
+    tested = stratified(runs, factors, outcome.column, RESAMPLES, exact=outcome.exact)
+    fixed = tested.add_prefix(FIXED)
     rows = pd.concat([alone, fixed], axis=1)[alone["h"].notna()].reset_index(drop=True)
     if not len(rows):
         raise Unavailable(sentence(alone["reason"].map(outcome.said), "no factor has two levels"))
@@ -282,7 +285,7 @@ def level_pairs_on(outcome: Outcome) -> Table:
     """
     factors, runs = list(outcome.factors), outcome.runs
     check_pairs((runs[name].nunique() for name in factors), "levels")
-    whole = level_pairs(runs, factors, outcome.column)
+    whole = level_pairs(runs, factors, outcome.column, exact=outcome.exact)
     rows = whole[whole["p_adjusted"].notna()].reset_index(drop=True)
     if not len(rows):
         raise Unavailable(sentence(whole["reason"].map(outcome.said), "no factor has two levels"))

@@ -289,7 +289,8 @@ def study_finding(study: ReportedStudy) -> str:
     for kind in sorted(set(sums.index) - {*AROUND}, reverse=True):
         if energy.gross_j > 0:
             work_j = float(sums["kept_j"][kind] + sums["lost_j"][kind])
-            share += f", {formats.percent(work_j / energy.gross_j, 0)} of it for {kind}"
+            work = "the runs" if kind == "run" else kind
+            share += f", {formats.percent(work_j / energy.gross_j, 0)} of it for {work}"
     lost_j = float(energy.parts["lost_j"].sum())
     lost = f"; failed and interrupted attempts used {formats.joules(lost_j)}" if lost_j else ""
     return f"The study used {energy.words} in all{share}{lost}."

@@ -27,7 +27,9 @@ def _write_claims(experiments: Sequence[Experiment], heading: Heading, folder: P
     title = f"{heading.name}: claims"
     remarks = list(map(Remark, heading.remarks))
     none: Part = Omitted("claims", "Claims", "no experiment with finished runs can decide one yet.")
-    scoped: list[Part] = [Section(one.name, [*one.remarks, claims.evidence(one)]) for one in found]
+    scoped: list[Part] = [
+        Section(one.name, [*one.remarks, claims.evidence(one.claims)]) for one in found
+    ]
     write_whole(folder / "claims.md", markdown.page(title, [*remarks, *(scoped or [none])], PAPER))
     page = html.page(
         title,

@@ -41,7 +41,9 @@ def writing(folder: Path) -> Iterator[None]:
     """
     # Every PDF makes so many objects that Python collects garbage several times; do not search
     # the runs and the modules again each time.
-    gc.freeze()
+    frozen_already = gc.get_freeze_count() > 0
+    if not frozen_already:
+        gc.freeze()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
@@ -51,7 +53,8 @@ def writing(folder: Path) -> Iterator[None]:
             "free space or mend the permissions, then run `joulelab report` on the folder again",
         ) from error
     finally:
-        gc.unfreeze()
+        if not frozen_already:
+            gc.unfreeze()
 
 
 def drawer(folder: Path) -> Callable[[Figure], bytes]:

@@ -15,9 +15,7 @@ import contextlib
 import json
 import math
 import os
-import statistics
 import sys
-import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,40 +28,20 @@ from joulelab.study.design import Configuration, Level
 from joulelab.study.executor import Executor, Job, Outcome, Progress
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
-from joulelab.study.prediction import ASSUMED_SCATTER, BUDGET_S, Estimate, Prediction
+from joulelab.study.prediction import Prediction
 from joulelab.study.runner import Calibrator, Row, RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.spec import kinds
 from joulelab.study.store import PlannedRun
+from joulelab.study.timing import predict_by_timing
 from joulelab.study.workload import Workload
 
-BRIEF_S = 10.0
-"""Time limit for timing calls at the beginning of a run."""
 ACCURACY = "accuracy"
 NOT_COUNTED = "this kind of experiment does not count them"
 LARGEST = 2**63 - 1
-LEAST_S = 1e-9
 
 Number = str | bool | int | float | None
 Call = Callable[[], Mapping[str, Any] | None]
-
-
-def timed(session: Session, outcome: Outcome[Any], took_s: float) -> Estimate:
-    """The estimate of a run from one that was carried out to time it.
-
-    Args:
-        session: says which domains count.
-        outcome: of the timed run.
-        took_s: its time with what surrounds it.
-    """
-    duration_s = outcome.measurement.duration_s
-    if outcome.result is None or duration_s <= 0:
-        return Estimate.unknown(max(took_s, LEAST_S))
-    total = session.counted(outcome.measurement)
-    energy_j = total.net_j if total.net_j is not None else total.gross_j
-    error_w = None if total.error_j is None else total.error_j / duration_s
-    around_s = max(took_s - duration_s, 0.0)
-    return Estimate.assumed(duration_s, around_s, energy_j, error_w, total.status)
 
 
 class CallWorkload(Workload):
@@ -111,22 +89,11 @@ class CallWorkload(Workload):
         The others are assumed to cost the mean of these, plus or minus 100 %.
         """
         self.session.listener.doing("timing one call of each configuration")
-        ends_s = time.monotonic() + (BRIEF_S if brief else BUDGET_S)
-        estimates: dict[str, Estimate] = {}
-        for one in configurations:
-            if estimates and time.monotonic() > ends_s:
-                break
-            seed = one.seed(self.session.spec.seed, "calibration")
-            began_s = time.monotonic()
-            outcome = calibrator.calibrate(self._executor, self._job(one, seed))
-            took_s = time.monotonic() - began_s - outcome.locked_out_s
-            estimates[one.title] = timed(self.session, outcome, took_s)
-        mean_s = statistics.fmean(one.duration_s for one in estimates.values())
-        for one in configurations:
-            estimates.setdefault(one.title, Estimate.unknown(mean_s))
-        return Prediction(
-            {one.key: one.title for one in configurations}, estimates, ASSUMED_SCATTER
-        )
+
+        def called(one: Configuration, seed: int, left_s: float) -> Outcome[Any]:
+            return calibrator.calibrate(self._executor, self._job(one, seed))
+
+        return predict_by_timing(self.session, configurations, called, brief=brief)
 
     def run(self, group: Group, pending: Sequence[PlannedRun], recorder: RunRecorder) -> None:
         """Call the function for each run."""

@@ -31,6 +31,7 @@ from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.traces.trace_file import TraceAbout
 from joulelab.energy.utilisation import Utilisation, utilisation
 from joulelab.errors import JoulelabError, StoreError
+from joulelab.plain import storable
 
 HEARTBEAT_INTERVAL_S = 2.0
 
@@ -223,7 +224,7 @@ class Executor(ABC, Generic[JobT, Result]):
         except Exception as raised:
             state = "failed"
             error = _message(raised)
-            details = traceback.format_exc()
+            details = storable(traceback.format_exc())
         after = window.lap("after")
         about = TraceAbout.of(self._recorder, job.label, window.started_at)
         outcome = Outcome(
@@ -242,7 +243,7 @@ class Executor(ABC, Generic[JobT, Result]):
 
 
 def _message(raised: Exception) -> str:
-    return raised.message if isinstance(raised, JoulelabError) else repr(raised)
+    return storable(raised.message if isinstance(raised, JoulelabError) else repr(raised))
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -93,8 +94,12 @@ def processor_model() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache
 def source_commit() -> str | None:
-    """The commit of joulelab's source, with ``+`` if files differ from it."""
+    """The commit of joulelab's source, with ``+`` if files differ from it.
+
+    Later sessions of a process run the code that the first one has imported.
+    """
     folder = Path(__file__).parent
     try:
         described = subprocess.run(
@@ -109,6 +114,7 @@ def source_commit() -> str | None:
     return described.stdout.strip()
 
 
+@cache
 def _version(package: str) -> str | None:
     try:
         return version(package)

@@ -151,13 +151,15 @@ class Results:
         """The tables of all runs in a folder as one."""
         runs = self._frames().runs
         places = dict(zip(runs["run_id"], runs["position"], strict=True))
-        tables = [
-            (places.get(run_id, -1), path.name, run_id, frame)
-            for path in sorted((self.folder / folder).glob("*.parquet"))
+        paths = (self.folder / folder).glob("*.parquet")
+        # An attempt that was killed as it ended has left a table too; the last attempt counts.
+        tables = {
+            run_id: frame
+            for path in sorted(paths, key=lambda path: (len(path.stem), path.stem))
             for run_id, frame in read_table(path, seconds, self._on_damage)
-        ]
-        tables.sort(key=lambda one: one[:2])
-        frames = [frame.assign(run_id=run_id) for _, _, run_id, frame in tables]
+        }
+        ordered = sorted(tables, key=lambda run_id: places.get(run_id, -1))
+        frames = [tables[run_id].assign(run_id=run_id) for run_id in ordered]
         joined = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"run_id": []})
         return joined[["run_id", *(name for name in joined if name != "run_id")]]
 

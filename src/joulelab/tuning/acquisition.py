@@ -26,6 +26,9 @@ from scipy.special import erfcx, ndtr
 
 Array = NDArray[np.float64]
 
+_FAR = -1e3
+"""Below this z, rounding would leave nothing of 1 - |z| Phi(z) / phi(z)."""
+
 _GRID = np.linspace(-15.0, 60.0, 15_001)
 """Arguments of h between which its inverse is interpolated."""
 
@@ -63,9 +66,9 @@ def _log_h(z: Array) -> Array:
     z = np.asarray(z, dtype=np.float64)
     upper, lower = np.maximum(z, -1.0), np.minimum(z, -1.0)
     direct = np.exp(-upper * upper / 2) / math.sqrt(2 * math.pi) + upper * ndtr(upper)
-    # Phi(z) / phi(z) = sqrt(pi / 2) erfcx(-z / sqrt(2)); for z below -1e3 the bracket is 1 / z^2.
+    # Phi(z) / phi(z) = sqrt(pi / 2) erfcx(-z / sqrt(2)); far below, the bracket is 1 / z^2.
     ratio = -lower * math.sqrt(math.pi / 2) * erfcx(-lower / math.sqrt(2))
-    bracket = np.where(lower < -1e3, 1 / lower**2, np.maximum(1 - ratio, 1e-300))
+    bracket = np.where(lower < _FAR, 1 / lower**2, np.maximum(1 - ratio, 1e-300))
     tail = -lower * lower / 2 - math.log(2 * math.pi) / 2 + np.log(bracket)
     return np.where(z > -1.0, np.log(direct), tail)
 

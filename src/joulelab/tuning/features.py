@@ -119,7 +119,7 @@ def _near(
         low, high = _bounds(variable)
         moved = np.where(np.rint(moved) == np.rint(before), before + steps * _LEAST_STEP, moved)
         return np.clip(np.rint(moved), low, high)
-    return np.clip(moved, *variable.attained_bounds())  # type: ignore[arg-type]
+    return np.clip(moved, *variable.attained_bounds())
 
 
 def logarithmic(variable: Float | Int | Choice) -> bool:
@@ -134,11 +134,13 @@ def _warp(variable: Float | Int | Choice, codes: Array) -> Array:
     """Columns of one variable, (points, columns)."""
     if isinstance(variable, Choice) and not variable.ordered:
         # Two levels differ in two columns: sqrt(1/2 + 1/2) = 1.
-        return (codes[:, None] == np.arange(len(variable.levels))) / math.sqrt(2)
+        levels: Array = (codes[:, None] == np.arange(len(variable.levels))) / math.sqrt(2)
+        return levels
     low, high = _bounds(variable)
     if logarithmic(variable):
         low, high, codes = math.log(low), math.log(high), np.log(codes)
-    return ((codes - low) / max(high - low, 1e-300))[:, None]
+    column: Array = ((codes - low) / max(high - low, 1e-300))[:, None]
+    return column
 
 
 def _middle(variable: Float | Int | Choice) -> float:

@@ -27,6 +27,7 @@ L-BFGS with the exact gradient. A fit starts from the prior, so it depends on th
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,11 @@ NEIGHBOURHOOD = 0.3
 
 JITTER = 1e-8
 """Added to the diagonal, so that equal points do not make the covariance singular."""
+
+STEPS = 20
+"""Steps of a fit at most; half as many where there are `MANY` observations."""
+
+MANY = 64
 
 _SQRT5 = math.sqrt(5.0)
 _REACH = 4.0
@@ -73,9 +79,12 @@ class GaussianProcess:
         groups: for each column of the points, the variable whose length it has; (columns,), from
             0 to the number of variables - 1.
         prior: of the lengths and variances.
+        lengths: medians of the priors of single variables, instead of that of `prior`.
     """
 
-    def __init__(self, groups: NDArray[np.intp], prior: Prior) -> None:
+    def __init__(
+        self, groups: NDArray[np.intp], prior: Prior, lengths: Mapping[int, float] | None = None
+    ) -> None:
         self.groups = groups
         self.prior = prior
         variables = int(groups.max()) + 1
@@ -83,16 +92,17 @@ class GaussianProcess:
         self._centre = np.array(
             [math.log(prior.length)] * variables + [0.0, math.log(prior.noise)], dtype=np.float64
         )
+        for variable, length in (lengths or {}).items():
+            self._centre[variable] = math.log(length)
         self._spread = np.array([prior.length_spread] * variables + [1.0, prior.noise_spread])
         self.parameters = self._centre
 
-    def fit(self, points: Array, values: Array, iterations: int = 20) -> None:
+    def fit(self, points: Array, values: Array) -> None:
         """Choose lengths and variances.
 
         Args:
             points: (observed, columns).
             values: (observed,), standardised.
-            iterations: at most so many steps.
         """
         squares = self._squares(points)
         reach = _REACH * self._spread
@@ -103,7 +113,7 @@ class GaussianProcess:
             jac=True,
             method="L-BFGS-B",
             bounds=list(zip(self._centre - reach, self._centre + reach, strict=True)),
-            options={"maxiter": iterations},
+            options={"maxiter": STEPS if len(values) <= MANY else STEPS // 2},
         ).x
 
     def condition(self, points: Array, values: Array) -> None:
@@ -113,6 +123,30 @@ class GaussianProcess:
         covariance[np.diag_indices(len(points))] += self._repeat_variance
         self._root = cholesky(covariance, lower=True)
         self._weights = cho_solve((self._root, True), values)
+
+    def lookahead(self, targets: Array, observed: Array) -> tuple[Array, Array]:
+        """What an observation at one point would tell about another.
+
+        Args:
+            targets: points of interest, (candidates, columns).
+            observed: for each the point that would be observed, (candidates, columns).
+
+        Returns:
+            The mean at the target, and the standard deviation of the mean that it will have after
+            the observation; both (candidates,). The latter is cov(f, y) / sqrt(var(y)), of the
+            process f at the target and the observation y.
+        """
+        of_target = solve_triangular(
+            self._root, (k := self._covariance(targets, self._points)).T, lower=True
+        )
+        of_observed = solve_triangular(
+            self._root, self._covariance(observed, self._points).T, lower=True
+        )
+        shared = self._covariance_of_pairs(targets, observed)
+        shared -= np.einsum("ij,ij->j", of_target, of_observed)
+        variance = self._prior_variance - np.einsum("ij,ij->j", of_observed, of_observed)
+        variance = np.maximum(variance, 0.0) + self._repeat_variance
+        return k @ self._weights, np.maximum(np.abs(shared) / np.sqrt(variance), 1e-9)
 
     def predict(self, points: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the process at points not observed.
@@ -149,11 +183,20 @@ class GaussianProcess:
         """Equation 1 without its last term, (left, right)."""
         signal, rest = np.exp(self.parameters[-2:])
         scale = np.exp(-self.parameters[self.groups])
-        r = _distances(left * scale, right * scale)
-        covariance = signal * (1 + _SQRT5 * r + 5 / 3 * r * r) * np.exp(-_SQRT5 * r)
+        covariance: Array = signal * _matern(_distances(left * scale, right * scale))
         if self.prior.local:
             local = np.exp(-_distances(left, right) / NEIGHBOURHOOD)
             covariance += self.prior.local * rest * local
+        return covariance
+
+    def _covariance_of_pairs(self, left: Array, right: Array) -> Array:
+        """The same of row i with row i, (rows,)."""
+        signal, rest = np.exp(self.parameters[-2:])
+        difference = left - right
+        scaled = difference * np.exp(-self.parameters[self.groups])
+        local = np.exp(-np.sqrt((difference**2).sum(axis=1)) / NEIGHBOURHOOD)
+        covariance: Array = signal * _matern(np.sqrt((scaled**2).sum(axis=1)))
+        covariance += self.prior.local * rest * local
         return covariance
 
     def _objective(
@@ -164,8 +207,7 @@ class GaussianProcess:
         signal, rest = np.exp(parameters[-2:])
         scaled = squares * np.exp(-2 * parameters[:variables])[:, None, None]
         r = np.sqrt(scaled.sum(axis=0))
-        decay = np.exp(-_SQRT5 * r)
-        smooth = (1 + _SQRT5 * r + 5 / 3 * r * r) * decay
+        smooth = _matern(r)
         identity = np.eye(len(values))
         local = self.prior.local
         unexplained = local * np.exp(-distances / NEIGHBOURHOOD) + (1 - local) * identity
@@ -178,12 +220,17 @@ class GaussianProcess:
         value = values @ weights / 2 + np.log(np.diag(root)).sum() + deviation @ deviation / 2
         # d value / d theta = trace(inner dK / d theta) / 2
         inner = cho_solve((root, True), identity) - np.outer(weights, weights)
-        by_length = inner * (signal * 5 / 3 * (1 + _SQRT5 * r) * decay)
+        by_length = inner * (signal * 5 / 3 * (1 + _SQRT5 * r) * np.exp(-_SQRT5 * r))
         gradient = np.empty_like(parameters)
         gradient[:variables] = np.einsum("ij,vij->v", by_length, scaled) / 2
         gradient[-2] = signal * np.sum(inner * smooth) / 2
         gradient[-1] = rest * np.sum(inner * unexplained) / 2
         return float(value), gradient + deviation / self._spread
+
+
+def _matern(r: Array) -> Array:
+    covariance: Array = (1 + _SQRT5 * r + 5 / 3 * r * r) * np.exp(-_SQRT5 * r)
+    return covariance
 
 
 def _distances(left: Array, right: Array) -> Array:

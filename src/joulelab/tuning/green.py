@@ -31,20 +31,19 @@ from threadpoolctl import threadpool_limits
 from joulelab.errors import UsageError
 from joulelab.tuning.acquisition import index, log_expected_improvement
 from joulelab.tuning.features import Features
-from joulelab.tuning.gaussian_process import GaussianProcess, Prior
+from joulelab.tuning.gaussian_process import Prior
+from joulelab.tuning.scaled_process import ScaledProcess, standard_scores, standardised
 from joulelab.tuning.space import Codes, SearchSpace, Value
 from joulelab.tuning.strategy import Strategy
 
 Array = NDArray[np.float64]
 Cost = Callable[[Mapping[str, Value]], float]
-Scaled = tuple[Array, float, float]
-"""Standardised values, and the mean and standard deviation that were taken out."""
 
-SCORE = Prior(length=0.5, noise=math.exp(-4.0), local=0.8)
+SCORE = Prior(length=0.5, length_spread=0.5, noise=math.exp(-2.0), noise_spread=1.0, local=0.8)
 COST = Prior(length=1.5, noise=math.exp(-4.0), local=0.0)
 """Costs follow products of powers, which are straight lines in logarithms."""
 
-LAST_WEIGHT = 0.02
+LAST_WEIGHT = 0.1
 """b_last of equation 1."""
 
 LAST_AT = 60
@@ -56,9 +55,6 @@ BEST_KEPT = 3
 FIRST_DRAWN = 16
 """Draws around the centre, of which the first proposal is one."""
 
-FEWEST_FITTED = 3
-"""With fewer observations the lengths are those of the prior."""
-
 LEAST_COST_SPREAD = 0.5
 LEAST_RATIO_SPREAD = 0.2
 """Standard deviation assumed at least: of the logarithm of the cost, and of its ratio to a cost
@@ -67,9 +63,11 @@ known beforehand."""
 
 @dataclass(frozen=True)
 class _Seen:
+    """A finished round; NaN where the score or the cost is unknown."""
+
     code: Codes
-    score: float | None
-    cost: float | None
+    score: float
+    cost: float
 
 
 class Green(Strategy):
@@ -92,7 +90,10 @@ class Green(Strategy):
         self._proposed: dict[int, Codes] = {}
         self._paid: dict[int, float] = {}
         self._gain: dict[int, float] = {}
-        self._parameters: dict[tuple[Prior, bytes], Array] = {}
+        least = LEAST_COST_SPREAD if cost is None else LEAST_RATIO_SPREAD
+        groups = self._features.groups
+        self._costs = ScaledProcess(groups, COST, partial(standardised, least=least))
+        self._scores = ScaledProcess(groups, SCORE, standard_scores)
 
     def propose(self, number: int) -> dict[str, Value]:
         """The candidate with the highest index, given the rounds before `number`."""
@@ -108,10 +109,13 @@ class Green(Strategy):
 
     def observe(self, number: int, values: Mapping[str, Value], score: float | None) -> None:
         """Store the round; a score that is not finite counts as a failure."""
-        finite = score is not None and math.isfinite(score)
-        self._seen[number] = _Seen(
-            self.space.encode(values), float(score) if finite else None, self._paid.get(number)
-        )
+        known = math.nan if score is None or not math.isfinite(score) else float(score)
+        cost = self._paid.get(number, math.nan)
+        self._seen[number] = _Seen(self.space.encode(values), known, cost)
+
+    def running(self, number: int, values: Mapping[str, Value]) -> None:
+        """Record a round that has no score yet and was proposed by somebody else."""
+        self._proposed[number] = self.space.encode(values)
 
     def expected_gain(self, number: int) -> float | None:
         """What round `number` may gain per unit of cost, in units of score; None before scores.
@@ -125,9 +129,9 @@ class Green(Strategy):
     def _next(self, number: int) -> Codes:
         generator = self.generator(number)
         earlier = [self._seen[n] for n in sorted(self._seen) if n < number]
-        if all(one.score is None for one in earlier):
+        if all(math.isnan(one.score) for one in earlier):
             return self._first(number, generator)
-        ranked = sorted(earlier, key=lambda one: -math.inf if one.score is None else one.score)
+        ranked = sorted(earlier, key=lambda one: -math.inf if math.isnan(one.score) else one.score)
         codes = self._features.candidates(
             np.stack([one.code for one in ranked[-BEST_KEPT:]]), generator
         )
@@ -138,12 +142,19 @@ class Green(Strategy):
         self._gain[number] = unit * math.exp(log_gain.max())
         weight = LAST_WEIGHT ** min(1.0, len(earlier) / LAST_AT)
         log_price = log_gain.max() + math.log(weight) + log_cost
-        return codes[np.argmax(index(mean, std, log_price))]
+        chosen: Codes = codes[np.argmax(index(mean, std, log_price))]
+        return chosen
 
     def _first(self, number: int, generator: np.random.Generator) -> Codes:
-        """Near the centre; the cheapest of some where costs are known beforehand."""
-        codes = self._untried(self._features.central(FIRST_DRAWN, generator), number)
-        return codes[np.argmin(self._known_log_cost(codes))]
+        """Near the centre, then anywhere: all before it failed, or have no score yet.
+
+        Where costs are known beforehand, it is the cheapest of some draws, each time of fewer.
+        """
+        draws = max(1, FIRST_DRAWN >> number)
+        draw = self.space.sample if number else self._features.central
+        codes = self._untried(draw(draws, generator), number)
+        cheapest: Codes = codes[np.argmin(self._known_log_cost(codes))]
+        return cheapest
 
     def _untried(self, codes: Codes, number: int) -> Codes:
         """Candidates that were not proposed before; all of them where none is left."""
@@ -153,28 +164,17 @@ class Green(Strategy):
         return codes[fresh] if fresh.any() else codes
 
     def _known_log_cost(self, codes: Codes) -> Array:
-        if self.cost is None:
-            return np.zeros(len(codes))
-        costs = np.array([float(self.cost(self.space.decode(code))) for code in codes])
-        if not (np.isfinite(costs).all() and (costs > 0).all()):
-            wrong = int(np.argmin(np.isfinite(costs) & (costs > 0)))
-            raise UsageError(
-                f"cost is {costs[wrong]:g} for {self.space.decode(codes[wrong])}",
-                "return a finite cost above 0 for every point of the space",
-            )
-        return np.log(costs)
+        return known_log_cost(self.space, self.cost, codes)
 
     def _predict_log_cost(self, earlier: list[_Seen], codes: Codes) -> Array:
         """Logarithm of the expected cost of candidates."""
         known = self._known_log_cost(codes)
-        paid = [one for one in earlier if one.cost is not None]
+        paid = [one for one in earlier if not math.isnan(one.cost)]
         if not paid:
             return known
         points = np.stack([one.code for one in paid])
         logs = np.log([one.cost for one in paid]) - self._known_log_cost(points)
-        least = LEAST_COST_SPREAD if self.cost is None else LEAST_RATIO_SPREAD
-        scale = partial(_standardised, least=least)
-        process, (_, centre, unit) = self._process(COST, points, logs, scale)
+        process, (_, centre, unit) = self._costs.given(self._features(points), logs)
         mean, std = process.predict(self._features(codes))
         # The mean of a lognormal cost: where little is known, it may be dear.
         return known + centre + unit * mean + (unit * std) ** 2 / 2
@@ -184,8 +184,8 @@ class Green(Strategy):
     ) -> tuple[Array, Array, float, float]:
         """Mean and standard deviation at candidates, the best mean so far, and the unit."""
         points = np.stack([one.code for one in earlier])
-        raw = np.array([math.nan if one.score is None else one.score for one in earlier])
-        process, (standard, _, unit) = self._process(SCORE, points, raw, _standard_scores)
+        raw = np.array([one.score for one in earlier])
+        process, (standard, _, unit) = self._scores.given(self._features(points), raw)
         observed, _ = process.predict(self._features(points))
         pending = [
             self._proposed[n] for n in sorted(self._proposed) if n < number and n not in self._seen
@@ -201,54 +201,22 @@ class Green(Strategy):
         mean, std = process.predict(self._features(codes))
         return mean, std, float(observed.max()), unit
 
-    def _process(
-        self, prior: Prior, points: Codes, values: Array, scale: Callable[[Array], Scaled]
-    ) -> tuple[GaussianProcess, Scaled]:
-        """A process of scaled values, its lengths fitted to those up to the last checkpoint."""
-        process = GaussianProcess(self._features.groups, prior)
-        count = _checkpoint(len(values))
-        columns = self._features(points)
-        key = (prior, points[:count].tobytes())
-        if key not in self._parameters:
-            if np.isfinite(values[:count]).sum() >= FEWEST_FITTED:
-                process.fit(columns[:count], scale(values[:count])[0])
-            self._parameters[key] = process.parameters
-        process.parameters = self._parameters[key]
-        scaled = scale(values)
-        process.condition(columns, scaled[0])
-        return process, scaled
 
+def known_log_cost(space: SearchSpace, cost: Cost | None, codes: Codes) -> Array:
+    """Logarithm of the cost known beforehand, 0 where nothing is known; (points,).
 
-def _standardised(values: Array, least: float = 1e-12) -> Scaled:
-    centre, unit = float(values.mean()), max(float(values.std()), least)
-    return (values - centre) / unit, centre, unit
-
-
-def _standard_scores(scores: Array) -> Scaled:
-    """Compressed and standardised; a failure, NaN, is as bad as the worst score."""
-    return _standardised(compressed(np.where(np.isnan(scores), np.nanmin(scores), scores)))
-
-
-def compressed(scores: Array) -> Array:
-    """Scores with the gap to the best on a logarithmic scale, in units of the median gap.
-
-    So a failed training, far below all others, does not decide on the scale of all.
-
-    >>> compressed(np.array([0.9, 0.8, 0.1])).round(2)
-    array([-0.  , -0.69, -2.2 ])
+    Raises:
+        UsageError: a cost that is not a finite number above 0.
     """
-    gaps = scores.max() - scores
-    unit = float(np.median(gaps)) or float(gaps.max()) or 1.0
-    compressed_gaps: Array = -np.log1p(gaps / unit)
-    return compressed_gaps
-
-
-def _checkpoint(count: int) -> int:
-    """The last number of observations, up to `count`, at which lengths are fitted.
-
-    All up to 8, then every eighth part more: a fit costs more than a proposal.
-    """
-    at = min(count, 8)
-    while at + at // 8 <= count and at >= 8:
-        at += at // 8
-    return at
+    if cost is None:
+        return np.zeros(len(codes))
+    costs: Array = np.array([float(cost(space.decode(code))) for code in codes])
+    possible = np.isfinite(costs) & (costs > 0)
+    if not possible.all():
+        wrong = int(np.argmin(possible))
+        raise UsageError(
+            f"cost is {costs[wrong]:g} for {space.decode(codes[wrong])}",
+            "return a finite cost above 0 for every point of the space",
+        )
+    logs: Array = np.log(costs)
+    return logs

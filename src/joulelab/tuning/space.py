@@ -8,8 +8,8 @@
     values = space.decode(points[0])              # {"learning_rate": 0.03, "beta1": 0.7}
 
 Points are rows of codes: column j belongs to the j-th variable and holds the plain, unscaled value
-of a `Float` or `Int` (also where `log` is set), or the index of the level of a `Choice`. With `log`,
-draws and grid are uniform in the logarithm of the value.
+of a `Float` or `Int` (also where `log` is set), or the index of the level of a `Choice`. With
+`log`, draws and grid are uniform in the logarithm of the value.
 """
 
 from __future__ import annotations

@@ -25,7 +25,6 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
-from scipy.stats.qmc import Sobol
 
 from joulelab.errors import UsageError
 from joulelab.registry import Registry
@@ -113,6 +112,8 @@ class QuasiRandom(_WithoutScores):
 
     def propose(self, number: int) -> dict[str, Value]:
         """Point `number` of the sequence that the seed determines."""
+        from scipy.stats.qmc import Sobol
+
         sequence = Sobol(len(self.space.variables), rng=np.random.default_rng(self.seed))
         if number:
             sequence.fast_forward(number)
@@ -209,6 +210,22 @@ strategies: Registry[type[Strategy]] = Registry(
         "green": (
             "joulelab.tuning.green:Green",
             "Gaussian processes, highest expected improvement per predicted cost",
+        ),
+        "tpe": (
+            "joulelab.tuning.optuna_samplers:Tpe",
+            "tree-structured Parzen estimator of Optuna, multivariate; needs joulelab[optuna]",
+        ),
+        "gp": (
+            "joulelab.tuning.optuna_samplers:GP",
+            "Gaussian process of Optuna, expected improvement; needs joulelab[optuna]",
+        ),
+        "cma-es": (
+            "joulelab.tuning.optuna_samplers:CmaEs",
+            "evolution strategy of Optuna; needs joulelab[optuna]",
+        ),
+        "cfo": (
+            "joulelab.tuning.cfo:Cfo",
+            "local search of FLAML, from cheap values; needs joulelab[flaml]",
         ),
     },
 )

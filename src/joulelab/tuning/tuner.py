@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -22,6 +23,12 @@ from joulelab.tuning.space import SearchSpace, Value, Variable
 from joulelab.tuning.strategy import Strategy, strategies
 
 Cost = Callable[[Mapping[str, Value]], float]
+
+NEGLIGIBLE = 0.01
+"""Share of what was gained so far that spending as much again has to gain."""
+
+LEAST_TRIALS = 10
+"""Evaluations before a search without a price stops."""
 
 
 @dataclass
@@ -52,6 +59,7 @@ class Tuner:
         seed: determines all proposals, with what was told; 0 or more.
         cost: what is known beforehand: from values to a relative cost above 0 (the number of
             parameters, say). Strategies that do not mind the cost ignore it.
+        price: what a unit of cost is worth, in units of score; see `should_stop`.
 
     Raises:
         UsageError: an impossible space, an unknown strategy.
@@ -63,11 +71,13 @@ class Tuner:
         strategy: str = "green",
         seed: int = 0,
         cost: Cost | None = None,
+        price: float | None = None,
     ) -> None:
         self.space = space if isinstance(space, SearchSpace) else SearchSpace(space)
         maker = strategies.get(strategy)
         options = {"cost": cost} if "cost" in inspect.signature(maker).parameters else {}
         self.strategy: Strategy = maker(self.space, seed=seed, rounds=0, **options)
+        self.price = price
         self.trials: list[Trial] = []
 
     def ask(self) -> Trial:
@@ -106,6 +116,30 @@ class Tuner:
         trial.score = score if score is not None and math.isfinite(score) else None
         trial.cost, trial.finished = cost, True
         self.strategy.observe(trial.number, trial.values, trial.score)
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether another evaluation is not worth its cost.
+
+        With a price lambda it stops when no candidate has an expected improvement per cost above
+        lambda: the rule of Xie et al., arXiv 2507.12453, by which the expected score minus lambda
+        times the cost is at least that of stopping at once. Without a price, lambda is such that
+        spending as much again would have to gain a hundredth of what the best score is above the
+        median score; at least 10 evaluations are made.
+
+        Strategies that do not predict a gain stop when they have no further proposals.
+        """
+        if self.strategy.most is not None and len(self.trials) >= self.strategy.most:
+            return True
+        gain = getattr(self.strategy, "expected_gain", lambda _: None)(len(self.trials))
+        if gain is None:
+            return False
+        if self.price is not None:
+            return bool(gain <= self.price)
+        scores = [trial.score for trial in self.trials if trial.score is not None]
+        spent = sum(trial.cost or 1.0 for trial in self.trials if trial.finished)
+        spread = max(scores) - statistics.median(scores)
+        return len(scores) >= LEAST_TRIALS and bool(gain * spent <= NEGLIGIBLE * spread)
 
     @property
     def best(self) -> Trial | None:

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -84,6 +85,7 @@ def usable_processors(cpu_max: Path = CPU_MAX) -> float:
     return allowed
 
 
+@cache
 def table_tdp_w(model: str) -> float | None:
     """Thermal design power in watts from codecarbon's table, for exactly this model.
 

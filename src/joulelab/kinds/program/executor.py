@@ -15,21 +15,24 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import psutil
-
 from joulelab import formats
-from joulelab.errors import JoulelabError, SpecError
-from joulelab.files import write_whole
+from joulelab.errors import JoulelabError, SpecError, StoreWriteError
 from joulelab.kinds.program.command_line import fill
 from joulelab.kinds.program.events import VARIABLE
-from joulelab.kinds.program.metrics import Events, Patterns, Result, read_events, read_result
-from joulelab.kinds.program.process import Child, Stream, not_started
+from joulelab.kinds.program.metrics import (
+    Events,
+    Patterns,
+    Result,
+    read_events,
+    read_result,
+    version,
+)
+from joulelab.kinds.program.process import Child, Stream, end_all, left_behind, not_started
 from joulelab.kinds.program.spec import (
     OUT,
     REPETITION,
@@ -39,6 +42,7 @@ from joulelab.kinds.program.spec import (
     ProgramSpec,
 )
 from joulelab.kinds.program.worker import INSIDE
+from joulelab.plain import storable
 from joulelab.study.design import Level
 from joulelab.study.executor import Executor, Job, Progress
 
@@ -60,6 +64,8 @@ class ProgramJob(Job):
         seed: of the run.
         repetition: its number.
         folder: for its output.
+        study: the results folder, which the environment of the program names; so a program that a
+            killed session has left is found.
         limit_s: longest duration; ``None`` for none.
     """
 
@@ -68,6 +74,7 @@ class ProgramJob(Job):
     seed: int
     repetition: int
     folder: Path
+    study: Path
     limit_s: float | None
 
     @property
@@ -84,7 +91,7 @@ class ProgramJob(Job):
     def environment(self) -> dict[str, str]:
         """The environment of the program."""
         own = {name: fill(text, self.values) for name, text in self.spec.environment.items()}
-        inside = {VARIABLE: str(self.events), INSIDE: "1"}
+        inside = {VARIABLE: str(self.events), INSIDE: str(self.study)}
         return {**os.environ, **inside, **own}
 
     def streams(self, patterns: Patterns | None = None) -> tuple[Stream, Stream]:
@@ -105,34 +112,19 @@ class Finished:
 
 
 class ProgramExecutor(Executor[ProgramJob, Finished]):
-    """Runs programs; after the first argument, those of `Executor`."""
-
-    def __init__(self, note: Path | None, *about: Any) -> None:  # noqa: ANN401 - of `Executor`
-        super().__init__(*about)
-        self._note = note
+    """Runs programs."""
 
     def _get_ready(self, job: ProgramJob) -> None:
-        if job.folder.exists():
-            shutil.rmtree(job.folder)
-        job.folder.mkdir(parents=True)
+        try:
+            make_empty(job.folder)
+        except OSError as error:
+            raise StoreWriteError(
+                f"{job.folder} cannot be emptied for the next run: {error.strerror}",
+                "free disk space or fix the permissions, then run the same command again",
+            ) from error
 
     def _prepare(self, job: ProgramJob) -> bool:
         return False
-
-    def _started(self, child: Child) -> Child:
-        """Leave a note of what runs, for the next session if this one is killed."""
-        try:
-            if self._note is not None:
-                with contextlib.suppress(psutil.Error):
-                    about = {
-                        "pid": child.process.pid,
-                        "started_at": psutil.Process(child.process.pid).create_time(),
-                    }
-                    write_whole(self._note, json.dumps(about))
-        except BaseException:  # Ctrl-C too
-            child.end()
-            raise
-        return child
 
 
 class CommandExecutor(ProgramExecutor):
@@ -143,24 +135,26 @@ class CommandExecutor(ProgramExecutor):
         words = [fill(text, job.values, quote=spec.shell) for text in spec.texts]
         patterns = Patterns(spec.metrics)
         stdout, stderr = job.streams(patterns)
-        began_at = time.time()
-        child = self._started(
-            Child.start(
+        file = None
+        if spec.metrics_file is not None:
+            file = Path(spec.cwd) / fill(spec.metrics_file, job.values)
+        before = version(file) if file else None
+        try:
+            child = Child.start(
                 words[0] if spec.shell else words,
                 cwd=Path(spec.cwd),
                 environment=job.environment(),
                 stdout=stdout,
                 stderr=stderr,
             )
-        )
-        in_time = child.wait(job.limit_s)
+            in_time = child.wait(job.limit_s)
+        except KeyboardInterrupt:  # perhaps before the child was known
+            end_all(left_behind(INSIDE, str(job.study)))
+            raise
         check_ended(child.process.returncode, in_time, job.limit_s, stderr.end or stdout.end)
         result, events = Result(), read_events(job.events)
         result.add(patterns.found)
-        file = None if spec.metrics_file is None else fill(spec.metrics_file, job.values)
-        at = read_result(
-            result, stdout.end, None if file is None else Path(spec.cwd) / file, began_at
-        )
+        at = read_result(result, stdout.end, file, before)
         result.add(events.last)
         result.check(spec.metrics, at)
         return Finished(result, events)
@@ -169,8 +163,8 @@ class CommandExecutor(ProgramExecutor):
 class FunctionExecutor(ProgramExecutor):
     """Calls a function for each run, in a fresh process or in one for all."""
 
-    def __init__(self, note: Path | None, *about: Any) -> None:  # noqa: ANN401 - of `Executor`
-        super().__init__(note, *about)
+    def __init__(self, *about: Any) -> None:  # noqa: ANN401 - of `Executor`
+        super().__init__(*about)
         self._process: FunctionProcess | None = None
 
     def check(self, job: ProgramJob) -> dict[str, Any]:
@@ -221,6 +215,8 @@ class FunctionExecutor(ProgramExecutor):
             raise failed
         result, events = Result(), read_events(job.events)
         found, names = told["result"], list(job.spec.metrics)
+        for name, reason in told["left_out"].items():
+            result.remarks[storable(name)] = storable(reason)
         if isinstance(found, dict):
             result.add(found)
         elif found is not None and len(names) == 1:
@@ -245,8 +241,25 @@ class FunctionExecutor(ProgramExecutor):
             self.close()
         if self._process is None:
             self._process = FunctionProcess(wanted, job)
-            self._started(self._process.child)
         return self._process
+
+
+def make_empty(folder: Path) -> None:
+    """Make an empty folder, whatever a program has made of it.
+
+    Raises:
+        OSError: it cannot be made or emptied.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        folder.unlink(missing_ok=True)
+    else:
+        try:
+            shutil.rmtree(folder)
+        except PermissionError:  # of folders that are read only, such as the cache of Go
+            for place, _, _ in os.walk(folder):
+                Path(place).chmod(0o700)
+            shutil.rmtree(folder)
+    folder.mkdir(parents=True)
 
 
 class FunctionProcess:

@@ -15,16 +15,19 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from joulelab.errors import UsageError
+from joulelab.errors import UsageError, quoted
 from joulelab.kinds.program.spec import located_function
 from joulelab.kinds.program.worker import INSIDE
+from joulelab.plain import PlainDataError, check_plain, is_there
 from joulelab.study.design import Level
 from joulelab.study.study import Study
 from joulelab.study.study_file import check_spec
+
+FACTORS = 'give a dict with a list of levels for each factor, as in {"width": [16, 32]}'
 
 
 def experiment(
@@ -72,19 +75,44 @@ def experiment(
     table = {
         "kind": "function",
         "function": located,
-        "vary": {factor: list(levels) for factor, levels in factors.items()},
+        "vary": _levels(factors),
         "repetitions": repetitions,
         "metrics": dict(metrics or {}),
         "cwd": str(Path.cwd()),
         **keys,
     }
-    spec = {
+    spec: dict[str, Any] = {
         "name": called,
         "seed": seed,
         "energy": dict(energy or {}),
         "experiment": {called: table},
     }
+    try:
+        check_plain(spec)
+    except PlainDataError as error:
+        raise UsageError(f"{'.'.join(error.keys)}: {error.message}", "change that value") from None
     return Study(check_spec(spec))
+
+
+def _levels(factors: object) -> dict[str, list[Any]]:
+    """The levels of every factor, with numbers of numpy as plain ones.
+
+    Raises:
+        UsageError: they are not a dict of lists.
+    """
+    if not isinstance(factors, Mapping):
+        raise UsageError(f"factors is {quoted(factors)}", FACTORS)
+    for factor, levels in factors.items():
+        if isinstance(levels, str | Mapping) or not isinstance(levels, Iterable):
+            raise UsageError(f"the levels of {quoted(factor)} are {quoted(levels)}", FACTORS)
+    return {str(factor): [_plain(one) for one in levels] for factor, levels in factors.items()}
+
+
+def _plain(level: Any) -> Any:  # noqa: ANN401 - unchecked data
+    """A level, or those that go together, as plain data."""
+    if hasattr(level, "tolist"):
+        return level.tolist()
+    return [_plain(one) for one in level] if isinstance(level, list | tuple) else level
 
 
 def reference_of(function: Callable[..., Any]) -> str:
@@ -105,16 +133,21 @@ def reference_of(function: Callable[..., Any]) -> str:
         raise UsageError(
             f"{inner} is defined inside {outer}, where no other process can import it", remedy
         )
+    if inspect.ismethod(function) and not inspect.isclass(function.__self__):
+        raise UsageError(f"{name} is a method of an object that no other process has", remedy)
+    try:
+        file = Path(inspect.getfile(function)).resolve()
+    except (TypeError, OSError):  # written in C, or defined at a prompt
+        file = None
     main = sys.modules["__main__"]
-    if module == "__main__" and not getattr(main, "__file__", None):
+    nowhere = file is None or not getattr(main, "__file__", None)
+    if (module == "__main__" and nowhere) or (file is not None and not is_there(file)):
         raise UsageError(
             f"{name} is defined in a notebook or at the prompt, where no other process can "
             "import it",
             "write it to a file (in a notebook with %%writefile work.py) and import it from there",
         )
-    try:
-        file = Path(inspect.getfile(function)).resolve()
-    except TypeError:
+    if file is None:
         return f"{module}:{name}"
     package = getattr(sys.modules.get(module), "__package__", "")
     return f"{module}:{name}" if package and module != "__main__" else f"{file}:{name}"

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from joulelab import formats
 from joulelab.analysis.trade_off import undominated
-from joulelab.kinds.program.measures import factors, means, measures, pairs, phases
+from joulelab.kinds.program.measures import (
+    PHASE,
+    factors,
+    means,
+    measures,
+    pairs,
+    phases,
+    runs_of,
+)
 from joulelab.present import Figure, Unavailable, figure
 from joulelab.present.axes import Axis
 from joulelab.present.bar_plots import stacked_bars
@@ -31,15 +40,16 @@ def phase_bars(experiment: Experiment) -> Figure:
     rows = phases(experiment).dropna(subset=["energy_j"])
     if not len(rows):
         raise Unavailable("the energy of the phases is unknown.")
+    names = {f"{PHASE}{name}": name for name in rows["phase"]}
     wide = rows.pivot(index="configuration", columns="phase", values="energy_j").fillna(0.0)
-    names = list(dict.fromkeys(rows["phase"]))
-    bars = wide.assign(row=wide.index, total=wide[names].sum(axis=1))
+    wide = wide.add_prefix(PHASE)  # a phase may be called "total"
+    bars = wide.assign(row=wide.index, total=wide[[*names]].sum(axis=1))
     check_drawn(len(bars))
     axis = Axis("total", "mean gross energy of a run, {unit}", units=formats.ENERGY)
     note = "Means over the runs; phases that nest count in each."
     return Figure(
         lambda width: stacked_bars(
-            bars, axis, {name: name for name in names}, formats.joules, width=width
+            bars, axis, {name: key for key, name in names.items()}, formats.joules, width=width
         ),
         note,
         f"Stacked bars of {formats.count(len(names), 'phase')}.",
@@ -104,17 +114,17 @@ def metric_curves(experiment: Experiment) -> Figure:
     reported = experiment.curves()
     if not len(reported):
         raise Unavailable("")
-    runs = experiment.runs
+    runs = runs_of(experiment)
     by = "configuration" if runs["configuration"].nunique() <= MOST_LINES else None
     by = by or next(iter(factors(experiment)), "configuration")
-    known = reported.merge(runs[["run_id", by]], on="run_id")
+    levels = runs[by].map(formats.level)
+    lines = levels if by == "configuration" else f"{by} = " + levels
+    drawn = reported[np.isfinite(reported["value"])]  # a loss that diverges is infinite
+    known = drawn.merge(runs[["run_id"]].assign(line=lines), on="run_id")
     panels = []
     for metric, rows in known.groupby("metric", sort=False):
-        points = rows.groupby([by, "step"], sort=False)["value"].mean().reset_index()
-        line = points[by].map(formats.level)
-        line = line if by == "configuration" else f"{by} = " + line
-        named = points.assign(line=line).sort_values(["line", "step"])
-        panels.append(Panel(named, str(metric), y=Axis("value", str(metric))))
+        points = rows.groupby(["line", "step"])["value"].mean().reset_index()
+        panels.append(Panel(points, str(metric), y=Axis("value", str(metric))))
     if not panels:
         raise Unavailable("no finished run has reported a metric.")
     shown = panels[:MOST_PANELS]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -79,29 +79,57 @@ def numbers(column: pd.Series) -> pd.Series:
 
 
 @cached_per_subject
+def groups(experiment: Experiment) -> dict[str, tuple[str, ...]]:
+    """The varied factors by name; those whose levels go together are one, ``depth, rate``."""
+    declared = [name.split(",") for name in experiment.table.get("vary") or {}]
+    wanted = [[one.strip() for one in names] for names in declared] or [
+        [one] for one in experiment.factors
+    ]
+    found: list[tuple[str, ...]] = []
+    for names in wanted:
+        if not (kept := tuple(name for name in names if name in experiment.varied)):
+            continue
+        same = next((one for one in found if _together(experiment, one, kept)), None)
+        if same is None:
+            found.append(kept)
+        else:
+            found[found.index(same)] = (*same, *kept)
+    return {", ".join(names): names for names in found}
+
+
+def _together(experiment: Experiment, one: Sequence[str], other: Sequence[str]) -> bool:
+    """Whether either tells the other."""
+    sizes = {len(experiment.runs[list(by)].drop_duplicates()) for by in (one, other)}
+    return sizes == {len(experiment.runs[[*one, *other]].drop_duplicates())}
+
+
 def factors(experiment: Experiment) -> list[str]:
-    """The varied factors, without those whose levels go together with those of another one."""
-    kept: list[str] = []
-    for name in experiment.varied:
-        column = experiment.runs[name].astype(str)
-        together = (
-            other
-            for other in kept
-            if len(set(zip(column, experiment.runs[other].astype(str), strict=True)))
-            == column.nunique()
-            == experiment.runs[other].nunique()
-        )
-        if next(together, None) is None:
-            kept.append(name)
-    return kept
+    """The names of `groups`."""
+    return list(groups(experiment))
+
+
+@cached_per_subject
+def runs_of(experiment: Experiment) -> pd.DataFrame:
+    """The runs with a column for each of `groups`, and metrics as numbers."""
+    runs = experiment.runs
+    joined = {
+        name: [
+            ", ".join(map(formats.level, row))
+            for row in runs[list(names)].itertuples(index=False, name=None)
+        ]
+        for name, names in groups(experiment).items()
+        if len(names) > 1
+    }
+    values = {one.column: numbers(runs[one.column]) for one in measures(experiment)}
+    return runs.assign(**joined, **values)
 
 
 def outcomes(experiment: Experiment) -> Iterator[tuple[Measure, Outcome]]:
     """Every measure as the statistics take it."""
     for one in measures(experiment):
-        runs = experiment.runs.assign(**{one.column: numbers(experiment.runs[one.column])})
         noun = one.name
-        yield one, Outcome(runs, factors(experiment), one.column, noun, f"values of {noun}")
+        runs, by = runs_of(experiment), factors(experiment)
+        yield one, Outcome(runs, by, one.column, noun, f"values of {noun}", exact=True)
 
 
 @cached_per_subject
@@ -110,7 +138,7 @@ def means(experiment: Experiment) -> pd.DataFrame:
     rows = []
     for name, runs in experiment.runs.groupby("configuration", sort=False):
         row = {"configuration": name, "n": len(runs)}
-        row |= {factor: runs[factor].iloc[0] for factor in experiment.factors}
+        row |= {one: runs[one].iloc[0] for one in experiment.factors if one not in row}
         for one in measures(experiment):
             values = numbers(runs[one.column]).dropna()
             found = mean_interval([float(value) for value in values]) if len(values) else None

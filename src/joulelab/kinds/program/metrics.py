@@ -13,10 +13,12 @@ program reports by `joulelab.report_metric` counts where the result does not hav
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
 import re
+import stat
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +28,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from joulelab.errors import JoulelabError, quoted
+from joulelab.plain import storable
 from joulelab.study.call_workload import ACCURACY, LARGEST, Number
 from joulelab.study.column_names import COLUMNS, VALUES
 
@@ -34,6 +37,11 @@ MOST_EVENTS = 1_000_000
 """More than this is a program that reports every batch of everything; the last ones are kept."""
 MOST_BYTES = 100_000_000
 """A file with a result that is larger is something else."""
+LONGEST_LINE = 190_000
+"""Of the output, in characters: less than the end of it that is kept."""
+LINE_END = re.compile("\r\n?|\n")
+"""Others, such as U+2028, may be within a text in JSON."""
+BLANK = " \t\r\n\ufeff"
 
 
 class Metric(BaseModel):
@@ -76,22 +84,31 @@ class Result:
     Attributes:
         values: numbers and short texts by name.
         remarks: why a metric has no value, or a value is left out, by its name.
+        diverged: whether a value was NaN or infinite.
     """
 
     values: dict[str, Number] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
+    diverged: bool = False
 
     def add(self, found: Mapping[Any, Any]) -> None:
         """Take values that are not known yet; tables within are named with dots.
 
         Raises:
-            ResultError: a value is neither a number nor a short text, or cannot be.
+            ResultError: an accuracy that is impossible.
         """
         for name, value in _flat(found):
+            plain = value.item() if hasattr(value, "item") else value
             if name in COLUMNS - VALUES:
                 self.remarks[name] = f"{name} is a column of the results: rename it in the program"
-            elif name not in self.values:
-                self.values[name] = self._checked(name, value)
+            elif name in self.values:
+                continue
+            elif plain is not None and not isinstance(plain, str | int | float):
+                self.remarks[name] = f"{name} is of type {type(value).__name__}, not a number"
+            elif name in VALUES and isinstance(plain, str):
+                self._take_number(name, plain)
+            else:
+                self.values[name] = self._checked(name, plain)
 
     def check(self, wanted: Iterable[str], where: str) -> None:
         """Note declared metrics without a value.
@@ -104,28 +121,38 @@ class Result:
             ResultError: none of them has been found.
         """
         names = list(wanted)
+        for name in names:
+            if isinstance(text := self.values.get(name), str):
+                del self.values[name]
+                self._take_number(name, text)
+            elif name in self.values and self.values[name] is None:
+                self.remarks.setdefault(name, f"{name} is empty in the result of this run")
         missing = [name for name in names if name not in self.values]
         if names and len(missing) == len(names):
+            reasons = [self.remarks[name] for name in names if name in self.remarks]
             raise ResultError(
-                f"no metric was found: {where}",
+                f"no metric was found: {'; '.join(reasons) or where}",
                 f'let the program print {{"{names[0]}": 0.5}} as its last line, or give a pattern '
                 "or metrics_file",
             )
         for name in missing:
             self.values[name] = None
-            self.remarks[name] = f"{name} is not in the result of this run"
+            self.remarks.setdefault(name, f"{name} is not in the result of this run")
 
-    def _checked(self, name: str, value: Any) -> Number:  # noqa: ANN401 - of a user's program
-        plain = value.item() if hasattr(value, "item") else value
+    def _take_number(self, name: str, text: str) -> None:
+        """Take a text where only a number can be analysed or stored."""
+        number = _number(text)
+        if isinstance(number, float):
+            self.values[name] = self._checked(name, number)
+        else:
+            self.remarks[name] = f"{name} is the text {quoted(text)}, not a number"
+
+    def _checked(self, name: str, plain: str | float | None) -> Number:
         if isinstance(plain, bool | str) or plain is None:
-            return plain.replace("\0", "") if isinstance(plain, str) else plain
-        if not isinstance(plain, int | float):
-            raise ResultError(
-                f"{quoted(name)} is of type {type(value).__name__}",
-                "a result has numbers and short texts",
-            )
-        if not math.isfinite(plain):
-            self.remarks[name] = f"{name} was {plain}"
+            return storable(plain) if isinstance(plain, str) else plain
+        if not math.isfinite(_float(plain)):
+            self.remarks[name] = f"{name} was {_float(plain)}"
+            self.diverged = True
             return None
         if name == ACCURACY and not 0 <= plain <= 1:
             raise ResultError(
@@ -138,21 +165,44 @@ class Result:
 
 def _flat(found: Mapping[Any, Any], before: str = "") -> Iterable[tuple[str, Any]]:
     for name, value in found.items():
-        full = f"{before}{name}"
+        full = storable(f"{before}{name}")
         if isinstance(value, Mapping):
             yield from _flat(value, f"{full}.")
         elif full:
             yield full, value
 
 
-def read_result(result: Result, output: str, file: Path | None, began_s: float) -> str:
+def _float(number: float) -> float:
+    """A number as a float; infinite where a whole number is larger than any."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+
+
+Version = tuple[int, int, int, int] | None
+
+
+def version(file: Path) -> Version:
+    """What changes when a file is written; ``None`` if there is none."""
+    try:
+        about = file.stat()
+    except OSError:
+        return None
+    return about.st_mtime_ns, about.st_ctime_ns, about.st_size, about.st_ino
+
+
+def read_result(
+    result: Result, output: str, file: Path | None = None, before: Version = None
+) -> str:
     """Take the result of a program, from its file or from the end of its output.
 
     Args:
         result: takes the values.
         output: the end of its standard output.
         file: ``metrics_file``; ``None`` for the output.
-        began_s: time of the epoch; an older file is of another run.
+        before: version of the file when the program was started; if it is still the same, it is
+            of another run.
 
     Returns:
         Where it was looked for, in words.
@@ -161,19 +211,21 @@ def read_result(result: Result, output: str, file: Path | None, began_s: float) 
         ResultError: the file is missing, old, or not readable, or holds a value that cannot be.
     """
     if file is None:
-        for line in reversed(output.splitlines()):
+        lines = [line for line in LINE_END.split(output) if line.strip()]
+        for line in reversed(lines):
             if (found := _object(line)) is not None:
                 result.add(found)
                 return "the last JSON object of its output has none of them"
-        last = next((line for line in reversed(output.splitlines()) if line.strip()), "")
-        return f"its last line is {quoted(last)}" if last else "it has printed nothing"
-    result.add(_of_file(file, began_s))
+        if len(lines) == 1 and len(output) > LONGEST_LINE:
+            return "its last line is too long to be read"
+        return f"its last line is {quoted(lines[-1])}" if lines else "it has printed nothing"
+    result.add(_of_file(file, before))
     return f"{file.name} has none of them"
 
 
 def _object(line: str) -> dict[str, Any] | None:
     """The JSON object that a line is; ``None`` if it is something else."""
-    line = line.strip()
+    line = line.strip(BLANK)
     if not (line.startswith("{") and line.endswith("}")):
         return None
     try:
@@ -183,23 +235,30 @@ def _object(line: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _of_file(file: Path, began_s: float) -> Mapping[str, Any]:
+def _of_file(file: Path, before: Version) -> Mapping[str, Any]:
     try:
         about = file.stat()
-        if about.st_mtime < began_s - 1:  # file systems with a coarse clock
+        if not stat.S_ISREG(about.st_mode):  # reading a pipe would wait for ever
+            raise ResultError(f"{file} is not a file", "check metrics_file")
+        if version(file) == before:
             raise ResultError(
                 f"the program has not written {file}, which is of an earlier run",
                 "write it in every run, or put it into {out}",
             )
         if about.st_size > MOST_BYTES:
             raise ResultError(f"{file} is too large for a result", "write one line or row a run")
-        text = file.read_text("utf-8", errors="replace")
+        text = file.read_text("utf-8-sig", errors="replace")
     except OSError as error:
         raise ResultError(
             f"{file} cannot be read: {error.strerror}", "check metrics_file and what is written"
         ) from error
     if file.suffix.lower() == ".csv":
-        last = deque(csv.DictReader(text.splitlines()), maxlen=1)
+        try:
+            last = deque(csv.DictReader(io.StringIO(text)), maxlen=1)
+        except csv.Error as error:
+            raise ResultError(
+                f"{file} is not a CSV file: {error}", "check what is written"
+            ) from error
         if not last:
             raise ResultError(f"{file} has no row", "write a heading and a row a step")
         return {str(name).strip(): _number(value) for name, value in last[0].items() if name}
@@ -209,15 +268,15 @@ def _of_file(file: Path, began_s: float) -> Mapping[str, Any]:
             return whole
     except (ValueError, RecursionError):
         pass
-    for line in reversed(text.splitlines()):
+    for line in reversed(LINE_END.split(text)):
         if (found := _object(line)) is not None:
             return found
     raise ResultError(f"{file} has no JSON object", 'write for instance {"accuracy": 0.9}')
 
 
-def _number(text: object) -> float | str | None:
-    """A cell of a CSV file."""
-    word = str(text).strip()
+def _number(text: str | None) -> float | str | None:
+    """A number that is written as text, such as a cell of a CSV file; other text as it is."""
+    word = (text or "").strip()
     try:
         return float(word)
     except ValueError:
@@ -241,10 +300,12 @@ class Patterns:
         return bool(self._patterns)
 
     def search(self, line: str) -> None:
-        """Search a line of the output."""
+        """Search a line of the output, in which a progress bar may have written several times."""
         for name, pattern in self._patterns.items():
-            if match := pattern.search(line):
-                self.found[name] = _number(match[1])
+            for part in line.split("\r"):
+                for match in pattern.finditer(part):
+                    if match[1] is not None:
+                        self.found[name] = _number(match[1])
 
 
 @dataclass
@@ -273,6 +334,8 @@ def read_events(file: Path) -> Events:
     """
     events, counts = Events(), dict[str, int]()
     begun: dict[str, list[float]] = {}
+    if not file.is_file():  # reading a pipe would wait for ever
+        return events
     try:
         with file.open("rb") as lines:
             lines.seek(max(0, os.fstat(lines.fileno()).st_size - MOST_BYTES))
@@ -281,16 +344,25 @@ def read_events(file: Path) -> Events:
         return events
     for line in kept:
         event = _object(line.decode("utf-8", "replace")) or {}
-        time_s, value = event.get("t"), event.get("value")
-        if not isinstance(time_s, int | float):
+        time_s, value = _finite(event.get("t")), event.get("value")
+        if time_s is None:
             continue
         if isinstance(name := event.get("metric"), str) and isinstance(value, int | float):
+            name = storable(name)
             counts[name] = counts.get(name, -1) + 1
-            step = event.get("step", counts[name])
-            events.curves.append((name, int(step), float(value), float(time_s)))
+            step = _finite(event.get("step"))
+            number = counts[name] if step is None or abs(step) >= LARGEST else int(step)
+            events.curves.append((name, number, _float(value), time_s))
         elif isinstance(name := event.get("phase"), str):
+            name = storable(name)
             if event.get("edge") == "begin":
-                begun.setdefault(name, []).append(float(time_s))
-            elif begun.get(name):
-                events.phases.append((name, begun[name].pop(), float(time_s)))
+                begun.setdefault(name, []).append(time_s)
+            elif begun.get(name) and time_s >= begun[name][-1]:
+                events.phases.append((name, begun[name].pop(), time_s))
     return events
+
+
+def _finite(value: object) -> float | None:
+    """A finite number; ``None`` for anything else."""
+    number = _float(value) if isinstance(value, int | float) else math.nan
+    return number if math.isfinite(number) else None

@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from joulelab.errors import CommandError
 
 KEPT_BYTES = 10_000_000
@@ -253,16 +255,54 @@ def end_group(leader: int, ended: Callable[[], bool], grace_s: float = GRACE_S) 
             os.killpg(leader, signal.SIGKILL)
 
 
+def left_behind(variable: str, value: str) -> list[psutil.Process]:
+    """Processes of this user whose environment has a variable with this value."""
+    found = []
+    for one in psutil.process_iter():
+        # A process may end, and those of other users cannot be read.
+        with contextlib.suppress(psutil.Error, OSError):
+            if one.environ().get(variable) == value and one.pid != os.getpid():
+                found.append(one)
+    return found
+
+
+def end_all(processes: Sequence[psutil.Process], grace_s: float = GRACE_S) -> None:
+    """End processes that others have started: SIGTERM, and SIGKILL after a grace."""
+    for one in processes:
+        with contextlib.suppress(psutil.Error):
+            one.terminate()
+    patience_s = time.monotonic() + grace_s
+    while time.monotonic() < patience_s and not all(has_ended(one.pid) for one in processes):
+        time.sleep(LOOK_S / 5)
+    for one in processes:
+        with contextlib.suppress(psutil.Error):
+            one.kill()
+
+
+def has_ended(number: int) -> bool:
+    """Whether a process has ended, also if nobody has asked for its exit code."""
+    try:
+        return psutil.Process(number).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def not_started(name: str, cwd: Path, error: Exception) -> CommandError:
     """Why a program cannot be started, and what to do."""
     if not cwd.is_dir():
         return CommandError(f"the working folder {cwd} does not exist", "change the key 'cwd'", 1)
     if isinstance(error, FileNotFoundError):
-        return CommandError(
-            f"the program {name} was not found",
-            f"install it, or give its path; a file of your own is found from {cwd} as ./{name}",
-            1,
+        if os.sep in name and (cwd / name).is_file():
+            return CommandError(
+                f"{name} cannot be started: the interpreter in its first line does not exist",
+                "install it, or change that line",
+                1,
+            )
+        install = (
+            f"install it, or give its path; a file of your own is found from {cwd} as ./{name}"
         )
+        hint = f"check its path, which counts from {cwd}" if os.sep in name else install
+        return CommandError(f"the program {name} was not found", hint, 1)
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return CommandError(
         f"{name} cannot be started: {reason}", f"check that {name} is an executable program", 1

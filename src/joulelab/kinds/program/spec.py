@@ -26,7 +26,7 @@ from pydantic import Field, field_validator, model_validator
 
 from joulelab import formats
 from joulelab.errors import quoted
-from joulelab.kinds.program.command_line import check_placeholders, placeholders, split
+from joulelab.kinds.program.command_line import check_placeholders, in_words, placeholders, split
 from joulelab.kinds.program.metrics import Metric
 from joulelab.kinds.program.own_files import command_files, imported_files, module_files
 from joulelab.plain import as_path, expanded, is_there
@@ -52,6 +52,8 @@ GIVEN = (SEED, OUT, REPETITION)
 """Values that every run has beside its levels."""
 TAKEN = {*COLUMNS, *GIVEN} - FACTORS
 """Names that no factor can have."""
+IN_REPORTS = {"n", "row", "name", "front"}
+"""Columns of the tables and figures of a report, beside the metrics."""
 HALVINGS = {"1/2": 1, "1/4": 2, "1/8": 3, "1/16": 4}
 
 
@@ -147,6 +149,8 @@ class ProgramSpec(ExperimentSpec):
         for name in metrics:
             if not name or name in MEASURED_NAMES or name in COLUMNS - VALUES:
                 raise ValueError(f"{quoted(name)} is measured by joulelab; rename the metric")
+            if name in IN_REPORTS:
+                raise ValueError(f"{quoted(name)} has a meaning of its own; rename the metric")
         return metrics
 
     @model_validator(mode="after")
@@ -242,6 +246,8 @@ class CommandSpec(ProgramSpec):
             raise ValueError("shell = true needs the command as one line")
         with as_value_error():
             split(self.command)
+            for factor in self.factors():
+                unique([in_words(level) for level in factor.levels])
             names = [factor.name for factor in self.factors()]
             check_placeholders([*self.texts, *self.environment.values()], names, GIVEN)
             for name in placeholders(self.metrics_file or ""):

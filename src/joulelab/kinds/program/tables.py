@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.claims.claim import Claim, on_energy
-from joulelab.analysis.claims.factors import decide, parse_claim
+from joulelab.analysis.claims.factors import decide, parse_claim, undecidable
+from joulelab.analysis.main_effects import main_effects
+from joulelab.analysis.posthoc import holm
+from joulelab.analysis.rounding import constant
 from joulelab.errors import UsageError
 from joulelab.kinds.program.measures import (
     Measure,
     factors,
+    groups,
     means,
     measures,
-    numbers,
     outcomes,
     phases,
+    runs_of,
 )
 from joulelab.kinds.program.spec import ENERGY, MEASURED_NAMES
 from joulelab.present import Column, Table, Unavailable, cached_per_subject, table, words
 from joulelab.report import effects as statistics
-from joulelab.report.claims import TONES, effect_words
-from joulelab.report.effects import ETA, FIXED, SIGNIFICANT_P
+from joulelab.report.claims import evidence
+from joulelab.report.effects import ETA, FIXED, SIGNIFICANT_P, Outcome
 from joulelab.report.experiment import Experiment
 
 
@@ -86,6 +92,7 @@ def nearly_best(experiment: Experiment) -> Table:
                 "value": one.form(cheapest[one.column]),
                 "cost": cheapest[cost.column],
                 "saved": 1 - cheapest[cost.column] / best[cost.column],
+                "alike": constant(runs_of(experiment)[one.column].dropna()),
             }
         )
     if not rows:
@@ -118,22 +125,25 @@ def effects(experiment: Experiment) -> Table:
     found, reasons = [], []
     for one, outcome in outcomes(experiment):
         try:
-            found.append(statistics.effects_on(outcome).frame.assign(measure=one.name))
+            rows = statistics.effects_on(outcome).frame
         except Unavailable as error:
             reasons.append(f"{one.name}: {error}")
+        else:
+            found.append(_with_used(rows, outcome).assign(measure=one.name))
     if not found:
         raise Unavailable(" ".join(reasons) or "no factor has two levels.")
     rows = pd.concat(found, ignore_index=True)
-    # In a fraction of a design, or with few runs, no strata have two levels: then alone.
-    alone = rows[f"{FIXED}p"].isna()
-    rows["p_used"] = rows[f"{FIXED}p"].where(~alone, rows["p"])
-    rows["eta_used"] = rows[f"{FIXED}eta_squared"].where(~alone, rows["eta_squared"])
-    rows["magnitude_used"] = rows[f"{FIXED}magnitude"].where(~alone, rows["magnitude"])
     columns = [
         words("of", "measure"),
         words("factor"),
         Column("levels", "k", str, wide=True),
-        Column("p", "p_used", formats.p_value, bold=lambda row: row["p_used"] < SIGNIFICANT_P),
+        Column("p", "p_used", formats.p_value, wide=True),
+        Column(
+            "adjusted p",
+            "p_adjusted",
+            formats.p_value,
+            bold=lambda row: row["p_adjusted"] < SIGNIFICANT_P,
+        ),
         Column(ETA, "eta_used", formats.effect),
         words(
             "95 % interval",
@@ -148,17 +158,33 @@ def effects(experiment: Experiment) -> Table:
         words("magnitude", "magnitude_used"),
     ]
     held = "Runs are ranked among those that share the levels of all other factors (van Elteren). "
+    several = len(factors(experiment)) > 1
     note = (
-        f"{held if len(factors(experiment)) > 1 else ''}A small p says that the factor moves the "
-        f"measure; {ETA} says how consistently (small from 0.01, medium from 0.06, large from "
-        "0.14), with a bootstrap interval."
+        f"{held if several else ''}A small p says that the factor moves the measure; {ETA} says "
+        "how consistently (small from 0.01, medium from 0.06, large from 0.14), with a bootstrap "
+        f"interval.{' p is adjusted by Holm for the factors of a measure.' if several else ''}"
     )
-    if alone.any():
-        which = formats.listing(list(dict.fromkeys(rows.loc[alone, "factor"])))
+    if len(alone := list(dict.fromkeys(rows.loc[rows["alone"], "factor"]))):
         note += (
-            f" For {which} no two runs share all other levels: there, all runs are ranked together."
+            f" For {formats.listing(alone)} no two runs share all other levels: there, the effects "
+            "of all factors on the ranks are estimated together, as if they added up."
         )
     return Table(rows, columns, note)
+
+
+def _with_used(rows: pd.DataFrame, outcome: Outcome) -> pd.DataFrame:
+    """The test of each factor that counts: in strata or, where there are none, of all together."""
+    alone = rows[f"{FIXED}strata"] == 0
+    rows = rows.assign(alone=alone)
+    without = outcome.factors if alone.any() else []
+    together = main_effects(outcome.runs, without, outcome.column).set_index("factor")
+    for used, ours, theirs in (
+        ("p_used", f"{FIXED}p", "p"),
+        ("eta_used", f"{FIXED}eta_squared", "eta_squared"),
+        ("magnitude_used", f"{FIXED}magnitude", "magnitude"),
+    ):
+        rows[used] = rows[ours].where(~alone, rows["factor"].map(together[theirs]))
+    return rows.assign(p_adjusted=holm(rows["p_used"].to_numpy(float)))
 
 
 @table("levels", "Which levels differ", folded=True)
@@ -227,15 +253,22 @@ def claims(experiment: Experiment) -> list[Claim]:
     """The claims of the study file, decided."""
     decided = []
     known = {one.name: one for one in measures(experiment)}
-    levels = {name: list(experiment.runs[name].unique()) for name in factors(experiment)}
+    grouped = groups(experiment)
+    names = [name for several in grouped.values() for name in several]
+    levels = {name: list(experiment.runs[name].unique()) for name in names}
     for statement in experiment.table.get("claims") or []:
         try:
             claim = parse_claim(statement, levels, list(known))
-        except UsageError:
-            continue  # of a measure or level without a finished run
+        except UsageError:  # the study file is right, so it is of what no run has
+            why = "The finished runs lack a measure, factor or level that it names."
+            decided.append(undecidable(statement, why))
+            continue
         one = known[claim.measure]
-        runs = experiment.runs.assign(**{one.column: numbers(experiment.runs[one.column])})
-        found = decide(claim, runs, factors(experiment), one.column, tolerance(experiment))
+        with_it = next(several for several in grouped.values() if claim.factor in several)
+        held = [claim.factor if several is with_it else of for of, several in grouped.items()]
+        found = decide(claim, runs_of(experiment), held, one.column, tolerance(experiment))
+        if others := [name for name in with_it if name != claim.factor]:
+            found = replace(found, said=f"{found.said} {formats.listing(others)} changes with it.")
         decided.append(on_energy(found, experiment.energy.status) if one.name == ENERGY else found)
     return decided
 
@@ -245,30 +278,18 @@ def claim_table(experiment: Experiment) -> Table:
     """Every claim with its verdict, effect and test."""
     if not (found := claims(experiment)):
         raise Unavailable("")
-    rows = [
-        {
-            "claim": f"{one.statement} {one.said}",
-            "verdict": one.words,
-            "tone": TONES[one.verdict],
-            "effect": effect_words(one),
-            "test": one.test,
-            "rule": one.rule,
-        }
-        for one in found
-    ]
-    columns = [
-        words("claim"),
-        words("verdict", bold=lambda _: True, tone=lambda row: row["tone"]),
-        words("effect", wide=True),
-        words("test", wide=True),
-    ]
     within = formats.percent(tolerance(experiment), 0)
     note = (
         f"A difference is found if p is below {SIGNIFICANT_P}, the other factors held fixed; it is "
         f"refuted if the 95 % interval of the ratio is within {within} "
         "of 1 (within_percent in the study file)."
     )
-    return Table(rows, columns, note)
+    if any(one.effect.reference == 0 for one in found):
+        note += (
+            f" Where values are 0 or below, the difference counts, and {within} is of their mean "
+            "size."
+        )
+    return evidence(found, note)
 
 
 @table("phases", "Time and energy of each phase")

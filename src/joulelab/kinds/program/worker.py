@@ -138,37 +138,46 @@ def answer(function: Callable[..., Any], request: Mapping[str, Any], cwd: str) -
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()
+    left_out: dict[str, str] = {}
     try:
-        return {"result": _plain(result)}
+        return {"result": _plain(result, left_out), "left_out": left_out}
     except TypeError as error:
         return {"error": str(error), "details": ""}
 
 
-def _plain(result: Any) -> Any:  # noqa: ANN401 - of a user's function
+def _plain(result: Any, left_out: dict[str, str]) -> Any:  # noqa: ANN401 - of a user's function
     """The result as JSON; a single number is the value of the only metric."""
     if result is None or isinstance(result, bool | int | float | str):
         return result
     if hasattr(result, "item") and not isinstance(result, Mapping):
-        return _plain(result.item())
+        return _plain(result.item(), left_out)
     if not isinstance(result, Mapping):
         raise TypeError(
             f"the function has returned a {type(result).__name__}; return a dict of metrics, as in "
             '{"accuracy": 0.9}, or a number'
         )
-    return {str(name): _value(str(name), value) for name, value in result.items()}
+    return _values(result, "", left_out)
 
 
-def _value(name: str, value: Any) -> Any:  # noqa: ANN401 - of a user's function
-    if isinstance(value, Mapping):
-        return {str(inner): _value(f"{name}.{inner}", one) for inner, one in value.items()}
-    if hasattr(value, "item"):
+def _values(
+    found: Mapping[Any, Any], before: str, left_out: dict[str, str]
+) -> dict[str, dict[str, Any] | str | float | None]:
+    """The numbers and texts of a table, with the reasons of what is left out by its name."""
+    made: dict[str, Any] = {}
+    for name, value in found.items():
+        full = f"{before}{name}"
         try:
-            value = value.item()
-        except (ValueError, RuntimeError):
-            raise TypeError(f"{name!r} has several elements; return one number") from None
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(f"{name!r} is of type {type(value).__name__}; return numbers or short texts")
+            plain = value.item() if hasattr(value, "item") else value
+        except (TypeError, ValueError, RuntimeError):
+            left_out[full] = f"{full} has several elements, not one number"
+            continue
+        if isinstance(value, Mapping):
+            made[str(name)] = _values(value, f"{full}.", left_out)
+        elif plain is None or isinstance(plain, bool | int | float | str):
+            made[str(name)] = plain
+        else:
+            left_out[full] = f"{full} is of type {type(value).__name__}, not a number"
+    return made
 
 
 def _end_with(parent: int) -> None:
@@ -186,6 +195,7 @@ def main(reference: str, asked: int, answers: int) -> None:
         asked: file descriptor of the requests.
         answers: of the answers.
     """
+    own = os.getpid()
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     cwd = str(Path.cwd())
     sys.path.insert(0, cwd)
@@ -207,6 +217,8 @@ def main(reference: str, asked: int, answers: int) -> None:
                     told["files"] = files_under(cwd)
                 else:
                     told = answer(function, request, cwd)
+            if os.getpid() != own:  # the function has forked, and its copy has returned too
+                os._exit(0)
             out.write(f"{json.dumps(told)}\n")
             out.flush()
 

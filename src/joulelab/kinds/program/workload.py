@@ -8,7 +8,6 @@ when the study goes on.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -17,11 +16,8 @@ import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, cast
-
-import psutil
 
 from joulelab import formats
 from joulelab.energy.phases import phase_energies
@@ -35,7 +31,7 @@ from joulelab.kinds.program.executor import (
     ProgramExecutor,
     ProgramJob,
 )
-from joulelab.kinds.program.process import end_group, not_started
+from joulelab.kinds.program.process import end_all, left_behind, not_started
 from joulelab.kinds.program.spec import (
     OUT,
     REPETITION,
@@ -44,21 +40,21 @@ from joulelab.kinds.program.spec import (
     FunctionSpec,
     ProgramSpec,
 )
-from joulelab.study.call_workload import ACCURACY, NOT_COUNTED, timed
+from joulelab.kinds.program.worker import INSIDE
+from joulelab.study.call_workload import ACCURACY, NOT_COUNTED
 from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
-from joulelab.study.prediction import ASSUMED_SCATTER, BUDGET_S, Estimate, Prediction
+from joulelab.study.prediction import Prediction
 from joulelab.study.runner import Calibrator, Row, RunRecorder, Table
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun
 from joulelab.study.store_reading import CURVES
+from joulelab.study.timing import predict_by_timing
 from joulelab.study.workload import Workload
 
 OUTPUTS = "outputs"
-BRIEF_S = 10.0
-"""Longest timing of programs at the beginning of a study."""
 
 
 class ProgramWorkload(Workload):
@@ -74,8 +70,8 @@ class ProgramWorkload(Workload):
             name: cast(ProgramSpec, spec) for name, spec in session.spec.experiments().items()
         }
         self._temporary = Path(tempfile.mkdtemp(prefix="joulelab-"))
-        self._note = None if session.folder is None else session.folder / ".program"
-        self._executor = session.executor(partial(self.executor, self._note))
+        self._folder = (session.folder or self._temporary).absolute()
+        self._executor = session.executor(self.executor)
 
     def load(self, configurations: Sequence[Configuration]) -> WorkloadSummary:
         """Check that the programs exist."""
@@ -103,46 +99,33 @@ class ProgramWorkload(Workload):
         A run that takes longer is ended: its time is then a guess.
         """
         self.session.listener.doing("timing one run of each configuration")
-        ends_s = time.monotonic() + (BRIEF_S if brief else BUDGET_S)
-        estimates: dict[str, Estimate] = {}
         told: set[str] = set()
-        for one in configurations:
-            left_s = ends_s - time.monotonic()
-            if left_s <= 0:
-                break
-            seed = one.seed(self.session.spec.seed, "calibration")
+
+        def program(one: Configuration, seed: int, left_s: float) -> Outcome[Any]:
             job = self._job(one, seed, 0, self._temporary / "calibration")
             limits = [limit for limit in (job.limit_s, left_s) if limit is not None]
             began_s = time.monotonic()
             outcome = calibrator.calibrate(self._executor, replace(job, limit_s=min(limits)))
             took_s = time.monotonic() - began_s - outcome.locked_out_s
-            estimates[one.title] = timed(self.session, outcome, took_s)
             if outcome.error and took_s < left_s and outcome.error not in told:
                 told.add(outcome.error)
                 self.session.listener.doing(
                     f"going on without the timing of {one.title}: {outcome.error}"
                 )
-        known_s = [one.duration_s for one in estimates.values()]
-        mean_s = sum(known_s) / len(known_s) if known_s else BUDGET_S
-        for one in configurations:
-            estimates.setdefault(one.title, Estimate.unknown(mean_s))
-        return Prediction(
-            {one.key: one.title for one in configurations}, estimates, ASSUMED_SCATTER
-        )
+            return outcome
+
+        return predict_by_timing(self.session, configurations, program, brief=brief)
 
     def run(self, group: Group, pending: Sequence[PlannedRun], recorder: RunRecorder) -> None:
         """Run the program for each run."""
-        folder = self.session.folder or self._temporary
         for run in pending:
-            place = folder / OUTPUTS / f"{run.position + 1:05d}"
+            place = self._folder / OUTPUTS / f"{run.position + 1:05d}"
             job = self._job(group.configuration, run.seed, run.repetition, place)
             recorder.attempt("run", self._executor, job, [run], self._rows, CURVES_TABLE)
 
     def close(self) -> None:
         """Remove temporary files."""
         shutil.rmtree(self._temporary, ignore_errors=True)
-        if self._note is not None:
-            self._note.unlink(missing_ok=True)
 
     @abstractmethod
     def _check(self, spec: Any, first: Configuration) -> None:  # noqa: ANN401 - of its kind
@@ -167,6 +150,7 @@ class ProgramWorkload(Workload):
             seed=seed,
             repetition=repetition,
             folder=folder.absolute(),
+            study=self._folder,
             limit_s=spec.timeout_s,
         )
 
@@ -187,20 +171,16 @@ class ProgramWorkload(Workload):
         if result.remarks:
             values["remarks"] = "; ".join(result.remarks.values())
         metrics = {"flops_reason": NOT_COUNTED, "values": values}
-        diverged = any(" was " in remark for remark in result.remarks.values())
-        return [{"accuracy": accuracy, "diverged": diverged, "metrics": json.dumps(metrics)}]
+        return [{"accuracy": accuracy, "diverged": result.diverged, "metrics": json.dumps(metrics)}]
 
     def _end_left_behind(self) -> None:
         """End the program that a killed session has left running."""
-        if self._note is None or not self._note.is_file():
+        if not (self._folder / OUTPUTS).is_dir():
             return
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, psutil.Error):
-            about = json.loads(self._note.read_text("utf-8"))
-            process = psutil.Process(about["pid"])
-            if abs(process.create_time() - about["started_at"]) < 1:
-                self.session.listener.doing("ending the program of an interrupted run")
-                end_group(process.pid, lambda: not process.is_running())
-        self._note.unlink(missing_ok=True)
+        left = left_behind(INSIDE, str(self._folder))
+        if left:
+            self.session.listener.doing("ending the program of an interrupted run")
+            end_all(left)
 
 
 class CommandWorkload(ProgramWorkload):

@@ -23,7 +23,6 @@ from joulelab.kinds.timeline.points import (
     relative_growth,
     single_trend,
     sizes_words,
-    weights_words,
 )
 from joulelab.present import Column, Table, Unavailable, table, words
 from joulelab.report.experiment import Experiment, energy_column
@@ -157,7 +156,6 @@ def _network_note(experiment: Experiment) -> str:
         "the repetitions with the 95 % interval of Student. The year is that of the first public "
         "paper. FLOPs of one image's forward pass. Bold: on the Pareto front of accuracy and "
         "energy at the best batch size.",
-        weights_words(experiment),
         sizes_words(experiment),
     ]
     points = network_points(experiment)

@@ -119,7 +119,7 @@ def training_miniature(
     }
     if not whole:
         raise UsageError(
-            f"nothing can be scaled down to {scale:g}",
+            f"the study cannot be scaled down to {scale:g}: it is as small as it can be",
             "omit the scale, or the keys that set rounds, repetitions, epochs and images",
         )
     thin["miniature"] = miniature_table(scale, share, whole)

@@ -386,7 +386,7 @@ def dataset_correlation(experiment: Experiment) -> DatasetCorrelation:
     if len(rows) < FEWEST:
         raise Unavailable(f"it needs {FEWEST} runs, here are {len(rows)}.")
     if rows[energy].nunique() == 1:
-        raise Unavailable("all energies are the same.")
+        raise Unavailable("all values are the same.")
     less, more = map(str, means.index)
     found = stats.pearsonr((rows[DATASET] == more).astype(float), rows[energy])
     interval = found.confidence_interval()
