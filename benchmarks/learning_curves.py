@@ -54,6 +54,7 @@ from figures import machine, versions
 from pyarrow import parquet
 
 import joulelab
+from joulelab.energy.monitor import shared_monitor
 from joulelab.files import FileLock, write_whole
 from joulelab.learning.engine import Hyperparameters, Member, TrainingTask
 from joulelab.learning.fast.population import Population, Segment
@@ -334,6 +335,14 @@ def estimate(args: argparse.Namespace, images: Images, test: Images) -> None:
         )
 
 
+def meters() -> list[str]:
+    """What energies come from on this machine."""
+    channels = shared_monitor().recorder.describe()["channels"]
+    return [
+        " ".join(filter(None, (one["domain"], one["status"], one["remark"]))) for one in channels
+    ]
+
+
 def run(args: argparse.Namespace, images: Images, test: Images) -> None:
     """Record all units that are missing, then pack them."""
     facts = facts_of(args, images, test)
@@ -358,8 +367,12 @@ def run(args: argparse.Namespace, images: Images, test: Images) -> None:
             f"{time.perf_counter() - began_s:.0f} s, best {best:.3f}",
             flush=True,
         )
-    hardware = {"hardware": machine(), "versions": f"{versions()}, torch {torch.__version__}"}
-    out = pack(args, {**facts, **hardware})
+    here = {
+        "hardware": machine(),
+        "meters": meters(),
+        "versions": f"{versions()}, torch {torch.__version__}",
+    }
+    out = pack(args, {**facts, **here})
     print(f"{out}: {out.stat().st_size / 1e6:.2f} MB", flush=True)
 
 

@@ -15,6 +15,7 @@ import torch
 from pyarrow import parquet
 
 from joulelab.learning.fast import trial
+from joulelab.tuning.recorded import RecordedCurves
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 SMALL = [
@@ -47,7 +48,15 @@ def check_table(curves, folder):
     assert str(folder) not in json.dumps(about)
     assert about["levels"]["DensePolyNN"]["batch_size"] == [32, 2048]
     assert (about["training_images"], about["validation_images"]) == (96, 40)
-    for known in ("command", "hardware", "versions", "licence", "recorded", "images_sha256"):
+    for known in (
+        "command",
+        "hardware",
+        "meters",
+        "versions",
+        "licence",
+        "recorded",
+        "images_sha256",
+    ):
         assert about[known], known
     rows = table.to_pylist()
     assert len(rows) == UNITS * TRAININGS * EPOCHS
@@ -64,6 +73,10 @@ def check_table(curves, folder):
         assert row["unit_size"] == TRAININGS
         assert 1 <= row["stack_size"] <= TRAININGS
         assert (row["energy_j"] is None) == (row["energy_status"] == "missing")
+    # Searches run on it.
+    replayed = RecordedCurves(table.to_pandas(), list(levels))
+    assert replayed.judged.size == UNITS * TRAININGS // 2
+    assert (replayed.epochs, replayed.repetitions) == (EPOCHS, 2)
     return rows
 
 
