@@ -95,7 +95,8 @@ class FreezeThaw(Search):
 
     def best(self) -> tuple[Progress, float] | None:
         """The finished trial with the highest predicted mean, and its mean score."""
-        finished = [one for one in self.trials if one.score(self.epochs) is not None]
+        reached = [one for one in self.trials if one.score(self.epochs) is not None]
+        finished = [one for one in reached if not one.failed]
         if not finished:
             return super().best()
         with threadpool_limits(limits=1, user_api="blas"):
