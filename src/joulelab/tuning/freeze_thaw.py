@@ -48,7 +48,7 @@ from joulelab.tuning.space import Codes, SearchSpace
 
 Array = NDArray[np.float64]
 
-EPOCHS_LENGTH = 1.5
+EPOCHS_LENGTH = 5.0
 """Median length of the column of epochs: curves are smooth."""
 
 MOST_REPETITIONS = 8
