@@ -361,6 +361,10 @@ kinds: Registry[Kind] = Registry(
             "joulelab.kinds.program.spec:FUNCTION",
             "a Python function of your own: factors x repetitions",
         ),
+        "objective": (
+            "joulelab.kinds.objective.spec:OBJECTIVE",
+            "a Python function of your own that is tuned: the best score for the least energy",
+        ),
     },
 )
 

@@ -24,6 +24,7 @@ equation 14.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -44,7 +45,7 @@ from joulelab.tuning.green import (
 )
 from joulelab.tuning.scaled_process import Scaled, ScaledProcess, standard_scores, standardised
 from joulelab.tuning.search import Progress, Search, Step, rungs
-from joulelab.tuning.space import Codes, SearchSpace
+from joulelab.tuning.space import Codes, SearchSpace, Value
 
 Array = NDArray[np.float64]
 
@@ -113,9 +114,17 @@ class FreezeThaw(Search):
                 return self._start(self._features.central(1, generator)[0])
             return self._most_valuable(generator)
 
+    @property
+    def expected_gain(self) -> float | None:
+        """That of the step that was chosen last."""
+        return self._gain
+
     def _start(self, code: Codes) -> Step:
-        self._codes.append(code)
         return self._begin(self.space.decode(code), self.rungs[0])
+
+    def _begin(self, values: Mapping[str, Value], end: int) -> Step:
+        self._codes.append(self.space.encode(values))
+        return super()._begin(values, end)
 
     def _observed(self, step: Step, cost: float | None) -> None:
         if cost is not None and math.isfinite(cost) and cost > 0:

@@ -141,6 +141,34 @@ class Search(ABC):
     def _observed(self, step: Step, cost: float | None) -> None:  # noqa: B027
         """Learn from a step; `trials` has its scores already."""
 
+    def add(
+        self,
+        values: Mapping[str, Value],
+        scores: Sequence[Sequence[float]],
+        cost: float | None = None,
+    ) -> None:
+        """Record a trial that this search has not proposed; it may propose to go on with it.
+
+        Args:
+            values: of the trial.
+            scores: for each repetition a score after every epoch; none for a failed trial.
+            cost: of all its epochs, as for `observe`.
+        """
+        epochs = sum(map(len, scores))
+        step = self._begin(values, len(scores[0]) if scores else 1)
+        trial = self.trials[step.trial]
+        for repetition, one in enumerate(scores or [()]):
+            if repetition:
+                step = self._go_on(trial, len(one), repetition)
+            self._pending[step.trial, step.repetition] = step
+            share = None if cost is None else cost * len(one) / epochs if epochs else cost
+            self.observe(step, one or None, share)
+
+    @property
+    def expected_gain(self) -> float | None:
+        """What the next step may gain per unit of cost, in units of score; None where unknown."""
+        return None
+
     def best(self) -> tuple[Progress, float] | None:
         """The best trial and its score: of those trained furthest, that with the highest mean.
 
@@ -208,8 +236,19 @@ def rungs(epochs: int) -> tuple[int, ...]:
 class FullTraining(Rungs):
     """Trains every trial to the end."""
 
+    @property
+    def expected_gain(self) -> float | None:
+        """What the strategy expects of its next proposal, where it does."""
+        expected = getattr(self._strategy, "expected_gain", None)
+        return None if expected is None else expected(len(self.trials))
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the strategy has no further proposals."""
+        return self._strategy.most is not None and len(self.trials) >= self._strategy.most
+
     def _choose(self) -> Step | None:
-        return self._new(self.epochs)
+        return None if self.exhausted else self._new(self.epochs)
 
 
 class Discarding(Rungs):

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import functools
 import math
-import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -35,10 +34,10 @@ from joulelab.energy.measurement import Measurement
 from joulelab.energy.measuring import measure
 from joulelab.energy.monitor import Measuring, Options
 from joulelab.energy.reading import Status
-from joulelab.errors import MeterError, UsageError, quoted
+from joulelab.errors import MeterError, UsageError
 from joulelab.formats import joules
+from joulelab.tuning.budget import parse_energy
 
-UNITS = {"J": 1.0, "kJ": 1e3, "MJ": 1e6, "Wh": 3600.0, "kWh": 3.6e6}
 STATUS = "energy_status"
 SPENT = "joulelab:spent_j:"
 """Prefix of a study's attributes with what was spent, one for each callback."""
@@ -66,7 +65,7 @@ class EnergyCallback:
     """
 
     def __init__(self, budget: str | float | None = None, **options: Unpack[Options]) -> None:
-        self.budget_j = None if budget is None else _budget_j(budget)
+        self.budget_j = None if budget is None else parse_energy(budget)
         self._options = options
         self._guard = threading.Lock()
         self._key = f"{SPENT}{uuid.uuid4().hex[:12]}"
@@ -247,23 +246,3 @@ def _missing(reason: str) -> dict[str, Any]:
 def _reason(result: Measurement) -> str:
     reasons = [f"{r.domain}: {r.reason}" for r in result.readings if r.gross_j is None]
     return "; ".join(reasons) or "there is no meter"
-
-
-def _budget_j(budget: str | float) -> float:
-    """A budget in joules.
-
-    >>> _budget_j("20kJ"), _budget_j("0.5 kWh"), _budget_j(300)
-    (20000.0, 1800000.0, 300.0)
-    """
-    text = f"{budget} J" if isinstance(budget, int | float) else budget
-    found = re.fullmatch(r"\s*([0-9.eE+-]+)\s*([A-Za-z]+)\s*", text)
-    try:
-        energy_j = float(found[1]) * UNITS[found[2]] if found else math.nan
-    except (KeyError, ValueError):
-        energy_j = math.nan
-    if not (math.isfinite(energy_j) and energy_j > 0):
-        raise UsageError(
-            f"budget = {quoted(budget)} is not an energy above 0",
-            f'joules, or a number and one of {", ".join(UNITS)}: "20kJ"',
-        )
-    return energy_j
