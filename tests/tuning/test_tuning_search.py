@@ -146,10 +146,11 @@ def test_green_spends_less_than_asha_and_random_until_it_is_near_the_best():
 def test_seeds_are_added_to_trials_that_may_win():
     search = make_search("green", SPACE, 6, EPOCHS)
     steps = steps_of(carried_out(search, 500))
-    repeated = Counter(step.trial for step in steps if step.repetition)
-    best = sorted(search.trials, key=lambda one: -(one.score(EPOCHS) or 0))[:4]
+    repeated = [search.trials[n] for n in {step.trial for step in steps if step.repetition}]
+    best = max(one.score(EPOCHS) or 0 for one in search.trials)
     assert repeated
-    assert set(repeated) <= {one.number for one in best}
+    assert len(repeated) < len(search.trials) / 4
+    assert all(one.score(EPOCHS) > best - 0.05 for one in repeated)
 
 
 @pytest.fixture
