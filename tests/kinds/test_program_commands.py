@@ -8,6 +8,7 @@ import stat
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -204,7 +205,8 @@ def test_whatever_the_result_has_can_be_stored(printed, value, remark):
         assert result.values["acc"] == value
     assert [*result.remarks.values()] == ([] if remark is None else [remark])
     assert result.diverged == ("was inf" in (remark or ""))
-    sqlite3.connect(":memory:").execute("SELECT json(?)", [json.dumps(result.values)])
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("SELECT json(?)", [json.dumps(result.values)])
     "".join(
         [*result.values, *(one for one in result.values.values() if isinstance(one, str))]
     ).encode()

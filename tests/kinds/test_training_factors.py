@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from contextlib import closing
 
 import pytest
 import torch
@@ -64,7 +65,7 @@ def test_every_configuration_is_trained_with_its_own_settings(whole):
 
 def test_the_runs_table_holds_what_each_run_used(whole):
     _, folder = whole
-    with sqlite3.connect(folder / "runs.sqlite") as connection:
+    with closing(sqlite3.connect(folder / "runs.sqlite")) as connection, connection:
         rows = connection.execute("SELECT factors, protocol, engine, precision FROM runs")
         for factors, protocol, used, precision in rows:
             assert json.loads(factors)["protocol"] == protocol

@@ -172,7 +172,7 @@ def test_what_cannot_be_tested_is_said_and_not_numbered(layers):
     assert "No test of equal variances: no energy differs" in table.note
     assert table.frame["w"].isna().all()
     assert set(seen(table)["p"]) == {"\N{EN DASH}"}
-    assert "All energies are the same." in table.note
+    assert "All values are the same." in table.note
 
 
 def test_delta_counts_pairs_of_runs(layers):

@@ -78,14 +78,23 @@ class Features:
             return np.stack([axis.ravel() for axis in np.meshgrid(*axes)], axis=1).astype(float)
         return np.concatenate(
             [
-                self.space.sample(CANDIDATES, generator),
+                self.draw(CANDIDATES, generator),
                 *(self._neighbours(code, generator) for code in around),
             ]
         )
 
+    def draw(self, count: int, generator: np.random.Generator) -> Codes:
+        """Codes drawn evenly as the process sees the space, (count, variables).
+
+        So of a learning rate from 1e-5 to 1e-1 not nine in ten are above 1e-2.
+        """
+        fractions = generator.random((count, len(self._variables)))
+        columns = [_even(variable, fractions[:, v]) for v, variable in enumerate(self._variables)]
+        return np.stack(columns, axis=1)
+
     def central(self, count: int, generator: np.random.Generator) -> Codes:
         """Codes near the centre of the space, (count, variables)."""
-        fresh = self.space.sample(count, generator)
+        fresh = self.draw(count, generator)
         columns = [
             _near(variable, np.full(count, _middle(variable)), fresh[:, v], generator)
             for v, variable in enumerate(self._variables)
@@ -94,7 +103,7 @@ class Features:
 
     def _neighbours(self, code: Codes, generator: np.random.Generator) -> Codes:
         neighbours = np.tile(code, (NEIGHBOURS, 1))
-        fresh = self.space.sample(NEIGHBOURS, generator)
+        fresh = self.draw(NEIGHBOURS, generator)
         for v, variable in enumerate(self._variables):
             moves = generator.random(NEIGHBOURS) < _MOVES
             neighbours[moves, v] = _near(variable, neighbours[:, v], fresh[:, v], generator)[moves]
@@ -141,6 +150,14 @@ def _warp(variable: Float | Int | Choice, codes: Array) -> Array:
         low, high, codes = math.log(low), math.log(high), np.log(codes)
     column: Array = ((codes - low) / max(high - low, 1e-300))[:, None]
     return column
+
+
+def _even(variable: Float | Int | Choice, fraction: Array) -> Array:
+    """Codes at fractions of a variable's axis."""
+    if isinstance(variable, Choice) or not logarithmic(variable) or variable.log:
+        return variable.quantile(fraction)
+    even = type(variable)(**{**vars(variable), "log": True})
+    return even.quantile(fraction)
 
 
 def _middle(variable: Float | Int | Choice) -> float:

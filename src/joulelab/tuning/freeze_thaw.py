@@ -49,7 +49,7 @@ from joulelab.tuning.space import Codes, SearchSpace, Value
 
 Array = NDArray[np.float64]
 
-EPOCHS_LENGTH = 1.5
+EPOCHS_LENGTH = 5.0
 """Median length of the column of epochs: curves are smooth."""
 
 MOST_REPETITIONS = 8
@@ -96,7 +96,8 @@ class FreezeThaw(Search):
 
     def best(self) -> tuple[Progress, float] | None:
         """The finished trial with the highest predicted mean, and its mean score."""
-        finished = [one for one in self.trials if one.score(self.epochs) is not None]
+        reached = [one for one in self.trials if one.score(self.epochs) is not None]
+        finished = [one for one in reached if not one.failed]
         if not finished:
             return super().best()
         with threadpool_limits(limits=1, user_api="blas"):

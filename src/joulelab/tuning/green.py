@@ -151,7 +151,7 @@ class Green(Strategy):
         Where costs are known beforehand, it is the cheapest of some draws, each time of fewer.
         """
         draws = max(1, FIRST_DRAWN >> number)
-        draw = self.space.sample if number else self._features.central
+        draw = self._features.draw if number else self._features.central
         codes = self._untried(draw(draws, generator), number)
         cheapest: Codes = codes[np.argmin(self._known_log_cost(codes))]
         return cheapest

@@ -170,9 +170,12 @@ class Search(ABC):
         return None
 
     def best(self) -> tuple[Progress, float] | None:
-        """The best trial and its score: of those trained furthest, that with the highest mean."""
+        """The best trial and its score: of those trained furthest, that with the highest mean.
+
+        Trials with a failed step do not count.
+        """
         for epoch in range(self.epochs, 0, -1):
-            reached = [(one, one.score(epoch)) for one in self.trials]
+            reached = [(one, one.score(epoch)) for one in self.trials if not one.failed]
             scored = [(one, score) for one, score in reached if score is not None]
             if scored:
                 return max(scored, key=lambda pair: pair[1])

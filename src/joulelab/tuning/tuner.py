@@ -24,8 +24,8 @@ from joulelab.tuning.strategy import Strategy, strategies
 
 Cost = Callable[[Mapping[str, Value]], float]
 
-NEGLIGIBLE = 0.01
-"""Share of what was gained so far that spending as much again has to gain."""
+NEGLIGIBLE = 0.002
+"""Share of what the best score is above the median that an evaluation has to gain."""
 
 LEAST_TRIALS = 10
 """Evaluations before a search without a price stops."""
@@ -124,7 +124,7 @@ class Tuner:
         With a price lambda it stops when no candidate has an expected improvement per cost above
         lambda: the rule of Xie et al., arXiv 2507.12453, by which the expected score minus lambda
         times the cost is at least that of stopping at once. Without a price, lambda is such that
-        spending as much again would have to gain a hundredth of what the best score is above the
+        an evaluation of mean cost has to gain 0.2 % of what the best score is above the
         median score; at least 10 evaluations are made.
 
         Strategies that do not predict a gain stop when they have no further proposals.
@@ -139,7 +139,8 @@ class Tuner:
         scores = [trial.score for trial in self.trials if trial.score is not None]
         spent = sum(trial.cost or 1.0 for trial in self.trials if trial.finished)
         spread = max(scores) - statistics.median(scores)
-        return len(scores) >= LEAST_TRIALS and bool(gain * spent <= NEGLIGIBLE * spread)
+        enough = len(scores) >= LEAST_TRIALS
+        return enough and bool(gain * spent / len(scores) <= NEGLIGIBLE * spread)
 
     @property
     def best(self) -> Trial | None:
