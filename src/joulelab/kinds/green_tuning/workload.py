@@ -171,7 +171,7 @@ class GreenTuningWorkload(Workload):
             "judged_sd": statistics.stdev(judged) if len(judged) > 1 else None,
             "judged": len(judged),
             "best_trial": outcome.trial,
-            "best": dict(outcome.values),
+            "best": json.dumps(dict(outcome.values)),
             "stopped": outcome.stopped,
             "epochs": spent.epochs,
             **{f"{kind}_j": part.joules for kind, part in outcome.parts.items()},
