@@ -119,6 +119,7 @@ class ObjectiveJob(ProgramJob):
             "seed": self.seed,
             "repetition": self.repetition,
             "epoch": self.curve.start,
+            "given": list(self.spec.space),  # type: ignore[attr-defined]
             "checkpoint": str(self.training / CHECKPOINT),
         }
         return {"trial": about, "events": str(self.events)}
@@ -144,6 +145,8 @@ class ObjectiveProcess(FunctionProcess):
             ObjectiveTimeoutError: waiting ended.
             ProgramError: the process ended.
         """
+        if why := over():
+            raise ObjectiveTimeoutError(why)
         while (answer := self.child.answer(LOOK_S)) is None:
             if self.child.process.poll() is not None:
                 self.child.end()

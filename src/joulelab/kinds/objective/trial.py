@@ -45,6 +45,8 @@ class Trial:
         repetition: number of the training of these values.
         epoch: epochs that this training has behind it, when it goes on from its checkpoint.
         checkpoint: a folder of this training, kept from step to step.
+        given: names of a space that the user gave: its values are used whatever the objective's
+            ranges are.
         on_report: told a score and its step; says whether to stop.
     """
 
@@ -56,6 +58,7 @@ class Trial:
         repetition: int,
         epoch: int,
         checkpoint: Path,
+        given: Sequence[str],
         on_report: Callable[[float, int], bool],
     ) -> None:
         self.number = number
@@ -65,6 +68,7 @@ class Trial:
         self._proposed = dict(values)
         self._checkpoint = checkpoint
         self._on_report = on_report
+        self._space = frozenset(given)
         self._given: dict[str, Any] = {}
         self._attributes: dict[str, Any] = {}
         self._stop = False
@@ -165,6 +169,8 @@ class Trial:
     def _level(self, name: str, levels: Sequence[float]) -> Value:
         if len(levels) == 1:
             return self._fixed(name, levels[0])
+        if name in self._space and isinstance(value := self._proposed[name], int | float):
+            return self._fixed(name, min(levels, key=lambda level: abs(level - value)))
         return self._value(name, Choice(tuple(levels), ordered=True))
 
     def _fixed(self, name: str, value: Value) -> Value:
@@ -185,7 +191,18 @@ class Trial:
         variable.check(name)
         self.asked[name] = variable
         value = self._proposed.get(name)
-        if value is None or not variable.contains(value):
+        if value is not None and name in self._space:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if isinstance(variable, Float) and number:
+                value = float(value)
+            elif not (number and isinstance(variable, Int) and float(value).is_integer()):
+                if not variable.contains(value):
+                    raise UsageError(
+                        f"the space gives {name} = {quoted(value)}, which is not what the "
+                        "objective asks for",
+                        "give the variable the type and the choices that the objective expects",
+                    )
+        elif value is None or not variable.contains(value):
             value, self.drawn = self._draw(name, variable), True
         self._given[name] = self.used[name] = value
         return value

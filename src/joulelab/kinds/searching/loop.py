@@ -177,7 +177,7 @@ class _Run:
         self.asked = asked
         self.listen = listen
         self.parts: dict[str, list[Spent]] = {"search": [], "confirm": [], "tuner": []}
-        self.thinking = Spent()
+        self.thinking = self.last_thought = Spent()
         self.unit: Unit | None = asked.budget.unit if asked.budget else None
         self.paid: dict[int, list[tuple[float, float]]] = {}
         self.confirmed: dict[int, list[float]] = {}
@@ -229,9 +229,12 @@ class _Run:
     def _think(self) -> tuple[list[Step], str]:
         """The next steps, or none and why."""
         steps: list[Step] = []
+        if self.journal.peek() is None and not self._thinking_fits():
+            return [], self._budget_words()
         with self.trainer.thinking() as measured:
             if not (stopped := self._over()):
                 steps = self.searcher.next(self.trainer.most)
+        self.last_thought = measured.spent
         self.thinking = total_spent([self.thinking, measured.spent])
         return steps, stopped or ("" if steps else "the strategy has no further proposals")
 
@@ -397,6 +400,14 @@ class _Run:
                 return steps[:count]
             left -= forecast or 0.0
         return steps
+
+    def _thinking_fits(self) -> bool:
+        """Whether the budget allows for as much thinking as before the last step."""
+        budget, spent = self.asked.budget, self._spent()
+        if budget is None or spent is None:
+            return True
+        next_one = self.last_thought.amount(budget.unit, self.searcher.epochs or 1) or 0.0
+        return spent + next_one <= budget.amount * (1 + TOLERANCE)
 
     def _limit(self, steps: Sequence[Step]) -> Limit | None:
         budget, spent = self.asked.budget, self._spent()
