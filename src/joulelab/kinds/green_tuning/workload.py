@@ -175,6 +175,7 @@ class GreenTuningWorkload(Workload):
             "stopped": outcome.stopped,
             "epochs": spent.epochs,
             **{f"{kind}_j": part.joules for kind, part in outcome.parts.items()},
+            **{f"{kind}_s": part.seconds for kind, part in outcome.parts.items()},
         }
         row: Row = {
             "run_id": run.run_id,
