@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import os
 import random
@@ -27,7 +28,7 @@ from typing import IO, Any
 from joulelab.errors import UsageError
 from joulelab.kinds.objective.trial import Trial, check_number
 from joulelab.kinds.program.events import VARIABLE
-from joulelab.kinds.program.worker import checked, end_with, files_under, load
+from joulelab.kinds.program.worker import CANNOT_BE_CALLED, end_with, files_under, load
 
 NUMPY_SEEDS = 2**32
 
@@ -145,25 +146,19 @@ def main(reference: str, asked: int, answers: int) -> None:
 
 def checked_objective(function: Callable[..., Any]) -> dict[str, Any]:
     """Whether it can be called with a trial, or why not."""
-    import inspect
-
-    told = checked(function, [])
-    if "error" not in told or "needs" not in told["error"]:
-        try:
-            inspect.signature(function).bind(None)
-        except TypeError as error:
-            name = getattr(function, "__name__", "the objective")
-            return {
-                "error": f"{name}() cannot be called with a trial: {error}",
-                "hint": "define it as: def objective(trial)",
-            }
-        except ValueError:
-            pass
-        return told
+    name = getattr(function, "__name__", type(function).__name__)
+    remedy = "define it as: def objective(trial)"
+    if not callable(function):
+        return {"error": f"{name} is of type {type(function).__name__}", "hint": remedy}
+    for holds, what, _ in CANNOT_BE_CALLED:
+        if holds(function):
+            return {"error": f"{name} {what}", "hint": remedy}
     try:
         inspect.signature(function).bind(None)
-    except TypeError:
-        return told
+    except TypeError as error:
+        return {"error": f"{name}() cannot be called with a trial: {error}", "hint": remedy}
+    except ValueError:  # written in C: the first call shows it
+        pass
     return {"parameters": None}
 
 
