@@ -171,10 +171,11 @@ class GreenTuningWorkload(Workload):
             "judged_sd": statistics.stdev(judged) if len(judged) > 1 else None,
             "judged": len(judged),
             "best_trial": outcome.trial,
-            "best": dict(outcome.values),
+            "best": json.dumps(dict(outcome.values)),
             "stopped": outcome.stopped,
             "epochs": spent.epochs,
             **{f"{kind}_j": part.joules for kind, part in outcome.parts.items()},
+            **{f"{kind}_s": part.seconds for kind, part in outcome.parts.items()},
         }
         row: Row = {
             "run_id": run.run_id,
