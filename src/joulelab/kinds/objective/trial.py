@@ -192,16 +192,7 @@ class Trial:
         self.asked[name] = variable
         value = self._proposed.get(name)
         if value is not None and name in self._space:
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if isinstance(variable, Float) and number:
-                value = float(value)
-            elif not (number and isinstance(variable, Int) and float(value).is_integer()):
-                if not variable.contains(value):
-                    raise UsageError(
-                        f"the space gives {name} = {quoted(value)}, which is not what the "
-                        "objective asks for",
-                        "give the variable the type and the choices that the objective expects",
-                    )
+            value = _as_asked(name, variable, value)
         elif value is None or not variable.contains(value):
             value, self.drawn = self._draw(name, variable), True
         self._given[name] = self.used[name] = value
@@ -231,6 +222,25 @@ class Trial:
             "told": self.told,
             "attributes": {str(key): _plain(one) for key, one in self._attributes.items()},
         }
+
+
+def _as_asked(name: str, variable: Variable, value: Value) -> Value:
+    """A value of the user's space, whatever the range that the objective names.
+
+    Raises:
+        UsageError: it is of another type, or not one of the choices.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(variable, Float) and number:
+        return float(value)
+    if isinstance(variable, Int) and number and float(value).is_integer():
+        return int(value)
+    if variable.contains(value):
+        return value
+    raise UsageError(
+        f"the space gives {name} = {quoted(value)}, which is not what the objective asks for",
+        "give the variable the type and the choices that the objective expects",
+    )
 
 
 def _label(choice: Any) -> Value:  # noqa: ANN401 - the user's
