@@ -8,7 +8,7 @@ JOBS ?= auto
 # Without compiled modules every process compiles torch and pandas anew, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help quickstart test test-long lint format bench bench-gpu lock clean
+.PHONY: help quickstart test test-long lint format bench bench-gpu bench-tuning lock clean
 
 help:
 	@echo "make quickstart   set up, then run the quickstart study (under 3 minutes after the set-up)"
@@ -18,6 +18,7 @@ help:
 	@echo "make format       set up, then let ruff reformat"
 	@echo "make bench        set up, then measure accuracy, overhead and speed beside other tools (15 minutes; let nothing else run)"
 	@echo "make bench-gpu    set up, then measure counter, power, the fast engine and the planner on a real NVIDIA GPU (30 minutes)"
+	@echo "make bench-tuning set up, then compare strategies on public tables of trainings (15 minutes on 2 cores)"
 	@echo "make lock         compile requirements.lock anew"
 
 $(READY): requirements.lock pyproject.toml
@@ -54,6 +55,10 @@ bench-gpu: $(READY)
 	@$(BIN)/python benchmarks/gpu.py
 	@$(BIN)/python benchmarks/training.py --device cuda:0 --rounds --architecture --json joulelab-out/training-gpu.json
 	@$(BIN)/python benchmarks/planner_check.py --device cuda:0 --json joulelab-out/planner-check-gpu.json
+
+bench-tuning: $(READY)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -r pyproject.toml --extra benchmark
+	@$(BIN)/python benchmarks/tuning.py --json joulelab-out/tuning.json
 
 lock: $(READY)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --upgrade --extra dev pyproject.toml -o requirements.lock

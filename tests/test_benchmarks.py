@@ -1,6 +1,7 @@
 """Each benchmark runs over the simulated sensors and prints its figures; how good they are is not
 a matter of tests."""
 
+import importlib
 import os
 import re
 import runpy
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from synthetic_power import Trace
 
@@ -89,6 +91,26 @@ def test_the_benchmark_of_bounds_prints_what_it_simulates(monkeypatch, capsys):
     assert "There is no recording of a GPU beside a power meter" in printed
     for figure in SMALL[command]:
         assert re.search(figure, printed), f"{figure} is not in\n{printed}"
+
+
+def test_the_benchmark_of_strategies_compares_costs(monkeypatch):
+    """On a table of its own, of which a quarter is good and that half is cheap."""
+    monkeypatch.setattr(sys, "path", [str(BENCHMARKS), *sys.path])
+    tuning = importlib.import_module("tuning")
+    levels = {"width": [1, 10, 100, 1000], "kind": ["a", "b"]}
+    scores = np.array([[0.1, 0.2], [0.3, 0.9], [0.4, 0.5], [0.6, 0.9]])[..., None]
+    seconds = np.array([[1.0, 1.0], [10.0, 10.0], [100.0, 100.0], [1e3, 1e3]])[..., None]
+    small = tuning.Table(levels, scores, seconds, scores[..., 0] > 0.8, lambda v: v["width"])
+    monkeypatch.setattr(tuning, "table", lambda name, target: small)
+    names = ("green+cost", "random")
+    runs = [tuning.search(("small", n, seed, 8, 0.99)) for n in names for seed in range(4)]
+    assert all(run.reached for run in runs if run.strategy == "green+cost")
+    rows = tuning.summary(runs, ["small"], names)
+    text = tuning.markdown(rows, ["small"], names)
+    assert re.search(rf"\| small \| {FIGURE} \({FIGURE} to {FIGURE}\) \| ", text)
+    assert "| small | 100 % | " in text
+    assert re.search(rf"Times cheaper than random:(.*\n)+\| geometric mean \| {FIGURE} \(", text)
+    assert rows[0]["random"][0] == pytest.approx(rows[2]["cost_s"][0] / rows[0]["cost_s"][0])
 
 
 def test_the_benchmark_of_a_real_gpu_measures_an_idle_one(nvml_folder):

@@ -37,6 +37,8 @@ def fences(language, documents=DOCUMENTS):
 )
 def test_a_python_example_runs(code, tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
+    if "import optuna" in code or 'strategy="tpe"' in code:
+        pytest.importorskip("optuna")
     if "ServingSession" in code:
         request.getfixturevalue("in_threads")
     load = Study.load

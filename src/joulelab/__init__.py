@@ -20,16 +20,23 @@ if TYPE_CHECKING:
     from joulelab.energy.measuring import measure, measure_idle, measured
     from joulelab.energy.monitor import Monitor
     from joulelab.forecast.training_forecast import TrainingForecast
+    from joulelab.kinds.objective.tune import tune
     from joulelab.kinds.program.events import phase, report_metric
     from joulelab.kinds.program.experiment import experiment
     from joulelab.study.results import Results
     from joulelab.study.study import Study
+    from joulelab.tuning.space import Choice, Float, Int
+    from joulelab.tuning.tuner import Tuner
 
 __all__ = [
+    "Choice",
+    "Float",
+    "Int",
     "Monitor",
     "Results",
     "Study",
     "TrainingForecast",
+    "Tuner",
     "__version__",
     "experiment",
     "measure",
@@ -37,6 +44,7 @@ __all__ = [
     "measured",
     "phase",
     "report_metric",
+    "tune",
 ]
 __version__ = "0.1.0"
 
@@ -44,15 +52,20 @@ __version__ = "0.1.0"
 __getattr__ = importer(
     __name__,
     {
+        "Choice": "joulelab.tuning.space",
+        "Float": "joulelab.tuning.space",
+        "Int": "joulelab.tuning.space",
         "Monitor": "joulelab.energy.monitor",
         "Results": "joulelab.study.results",
         "Study": "joulelab.study.study",
         "TrainingForecast": "joulelab.forecast.training_forecast",
+        "Tuner": "joulelab.tuning.tuner",
         "experiment": "joulelab.kinds.program.experiment",
         "measure": "joulelab.energy.measuring",
         "measure_idle": "joulelab.energy.measuring",
         "measured": "joulelab.energy.measuring",
         "phase": "joulelab.kinds.program.events",
         "report_metric": "joulelab.kinds.program.events",
+        "tune": "joulelab.kinds.objective.tune",
     },
 )

@@ -130,3 +130,49 @@ def test_a_study_file_may_name_a_data_set_with_settings():
         assert split_settings(name)[1].side
     with pytest.raises(ValueError, match="unknown data set"):
         known(datasets, "digit?side=32")
+
+
+def _labelled(counts):
+    """Images of which every pixel tells the row; so many of each class."""
+    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    labels = labels[torch.randperm(len(labels), generator=torch.Generator().manual_seed(3))]
+    pixels = torch.arange(len(labels)).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    test = Split(pixels[:1], labels[:1] * 0)
+    return Images("counted", Split(pixels.contiguous(), labels), test, len(counts), "a test")
+
+
+@pytest.mark.parametrize(
+    ("counts", "held_out", "expected"),
+    [
+        ((40, 20, 60), 0.25, [10, 5, 15]),
+        ((40, 20, 60), 12, [4, 2, 6]),
+        ((5, 5, 5), 4, [2, 1, 1]),  # a tie: the first class
+        ((97, 1, 2), 10, [10, 0, 0]),
+        ((1, 1, 30), 0.9, [0, 0, 29]),  # what the small classes cannot give, the large one does
+        ((2, 0, 3), 3, [1, 0, 2]),
+    ],
+)
+def test_a_validation_split_holds_out_the_same_share_of_every_class(counts, held_out, expected):
+    images = _labelled(counts)
+    split = images.validation_split(held_out, seed=1)
+    assert torch.bincount(split.test.labels, minlength=3).tolist() == expected
+    rows = [part.images[:, 0, 0, 0].tolist() for part in (split.train, split.test)]
+    assert sorted(rows[0] + rows[1]) == list(range(sum(counts)))
+    assert rows == [sorted(part) for part in rows]  # in the order of the data set
+    for part in (split.train, split.test):
+        assert torch.equal(part.labels, images.train.labels[part.images[:, 0, 0, 0].long()])
+    assert split.whole == (sum(counts), 1)
+    assert f"{sum(expected)} of {sum(counts)} training images, held out" in split.notes[0]
+
+
+def test_a_validation_split_follows_from_its_seed():
+    images = load_images("digits")
+    assert images.validation_split(seed=4).checksum() == images.validation_split(seed=4).checksum()
+    assert images.validation_split(seed=4).checksum() != images.validation_split(seed=5).checksum()
+
+
+@pytest.mark.parametrize("held_out", [0, 0.001, 118, -1])
+def test_a_validation_split_that_leaves_a_part_empty_is_refused(held_out):
+    with pytest.raises(UsageError, match="of 120 training images cannot be held out") as raised:
+        _labelled((40, 20, 60)).validation_split(held_out)
+    assert raised.value.hint == "hold out 1 to 117 images: each class keeps one to train on"

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from joulelab.tuning.space import Continuous, SearchSpace
+from joulelab.tuning.space import Float, SearchSpace
 from joulelab.tuning.strategy import strategies
 
 
@@ -13,11 +13,11 @@ def adam():
     """The search space of Yarally et al. (CAIN 2023), tuning experiment."""
     return SearchSpace(
         {
-            "learning_rate": Continuous(1e-5, 1e-1),
-            "beta1": Continuous(0.1, 1.0, high_exclusive=True),
-            "beta2": Continuous(0.8, 1.0, high_exclusive=True),
-            "epsilon": Continuous(1e-9, 1e-7),
-            "weight_decay": Continuous(0.0, 0.1),
+            "learning_rate": Float(1e-5, 1e-1),
+            "beta1": Float(0.1, 1.0, high_exclusive=True),
+            "beta2": Float(0.8, 1.0, high_exclusive=True),
+            "epsilon": Float(1e-9, 1e-7),
+            "weight_decay": Float(0.0, 0.1),
         }
     )
 

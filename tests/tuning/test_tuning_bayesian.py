@@ -11,7 +11,7 @@ from joulelab.tuning.bayesian import (
     predict,
     probability_of_improvement,
 )
-from joulelab.tuning.space import Categorical, Continuous, SearchSpace
+from joulelab.tuning.space import Choice, Float, SearchSpace
 from joulelab.tuning.strategy import Random
 
 
@@ -68,7 +68,7 @@ def test_the_proposal_is_the_candidate_with_the_greatest_probability(adam):
 
 
 def test_of_equal_candidates_the_first_is_proposed():
-    space = SearchSpace({"x": Categorical(("a", "b"))})
+    space = SearchSpace({"x": Choice(("a", "b"))})
     strategy = BayesianPI(space, 1, 4)
     strategy.observe(0, {"x": "a"}, 0.9)
     strategy.observe(1, {"x": "b"}, 0.2)
@@ -99,7 +99,7 @@ def test_rounds_that_failed_are_left_out(adam):
 
 def test_it_finds_an_optimum_that_random_search_misses():
     # A square of a few kernel lengths: on a much larger one, PI stays near the first good point.
-    space = SearchSpace({"x": Continuous(0.0, 4.0), "y": Continuous(0.0, 4.0)})
+    space = SearchSpace({"x": Float(0.0, 4.0), "y": Float(0.0, 4.0)})
 
     def score(values):
         return np.exp(-((values["x"] - 2.9) ** 2 + (values["y"] - 0.8) ** 2) / 2)

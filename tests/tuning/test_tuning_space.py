@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulelab.errors import UsageError
-from joulelab.tuning.space import Categorical, Continuous, Integer, SearchSpace
+from joulelab.tuning.space import Choice, Float, Int, SearchSpace
 
 
 @pytest.fixture
 def mixed():
     return SearchSpace(
         {
-            "learning_rate": Continuous(1e-5, 1e-1, log=True, high_exclusive=True),
-            "width": Integer(8, 512, log=True),
-            "optimiser": Categorical(("adam", "sgd")),
+            "learning_rate": Float(1e-5, 1e-1, log=True, high_exclusive=True),
+            "width": Int(8, 512, log=True),
+            "optimiser": Choice(("adam", "sgd")),
         }
     )
 
@@ -185,7 +185,7 @@ def test_continuous_values_lie_within_their_bounds(
     high = low + width
     if math.nextafter(math.nextafter(low, math.inf), math.inf) >= high:
         return
-    variable = Continuous(low, high, False, high_exclusive, low_exclusive)
+    variable = Float(low, high, False, high_exclusive, low_exclusive)
 
     values = [*variable.draw(4, Edge()), *variable.grid(levels)]
 
@@ -198,7 +198,7 @@ def test_continuous_values_lie_within_their_bounds(
 @given(st.floats(1e-12, 1e3), st.floats(1.001, 1e6), st.booleans(), st.booleans())
 def test_log_values_lie_within_their_bounds(low, ratio, low_exclusive, high_exclusive):
     high = low * ratio
-    variable = Continuous(low, high, True, high_exclusive, low_exclusive)
+    variable = Float(low, high, True, high_exclusive, low_exclusive)
 
     values = [*variable.draw(4, Edge()), *variable.grid(5)]
 
@@ -209,7 +209,7 @@ def test_log_values_lie_within_their_bounds(low, ratio, low_exclusive, high_excl
 
 def test_rounding_does_not_reach_an_exclusive_bound():
     # The draw 0.8 + 0.9999999999999999 * (1 - 0.8) rounds to 1.0, which Adam refuses.
-    variable = Continuous(0.8, 1.0, high_exclusive=True)
+    variable = Float(0.8, 1.0, high_exclusive=True)
     top = 0.8 + np.nextafter(1.0, 0.0) * (1.0 - 0.8)
     assert top == 1.0
 
@@ -219,8 +219,8 @@ def test_rounding_does_not_reach_an_exclusive_bound():
 def test_draws_are_uniform_over_the_bounds_or_over_their_logarithms():
     generator = np.random.default_rng(1)
 
-    plain = Continuous(2.0, 4.0).draw(DRAWS, generator)
-    log = np.log10(Continuous(1e-5, 1e-1, log=True).draw(DRAWS, generator))
+    plain = Float(2.0, 4.0).draw(DRAWS, generator)
+    log = np.log10(Float(1e-5, 1e-1, log=True).draw(DRAWS, generator))
 
     # Five standard errors of a mean, sqrt(width^2 / 12 / DRAWS).
     assert abs(plain.mean() - 3.0) < 5 * 2.0 / math.sqrt(12 * DRAWS)
@@ -230,24 +230,24 @@ def test_draws_are_uniform_over_the_bounds_or_over_their_logarithms():
 
 
 def test_the_grid_of_the_paper_leaves_the_upper_bound_out():
-    grid = Continuous(0.1, 1.0, high_exclusive=True).grid(5)
+    grid = Float(0.1, 1.0, high_exclusive=True).grid(5)
 
     assert grid == pytest.approx([0.1, 0.28, 0.46, 0.64, 0.82])
 
 
 def test_a_log_grid_has_equal_ratios():
-    grid = Continuous(1e-5, 1.0, log=True).grid(5)
+    grid = Float(1e-5, 1.0, log=True).grid(5)
 
     assert grid == pytest.approx([1e-5, 1e-4, 1e-3, 1e-2, 1e-1])
 
 
 def test_a_grid_without_its_lower_bound_keeps_its_number_of_levels():
-    assert Continuous(0.0, 1.0, low_exclusive=True).grid(4) == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    assert Float(0.0, 1.0, low_exclusive=True).grid(4) == pytest.approx([0.2, 0.4, 0.6, 0.8])
 
 
 @given(st.integers(-1000, 1000), st.integers(1, 2000), st.integers(1, 10))
 def test_an_integer_grid_has_distinct_values_within_the_bounds(low, width, levels):
-    variable = Integer(low, low + width)
+    variable = Int(low, low + width)
 
     grid = variable.grid(levels)
 
@@ -258,14 +258,14 @@ def test_an_integer_grid_has_distinct_values_within_the_bounds(low, width, level
 
 
 def test_integer_grids_as_documented():
-    assert Integer(1, 3).grid(5) == (1, 2, 3)
-    assert Integer(0, 9).grid(5) == (0, 2, 4, 6, 8)
-    assert Integer(8, 511, log=True).grid(3) == (8, 32, 128)
-    assert Integer(1, 6, log=True).grid(5) == (1, 2, 3, 4)
+    assert Int(1, 3).grid(5) == (1, 2, 3)
+    assert Int(0, 9).grid(5) == (0, 2, 4, 6, 8)
+    assert Int(8, 511, log=True).grid(3) == (8, 32, 128)
+    assert Int(1, 6, log=True).grid(5) == (1, 2, 3, 4)
 
 
 def test_every_integer_is_drawn_as_often_as_the_others():
-    drawn = Integer(3, 7).draw(DRAWS, np.random.default_rng(2))
+    drawn = Int(3, 7).draw(DRAWS, np.random.default_rng(2))
 
     values, counts = np.unique(drawn, return_counts=True)
     assert values.tolist() == [3, 4, 5, 6, 7]
@@ -273,16 +273,16 @@ def test_every_integer_is_drawn_as_often_as_the_others():
 
 
 def test_log_integers_are_drawn_by_their_width_on_the_logarithmic_axis():
-    drawn = Integer(1, 3, log=True).draw(DRAWS, np.random.default_rng(3))
+    drawn = Int(1, 3, log=True).draw(DRAWS, np.random.default_rng(3))
 
     shares = [float((drawn == value).mean()) for value in (1, 2, 3)]
     edges = np.log([0.5, 1.5, 2.5, 3.5])
     assert shares == pytest.approx(np.diff(edges) / (edges[-1] - edges[0]), abs=0.02)
-    assert set(Integer(1, 3, log=True).draw(2, Edge()).tolist()) == {1.0, 3.0}
+    assert set(Int(1, 3, log=True).draw(2, Edge()).tolist()) == {1.0, 3.0}
 
 
 def test_choices_keep_their_types():
-    choice = Categorical([1, True, "1", 1.5])
+    choice = Choice([1, True, "1", 1.5])
 
     decoded = [choice.decode(code) for code in range(4)]
 

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from joulelab.errors import UsageError
 from joulelab.tuning.conformance import SPACES, check_strategy
-from joulelab.tuning.space import Categorical, Continuous, SearchSpace
+from joulelab.tuning.space import Choice, Float, SearchSpace
 from joulelab.tuning.strategy import Grid, Random, strategies
 
-SHIPPED = ("grid", "random", "bayesian-pi")
+SHIPPED = ("grid", "random", "bayesian-pi", "quasi-random", "green")
+COMPARED = ("tpe", "gp", "cma-es", "cfo")
+"""They need other libraries, and are tested in test_tuning_comparison.py."""
 ROUNDS = 7
 
 
@@ -26,7 +28,7 @@ def make(name, space, seed, rounds=ROUNDS):
 
 
 def test_all_shipped_strategies_are_checked_here():
-    assert sorted(SHIPPED) == sorted(strategies._builtin)
+    assert sorted((*SHIPPED, *COMPARED)) == sorted(strategies._builtin)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -112,7 +114,7 @@ def test_more_rounds_do_not_change_the_first_ones(adam):
 
 
 def test_every_order_of_a_small_grid_is_as_likely():
-    space = SearchSpace({"x": Categorical(("a", "b", "c"))})
+    space = SearchSpace({"x": Choice(("a", "b", "c"))})
 
     orders = Counter(
         "".join(str(strategy.propose(r)["x"]) for r in range(3))
@@ -125,7 +127,7 @@ def test_every_order_of_a_small_grid_is_as_likely():
 
 
 def test_a_grid_larger_than_memory_is_drawn_from_without_being_made():
-    space = SearchSpace({f"x{i}": Continuous(0.0, 1.0) for i in range(40)})
+    space = SearchSpace({f"x{i}": Float(0.0, 1.0) for i in range(40)})
     strategy = Grid(space, seed=0, rounds=100)
 
     proposed = {tuple(strategy.propose(r).values()) for r in range(100)}

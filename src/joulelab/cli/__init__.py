@@ -22,6 +22,7 @@ from joulelab.cli import (
     predict_commands,
     serving_commands,
     study_commands,
+    tuning_commands,
 )
 from joulelab.errors import JoulelabError, UsageError
 
@@ -70,6 +71,7 @@ def root(
 
 PARTS = (
     study_commands,
+    tuning_commands,
     data_commands,
     energy_commands,
     serving_commands,

@@ -116,6 +116,30 @@ class Images:
                 digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()
 
+    def validation_split(self, held_out: float = 0.2, seed: int = 0) -> Images:
+        """The training images alone, a part of them held out as test images.
+
+        Each class is held out in proportion to its images, and keeps at least one to train on. The
+        real test images are not in the result.
+
+        Args:
+            held_out: number of training images to hold out or, below 1, their share.
+            seed: determines which images are held out.
+
+        Raises:
+            UsageError: nothing would be held out, or too few images would be left to train on.
+        """
+        chosen = _held_out(self.train.labels, self.classes, held_out, seed)
+        count = int(chosen.sum())
+        note = f"scores are of {count:,} of {len(self.train):,} training images, held out"
+        return replace(
+            self,
+            train=Split(self.train.images[~chosen], self.train.labels[~chosen]),
+            test=Split(self.train.images[chosen], self.train.labels[chosen]),
+            whole=self.available,
+            notes=(*self.notes, note),
+        )
+
 
 @dataclass(frozen=True)
 class ImageSettings:
@@ -354,3 +378,30 @@ def thinned(images: Images, train: float | None, test: float | None, seed: int) 
         test=draw(images.test, test),
         whole=images.available,
     )
+
+
+def _held_out(labels: Tensor, classes: int, held_out: float, seed: int) -> Tensor:
+    """Which images are held out, bool, (N,): the same share of each class, by largest remainder."""
+    import torch
+
+    total = len(labels)
+    count = round(held_out * total) if held_out < 1 else int(held_out)
+    images = torch.bincount(labels, minlength=classes)  # (K,)
+    room = (images - 1).clamp(min=0)
+    if not 1 <= count <= int(room.sum()):
+        raise UsageError(
+            f"{held_out:g} of {total:,} training images cannot be held out",
+            f"hold out 1 to {int(room.sum()):,} images: each class keeps one to train on",
+        )
+    exact = images.double() * count / total
+    taken = torch.minimum(exact.floor().long(), room)  # (K,)
+    while (missing := count - int(taken.sum())) > 0:
+        # Ties are resolved in the order of the classes, everywhere alike.
+        behind = torch.where(taken < room, exact - taken, -torch.inf)
+        taken[behind.sort(descending=True, stable=True).indices[:missing]] += 1
+        taken = torch.minimum(taken, room)
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
+    chosen = torch.zeros(total, dtype=torch.bool)
+    for which in range(classes):
+        chosen[order[labels[order] == which][: int(taken[which])]] = True
+    return chosen

@@ -99,8 +99,8 @@ def place_images(
         images,
         device,
         placement,
-        _place(images.train, device, placement),
-        _place(images.test, device, placement),
+        place_split(images.train, device, placement),
+        place_split(images.test, device, placement),
     )
 
 
@@ -169,7 +169,8 @@ def scaled(images: Tensor) -> Tensor:
     return images
 
 
-def _place(split: Split, device: torch.device, placement: Placement) -> PlacedSplit:
+def place_split(split: Split, device: torch.device, placement: Placement) -> PlacedSplit:
+    """Place one part of a data set."""
     if placement is Placement.STREAMED:
         return PlacedSplit(split.images, split.labels, device)
     images = split.images.to(device)

@@ -16,6 +16,7 @@ scikit-learn's ``f1_score(labels, predictions, average="macro")`` gives.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -79,6 +80,13 @@ class ImageOrder:
         if self._order is None or self._reshuffle:
             self._order = torch.randperm(self._images, generator=self._generator)
         return self._order
+
+    def copy(self) -> ImageOrder:
+        """The same order at the same epoch, which continues on its own."""
+        other = copy.copy(self)
+        other._generator = torch.Generator()
+        other._generator.set_state(self._generator.get_state())
+        return other
 
     def next_epoch(self, device: torch.device) -> tuple[Tensor, ...]:
         """The rows of each batch, int64, (batch_size,), on the device that is indexed."""

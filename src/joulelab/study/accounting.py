@@ -102,9 +102,12 @@ class Ledger:
         measurement: Measurement,
         error: str | None,
         rows: Sequence[Mapping[str, Any]],
+        *,
+        part: bool = False,
     ) -> None:
-        """Close the entry of an attempt together with its runs."""
-        self.store.end(entry, state, measurement, self.total(measurement), error, rows)
+        """Close the entry of an attempt together with its runs, or of a part of a run."""
+        total = self.total(measurement)
+        self.store.end(entry, state, measurement, total, error, rows, part=part)
 
 
 def counted(measurement: Measurement, domains: Sequence[str] | None, device: str) -> Total:

@@ -66,3 +66,6 @@ class Listener:
 
     def finished(self, rows: Sequence[Mapping[str, Any]], total: Total) -> None:
         """A part has ended and is stored; the rows are those of its runs."""
+
+    def searching(self, so_far: Any) -> None:  # noqa: ANN401 - `joulelab.kinds.searching` says what
+        """A search has gone on: see `joulelab.kinds.searching.loop.SoFar`."""

@@ -166,6 +166,10 @@ class Prediction:
     estimates: Mapping[str, Estimate]
     drift: float
 
+    def knows(self, runs: Sequence[PlannedRun]) -> bool:
+        """Whether it has an estimate for each of some runs."""
+        return all((run.experiment, run.configuration) in self.keys for run in runs)
+
     @property
     def by_configuration(self) -> Mapping[tuple[str, str], Cost]:
         """The cost of one run of each configuration."""

@@ -361,6 +361,14 @@ kinds: Registry[Kind] = Registry(
             "joulelab.kinds.program.spec:FUNCTION",
             "a Python function of your own: factors x repetitions",
         ),
+        "green-tuning": (
+            "joulelab.kinds.green_tuning.spec:GREEN_TUNING",
+            "strategies x networks on a budget: which reaches the accuracy with the fewest joules?",
+        ),
+        "objective": (
+            "joulelab.kinds.objective.spec:OBJECTIVE",
+            "a Python function of your own that is tuned: the best score for the least energy",
+        ),
     },
 )
 

@@ -256,6 +256,8 @@ class Store:
         total: Total,
         error: str | None = None,
         rows: Sequence[Mapping[str, Any]] = (),
+        *,
+        part: bool = False,
     ) -> None:
         """Close an entry and its runs in one transaction.
 
@@ -266,12 +268,15 @@ class Store:
             total: sum over the domains that count.
             error: what went wrong.
             rows: for each run of the entry its ``run_id`` and the columns to set.
+            part: the entry is a part of its run, which goes on: it does not count as an attempt.
         """
         with self._transaction(durable=True) as connection:
             self._set_energy(connection, entry, measurement, total)
             connection.execute(
                 "UPDATE ledger SET state = ?, error = ? WHERE entry = ?", (state, error, entry)
             )
+            if part and state != "interrupted":
+                connection.execute("UPDATE ledger SET runs = '[]' WHERE entry = ?", (entry,))
             for row in rows:
                 columns = [column for column in row if column != "run_id"]
                 assignments = ", ".join(f"{column} = :{column}" for column in columns)

@@ -11,6 +11,7 @@ from typing import Any
 
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.recorder import Recorder
+from joulelab.errors import UsageError
 from joulelab.study.accounting import Ledger
 from joulelab.study.code_copies import CodeCopies, code_copies
 from joulelab.study.database import DATABASE
@@ -86,6 +87,7 @@ class Study:
 
         Raises:
             JoulelabError: the study cannot be run here.
+            UsageError: it cannot be predicted.
         """
         listener = listener or Listener()
         plan = self.plan()
@@ -101,6 +103,11 @@ class Study:
                 prediction = workloads.predict(
                     plan.configurations_left(states), Calibrator(), brief=False
                 )
+        if not prediction.knows(plan.left(states)):
+            raise UsageError(
+                "how long a search takes is not known beforehand: it ends with its budget",
+                "run it",
+            )
         listener.predicted(prediction)
         return plan, prediction
 
@@ -183,9 +190,10 @@ class Study:
             prediction = workloads.predict(configurations, recorder, brief=True)
             predicted_at = time.time()
             ledger.switch("between")  # the comparison with the prediction starts here
-            sessions[-1]["prediction"] = record(prediction, left, basis, predicted_at)
-            store.write_manifest({**store.manifest(), "sessions": sessions})
-            listener.predicted(prediction)
+            if prediction.knows(left):
+                sessions[-1]["prediction"] = record(prediction, left, basis, predicted_at)
+                store.write_manifest({**store.manifest(), "sessions": sessions})
+                listener.predicted(prediction)
             pending = {run.run_id for run in left}
             for group in plan.groups:
                 runs = [run for run in group.runs if run.run_id in pending]

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from joulelab.tuning.space import Categorical, Continuous, Integer, SearchSpace, Value
+from joulelab.tuning.space import Choice, Float, Int, SearchSpace, Value
 from joulelab.tuning.strategy import Strategy
 
 
@@ -30,19 +30,19 @@ History = list[tuple[dict[str, Value], float | None]]
 SPACES: dict[str, SearchSpace] = {
     "continuous": SearchSpace(
         {
-            "learning_rate": Continuous(1e-5, 1e-1, log=True),
-            "beta1": Continuous(0.1, 1.0, high_exclusive=True),
-            "beta2": Continuous(0.8, 1.0, high_exclusive=True),
-            "weight_decay": Continuous(0.0, 0.1, low_exclusive=True),
+            "learning_rate": Float(1e-5, 1e-1, log=True),
+            "beta1": Float(0.1, 1.0, high_exclusive=True),
+            "beta2": Float(0.8, 1.0, high_exclusive=True),
+            "weight_decay": Float(0.0, 0.1, low_exclusive=True),
         }
     ),
     "mixed": SearchSpace(
         {
-            "momentum": Continuous(0.0, 0.99),
-            "width": Integer(8, 512, log=True),
-            "layers": Integer(1, 7),
-            "activation": Categorical(("relu", "tanh", "none")),
-            "bias": Categorical((False, True)),
+            "momentum": Float(0.0, 0.99),
+            "width": Int(8, 512, log=True),
+            "layers": Int(1, 7),
+            "activation": Choice(("relu", "tanh", "none")),
+            "bias": Choice((False, True)),
         }
     ),
 }

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from joulelab.tuning.space import Continuous, SearchSpace
+from joulelab.tuning.space import Float, SearchSpace
 from joulelab.tuning.strategy import Grid, Random, Strategy
 
 VARIABLES = ("x1", "x2", "x3")
@@ -84,7 +84,7 @@ def effective_dimension(seed: int = 0) -> EffectiveDimension:
     >>> found.grid.distinct, found.random.distinct
     (3, 27)
     """
-    open_interval = Continuous(0.0, 1.0, low_exclusive=True, high_exclusive=True)
+    open_interval = Float(0.0, 1.0, low_exclusive=True, high_exclusive=True)
     space = SearchSpace(dict.fromkeys(VARIABLES, open_interval))
     optimum = float(np.random.default_rng(seed).random())
     return EffectiveDimension(

@@ -2,15 +2,14 @@
 
 ::
 
-    space = SearchSpace({"learning_rate": Continuous(1e-5, 1e-1), "beta1": Continuous(0.1, 1.0,
+    space = SearchSpace({"learning_rate": Float(1e-5, 1e-1), "beta1": Float(0.1, 1.0,
                          high_exclusive=True)})
     points = space.sample(10_000, generator)      # (10000, 2), float64
     values = space.decode(points[0])              # {"learning_rate": 0.03, "beta1": 0.7}
 
 Points are rows of codes: column j belongs to the j-th variable and holds the plain, unscaled value
-of a continuous or integer variable (also where `log` is set), or the index of the choice of a
-categorical one: this is the input of a Gaussian process. With `log`, draws and grid are uniform in
-the logarithm of the value.
+of a `Float` or `Int` (also where `log` is set), or the index of the level of a `Choice`. With
+`log`, draws and grid are uniform in the logarithm of the value.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class _Bounded:
 
     def check(self, name: str) -> None:
         """Raise a UsageError with `name` and the bounds if the range is empty."""
-        kind = int if isinstance(self, Integer) else float | int
+        kind = int if isinstance(self, Int) else float | int
         for key, bound in (("low", self.low), ("high", self.high)):
             if not isinstance(bound, kind) or isinstance(bound, bool) or _infinite(bound):
                 raise UsageError(
@@ -70,7 +69,7 @@ class _Bounded:
 
 
 @dataclass(frozen=True)
-class Continuous(_Bounded):
+class Float(_Bounded):
     """A real number from `low` to `high`, uniform, or log-uniform with `log`.
 
     An exclusive bound is never drawn: the nearest float inside is used.
@@ -101,7 +100,10 @@ class Continuous(_Bounded):
 
     def draw(self, count: int, generator: np.random.Generator) -> Codes:
         """Codes of `count` values, drawn uniformly; shape (count,)."""
-        fraction = generator.random(count)
+        return self.quantile(generator.random(count))
+
+    def quantile(self, fraction: Codes) -> Codes:
+        """Codes below which a fraction of the draws is; shape as `fraction`, from 0 to below 1."""
         low, high = float(self.low), float(self.high)
         if self.log:
             codes = low ** (1 - fraction) * high**fraction
@@ -140,7 +142,7 @@ class Continuous(_Bounded):
 
 
 @dataclass(frozen=True)
-class Integer(_Bounded):
+class Int(_Bounded):
     """A whole number from `low` to `high`, both included."""
 
     low: int
@@ -164,7 +166,12 @@ class Integer(_Bounded):
         """
         if not self.log:
             return generator.integers(self.low, self.high, count, endpoint=True).astype(np.float64)
-        fraction = generator.random(count)
+        return self.quantile(generator.random(count))
+
+    def quantile(self, fraction: Codes) -> Codes:
+        """Codes below which a fraction of the draws is; shape as `fraction`, from 0 to below 1."""
+        if not self.log:
+            return np.floor(self.low + fraction * (self.high - self.low + 1))
         codes = np.rint((self.low - 0.5) ** (1 - fraction) * (self.high + 0.5) ** fraction)
         return np.clip(codes, self.low, self.high)
 
@@ -197,73 +204,91 @@ class Integer(_Bounded):
 
 
 @dataclass(frozen=True)
-class Categorical:
-    """One of several equally likely choices."""
+class Choice:
+    """One of several equally likely levels.
 
-    choices: Sequence[Value]
+    Args:
+        levels: strings, finite numbers, or true and false.
+        ordered: whether neighbours in the list are alike, as with batch sizes; a strategy that
+            models the score then learns from one level about the next.
+    """
+
+    levels: Sequence[Value]
+    ordered: bool = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.choices, list):
-            object.__setattr__(self, "choices", tuple(self.choices))
+        if isinstance(self.levels, list):
+            object.__setattr__(self, "levels", tuple(self.levels))
 
     def check(self, name: str) -> None:
-        """Raise a UsageError with `name` and the choices if they are empty or not distinct."""
-        if isinstance(self.choices, str) or not isinstance(self.choices, Sequence):
+        """Raise a UsageError with `name` and the levels if they are empty or not distinct."""
+        if isinstance(self.levels, str) or not isinstance(self.levels, Sequence):
             raise UsageError(
-                f"{name}: choices = {quoted(self.choices)} is not a list", "give a list"
+                f"{name}: choices = {quoted(self.levels)} is not a list", "give a list"
             )
-        if not self.choices:
+        if not self.levels:
             raise UsageError(f"{name}: choices is empty", "give at least one choice")
-        for choice in self.choices:
-            if not isinstance(choice, float | int | str) or _infinite(choice):
+        for level in self.levels:
+            if not isinstance(level, float | int | str) or _infinite(level):
                 raise UsageError(
-                    f"{name}: {quoted(choice)} among the choices is not possible",
+                    f"{name}: {quoted(level)} among the choices is not possible",
                     "a choice is a string, a finite number, or true or false",
                 )
-        if len({_identity(choice) for choice in self.choices}) < len(self.choices):
+        if len({_identity(level) for level in self.levels}) < len(self.levels):
             raise UsageError(
-                f"{name}: the choices {quoted(list(self.choices))} have duplicates",
+                f"{name}: the choices {quoted(list(self.levels))} have duplicates",
                 "give each once",
+            )
+        if not isinstance(self.ordered, bool):
+            raise UsageError(
+                f"{name}: ordered = {quoted(self.ordered)} is not possible", "write true or false"
             )
 
     def attained_bounds(self) -> tuple[Value, ...]:
-        """All choices."""
-        return tuple(self.choices)
+        """All levels."""
+        return tuple(self.levels)
 
     def draw(self, count: int, generator: np.random.Generator) -> Codes:
-        """Codes of `count` choices; shape (count,)."""
-        return generator.integers(0, len(self.choices), count).astype(np.float64)
+        """Codes of `count` levels; shape (count,)."""
+        return generator.integers(0, len(self.levels), count).astype(np.float64)
+
+    def quantile(self, fraction: Codes) -> Codes:
+        """Codes below which a fraction of the draws is; shape as `fraction`, from 0 to below 1."""
+        return np.floor(fraction * len(self.levels))
 
     def decode(self, code: float) -> Value:
-        """The choice of a code."""
-        return self.choices[round(float(code))]
+        """The level of a code."""
+        return self.levels[round(float(code))]
 
     def encode(self, value: Value) -> float:
-        """The code of a choice, its index.
+        """The code of a level, its index.
 
         Raises:
-            UsageError: `value` is not a choice.
+            UsageError: `value` is not a level.
         """
-        for index, choice in enumerate(self.choices):
-            if _identity(choice) == _identity(value):
+        for index, level in enumerate(self.levels):
+            if _identity(level) == _identity(value):
                 return float(index)
-        raise UsageError(f"{quoted(value)} is not one of the choices {quoted(list(self.choices))}")
+        raise UsageError(f"{quoted(value)} is not one of the choices {quoted(list(self.levels))}")
 
     def contains(self, value: Value) -> bool:
         """Whether `value` can be proposed."""
-        return any(_identity(choice) == _identity(value) for choice in self.choices)
+        return any(_identity(level) == _identity(value) for level in self.levels)
 
     def grid(self, levels: int) -> tuple[Value, ...]:
-        """All choices, regardless of `levels`."""
-        return tuple(self.choices)
+        """All levels, regardless of how many are asked for."""
+        return tuple(self.levels)
 
 
-Variable = Continuous | Integer | Categorical
+Variable = Float | Int | Choice
+
+_KEYS = {"levels": "choices"}
+"""Keys of a study file that are not named like the argument."""
 
 _TYPES: dict[str, type[Variable]] = {
-    "continuous": Continuous,
-    "integer": Integer,
-    "categorical": Categorical,
+    "continuous": Float,
+    "integer": Int,
+    "categorical": Choice,
 }
 
 
@@ -298,6 +323,11 @@ class SearchSpace:
         columns = [variable.draw(count, generator) for variable in self.variables.values()]
         return np.stack(columns, axis=1)
 
+    def quantile(self, fractions: Codes) -> Codes:
+        """Points of the space from points of the unit cube, both (points, variables)."""
+        variables = self.variables.values()
+        return np.stack([v.quantile(fractions[:, j]) for j, v in enumerate(variables)], axis=1)
+
     def decode(self, row: Sequence[float] | Codes) -> dict[str, Value]:
         """The values of one point, as plain Python numbers and strings."""
         pairs = zip(self.variables.items(), row, strict=True)
@@ -323,9 +353,9 @@ class SearchSpace:
     def grid(self, levels: int = 5) -> dict[str, tuple[Value, ...]]:
         """The values of each variable on a grid, their product.
 
-        Continuous variables follow the rule of the authors of CAIN 2023: ``low + i * (high - low)
-        / levels`` for i = 0 .. levels - 1, the upper bound excluded; see `Continuous.grid` for an
-        exclusive lower bound, and `Integer.grid`. Categorical variables have all their choices.
+        Float variables follow the rule of the authors of CAIN 2023: ``low + i * (high - low)
+        / levels`` for i = 0 .. levels - 1, the upper bound excluded; see `Float.grid` for an
+        exclusive lower bound, and `Int.grid`. Choice variables have all their choices.
 
         Args:
             levels: values of each variable.
@@ -381,7 +411,8 @@ def _variable(name: str, entry: Mapping[str, Any]) -> Variable:
         raise UsageError(f"{name}: the key 'type' is missing", "types: " + ", ".join(_TYPES))
     if not isinstance(kind, str) or kind not in _TYPES:
         raise UsageError(f"{name}: unknown type {quoted(kind)}", suggestion(str(kind), _TYPES))
-    keys = {field.name: field.default is MISSING for field in fields(_TYPES[kind])}
+    names = {_KEYS.get(field.name, field.name): field for field in fields(_TYPES[kind])}
+    keys = {key: field.default is MISSING for key, field in names.items()}
     for key in arguments:
         if key not in keys:
             raise UsageError(
@@ -393,7 +424,7 @@ def _variable(name: str, entry: Mapping[str, Any]) -> Variable:
             raise UsageError(
                 f"{name}: the key {quoted(key)} is missing", f"{kind} needs {quoted(key)}"
             )
-    return _TYPES[kind](**arguments)
+    return _TYPES[kind](**{names[key].name: value for key, value in arguments.items()})
 
 
 def _entry(variable: Variable) -> dict[str, Any]:
@@ -402,7 +433,8 @@ def _entry(variable: Variable) -> dict[str, Any]:
     for field in fields(variable):
         value = getattr(variable, field.name)
         if value is not field.default:
-            entry[field.name] = list(value) if field.name == "choices" else value
+            key = _KEYS.get(field.name, field.name)
+            entry[key] = list(value) if isinstance(value, tuple) else value
     return entry
 
 

@@ -77,6 +77,14 @@ class Strategy(ABC):
     def observe(self, number: int, values: Mapping[str, Value], score: float | None) -> None:
         """Record the score of a finished round; ``None`` if every repetition failed."""
 
+    def paid(self, number: int, cost: float) -> None:  # noqa: B027
+        """Record what a round cost, before `observe`; ignored unless the strategy minds the cost.
+
+        Args:
+            number: of the round.
+            cost: in any unit, the same for all rounds.
+        """
+
 
 class _WithoutScores(Strategy):
     """Ignores scores."""
@@ -93,6 +101,23 @@ class Random(_WithoutScores):
     def propose(self, number: int) -> dict[str, Value]:
         """A draw that depends only on the seed and the number of the round."""
         return self.space.decode(self.space.sample(1, self.generator(number))[0])
+
+
+class QuasiRandom(_WithoutScores):
+    """A scrambled Sobol sequence.
+
+    Any 2^k consecutive rounds from a multiple of 2^k cover the space more evenly than independent
+    draws (Owen, "Scrambling Sobol' and Niederreiter-Xing points", J. Complexity 14, 1998).
+    """
+
+    def propose(self, number: int) -> dict[str, Value]:
+        """Point `number` of the sequence that the seed determines."""
+        from scipy.stats.qmc import Sobol
+
+        sequence = Sobol(len(self.space.variables), rng=np.random.default_rng(self.seed))
+        if number:
+            sequence.fast_forward(number)
+        return self.space.decode(self.space.quantile(sequence.random(1))[0])
 
 
 class Grid(_WithoutScores):
@@ -177,6 +202,30 @@ strategies: Registry[type[Strategy]] = Registry(
         "bayesian-pi": (
             "joulelab.tuning.bayesian:BayesianPI",
             "Gaussian process, highest probability of improvement among 10,000 candidates",
+        ),
+        "quasi-random": (
+            "joulelab.tuning.strategy:QuasiRandom",
+            "a scrambled Sobol sequence: covers the space more evenly than random draws",
+        ),
+        "green": (
+            "joulelab.tuning.green:Green",
+            "Gaussian processes, highest expected improvement per predicted cost",
+        ),
+        "tpe": (
+            "joulelab.tuning.optuna_samplers:Tpe",
+            "tree-structured Parzen estimator of Optuna, multivariate; needs joulelab[optuna]",
+        ),
+        "gp": (
+            "joulelab.tuning.optuna_samplers:GP",
+            "Gaussian process of Optuna, expected improvement; needs joulelab[optuna]",
+        ),
+        "cma-es": (
+            "joulelab.tuning.optuna_samplers:CmaEs",
+            "evolution strategy of Optuna; needs joulelab[optuna]",
+        ),
+        "cfo": (
+            "joulelab.tuning.cfo:Cfo",
+            "local search of FLAML, from cheap values; needs joulelab[flaml]",
         ),
     },
 )

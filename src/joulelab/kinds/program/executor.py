@@ -18,7 +18,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from joulelab import formats
 from joulelab.errors import JoulelabError, SpecError, StoreWriteError
@@ -273,17 +273,20 @@ class FunctionProcess:
         loaded: whether its module has been imported.
         used: whether the function has been called.
         parameters: names of its parameters; ``None`` if it takes any.
+        asking: file descriptor of the requests.
     """
+
+    module: ClassVar[str] = "joulelab.kinds.program.worker"
+    """What it runs."""
 
     def __init__(self, of: tuple[Any, ...], job: ProgramJob) -> None:
         self.of = of
         self.loaded = self.used = False
         self.parameters: list[str] | None = None
         spec = cast(FunctionSpec, job.spec)
-        asked, self._asking = os.pipe()
+        asked, self.asking = os.pipe()
         self._answers, answering = os.pipe()
-        module = "joulelab.kinds.program.worker"
-        command = [sys.executable, "-m", module, spec.function, str(asked), str(answering)]
+        command = [sys.executable, "-m", self.module, spec.function, str(asked), str(answering)]
         try:
             process = subprocess.Popen(
                 command,
@@ -296,7 +299,7 @@ class FunctionProcess:
                 start_new_session=True,
             )
         except OSError as error:
-            os.close(self._asking)
+            os.close(self.asking)
             os.close(self._answers)
             raise not_started(sys.executable, Path(spec.cwd), error) from error
         finally:
@@ -317,7 +320,7 @@ class FunctionProcess:
             ProgramError: the process ended, or took too long.
         """
         with contextlib.suppress(BrokenPipeError):
-            os.write(self._asking, f"{json.dumps(request)}\n".encode())
+            os.write(self.asking, f"{json.dumps(request)}\n".encode())
         answer = self.child.answer(limit_s)
         if answer is None:
             in_time = self.child.process.poll() is not None
@@ -331,7 +334,7 @@ class FunctionProcess:
 
     def close(self) -> None:
         """End it."""
-        os.close(self._asking)
+        os.close(self.asking)
         self.child.end()
         os.close(self._answers)
 

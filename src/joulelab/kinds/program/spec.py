@@ -285,7 +285,7 @@ class CommandSpec(ProgramSpec):
     @classmethod
     def code(cls, table: Mapping[str, Any]) -> list[tuple[str, Path | None]]:
         """The command, and the programs and scripts that it names."""
-        text = _in_place(table, "command")
+        text = in_place(table, "command")
         try:
             cwd, levels = Path(str(table.get("cwd", "."))), _levels(table.get("vary", {}))
             shell = table.get("shell") is True
@@ -321,16 +321,13 @@ class FunctionSpec(ProgramSpec):
 
     def portable(self, name_of: Callable[[Path], str | None]) -> dict[str, Any]:
         """The copy of its file is named from the working folder."""
-        place, _, name = self.function.rpartition(":")
-        cwd = name_of(Path(self.cwd))
-        file = name_of(Path(place)) if place.endswith(".py") else None
-        function = f"{_from(cwd, file)}:{name}" if file and cwd else self.function
+        function = function_reference(self.function, name_of(Path(self.cwd)), name_of)
         return {**super().portable(name_of), "function": function}
 
     @classmethod
     def code(cls, table: Mapping[str, Any]) -> list[tuple[str, Path | None]]:
         """The function, and the files that it is made of."""
-        text = _in_place(table, "function")
+        text = in_place(table, "function")
         cwd = Path(str(table.get("cwd", ".")))
         files = function_files(str(table.get("function", "")), cwd)
         return [(text, None), *((str(file), file) for file in files)]
@@ -348,12 +345,27 @@ def function_files(function: str, cwd: Path) -> list[Path]:
     return list(dict.fromkeys([*own, *imported_files(own, [cwd])]))
 
 
+def function_reference(
+    function: str, cwd: str | None, name_of: Callable[[Path], str | None]
+) -> str:
+    """A function with the copy of its file, from the copy of the working folder.
+
+    Args:
+        function: ``"file.py:name"`` or ``"module:name"``.
+        cwd: the copy of the working folder, if there is one.
+        name_of: as for `ExperimentSpec.portable`.
+    """
+    place, _, name = function.rpartition(":")
+    file = name_of(Path(place)) if place.endswith(".py") else None
+    return f"{_from(cwd, file)}:{name}" if file and cwd else function
+
+
 def _from(folder: str, name: str) -> str:
     """A path from a folder."""
     return Path(os.path.relpath(name, folder)).as_posix()
 
 
-def _in_place(table: Mapping[str, Any], key: str) -> str:
+def in_place(table: Mapping[str, Any], key: str) -> str:
     """What an unchecked table runs, in words."""
     environment = table.get("environment") or ""
     place = f"in {table.get('cwd', '.')}{environment and f' with {environment}'}"

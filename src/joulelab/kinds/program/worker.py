@@ -180,7 +180,7 @@ def _values(
     return made
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """End this process when its parent has been killed, whatever the function is doing."""
     while os.getppid() == parent:
         time.sleep(1.0)
@@ -196,7 +196,7 @@ def main(reference: str, asked: int, answers: int) -> None:
         answers: of the answers.
     """
     own = os.getpid()
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     cwd = str(Path.cwd())
     sys.path.insert(0, cwd)
     function: Callable[..., Any] | None = None

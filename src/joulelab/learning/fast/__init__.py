@@ -8,5 +8,7 @@
                                              │
                                         TrainingResult for each member
 
+A `Population` holds trainings in memory between calls and continues whichever are asked for.
+
 Shapes: N members of a stack, B images of a batch, C, H, W of an image, F features, K classes.
 """

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
-import torch
-
-from joulelab.learning.augmentation import OF_PROTOCOL
 from joulelab.learning.engine import (
     Progress,
     TrainingResult,
@@ -21,21 +18,13 @@ from joulelab.learning.engine import (
     check_hyperparameters,
 )
 from joulelab.learning.fast.group_training import NAME, train_group
-from joulelab.learning.fast.hardware import check_precision, libraries_set_to
-from joulelab.learning.fast.schedule import (
-    Schedule,
-    ScheduleFile,
-    arithmetics,
-    arrangements,
-    circumstances,
-)
-from joulelab.learning.fast.stacking import NotStackableError, StackedNetwork, stack_layers
-from joulelab.learning.fast.trial import Trial
+from joulelab.learning.fast.schedule import Schedule, ScheduleFile
+from joulelab.learning.fast.scheduling import Schedules, stacked
+from joulelab.learning.fast.stacking import NotStackableError
 from joulelab.learning.images import Images
 from joulelab.learning.placement import Shelf
-from joulelab.learning.protocol import protocols
 from joulelab.learning.reference import ReferenceEngine
-from joulelab.learning.training_loop import checked_device, does_not_fit, is_out_of_memory
+from joulelab.learning.training_loop import checked_device
 
 log = logging.getLogger("joulelab")
 
@@ -54,8 +43,7 @@ class FastEngine(ReferenceEngine):
 
     def __init__(self, shelf: Shelf | None = None, schedules: ScheduleFile | None = None) -> None:
         super().__init__(shelf)
-        self._schedules = ScheduleFile.of_user() if schedules is None else schedules
-        self._known: dict[tuple[str, int], Schedule] = {}
+        self._schedules = Schedules(self._shelf, schedules)
 
     def obstacle(self, task: TrainingTask, images: Images, device: str) -> str | None:
         """The layer that cannot be stacked, or another obstacle; ``None`` if there is none.
@@ -64,7 +52,7 @@ class FastEngine(ReferenceEngine):
             UsageError: a precision that the device does not have.
         """
         try:
-            self._stacked(task, images, checked_device(device))
+            stacked(task, images, checked_device(device))
         except NotStackableError as error:
             return error.message
         return None
@@ -77,15 +65,10 @@ class FastEngine(ReferenceEngine):
 
     def prepare(self, task: TrainingTask, images: Images, device: str) -> bool:
         """Find the fastest schedule, unless known for this machine."""
-        on = checked_device(device)
         try:
-            network, key = self._stacked(task, images, on)
+            return self._schedules.prepare(task, images, checked_device(device))
         except NotStackableError:
             return False
-        if self._recalled(key, len(task.members)) is not None:
-            return False
-        self._remember(key, len(task.members), self._choose(network, task, images, on))
-        return True
 
     def train(
         self,
@@ -114,87 +97,18 @@ class FastEngine(ReferenceEngine):
             return super().train(task, images, device, progress)
         self.prepare(task, images, device)
         on = checked_device(device)
-        network, key = self._stacked(task, images, on)
+        network = stacked(task, images, on)
         placed = self._shelf.place(images, on)
-        while True:
-            schedule = self._recalled(key, len(task.members)) or Schedule()
-            try:
-                with libraries_set_to(task.precision, on):
-                    return train_group(network, task, placed, schedule, progress)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                halved = schedule.halved(len(task.members), torch.get_num_threads())
-                if halved is None:
-                    raise does_not_fit(task, device) from error
-            if on.type == "cuda":
-                torch.cuda.empty_cache()
-            log.warning(
-                "%d trainings of %s do not fit into the memory of %s together: from now on %d are "
-                "trained at a time",
-                len(task.members),
-                task.network,
-                device,
-                halved.largest_stack,
-            )
-            self._remember(key, len(task.members), halved)
+        return self._schedules.run(
+            task,
+            images,
+            on,
+            lambda schedule: train_group(network, task, placed, schedule, progress),
+        )
 
     def schedule(self, task: TrainingTask, images: Images, device: str) -> Schedule | None:
         """The schedule of a task; ``None`` before `prepare`, and if it cannot be stacked."""
         try:
-            _, key = self._stacked(task, images, checked_device(device))
+            return self._schedules.get(task, images, checked_device(device))
         except NotStackableError:
             return None
-        return self._recalled(key, len(task.members))
-
-    def _choose(
-        self, network: StackedNetwork, task: TrainingTask, images: Images, device: torch.device
-    ) -> Schedule:
-        placed = self._shelf.place(images, device)
-        threads = torch.get_num_threads()
-        trial = Trial(network, task, placed)
-        ways = arithmetics(network, task.precision, device)
-        chosen = ways[0]
-        with libraries_set_to(task.precision, device):
-            if len(ways) > 1:
-                chosen = trial.fastest(ways, members=1, threads=1)
-            choices = [
-                replace(chosen, arrangement=arrangement)
-                for arrangement in arrangements(len(task.members), threads, device)
-            ]
-            chosen = trial.fastest(choices, members=len(task.members), threads=threads)
-        log.info("%s x %d on %s: %s", task.network, len(task.members), device, chosen)
-        return chosen
-
-    def _stacked(
-        self, task: TrainingTask, images: Images, device: torch.device
-    ) -> tuple[StackedNetwork, str]:
-        """The layers of a task, and the key of its schedule.
-
-        Raises:
-            NotStackableError: the reference engine has to train it.
-            UsageError: a precision that the device does not have.
-        """
-        check_precision(task.precision, device)
-        if protocols.get(task.protocol).augmentation_for(task.augmentation) is not None:
-            which = (
-                f"the protocol {task.protocol}"
-                if task.augmentation == OF_PROTOCOL
-                else f"the augmentation {task.augmentation}"
-            )
-            raise NotStackableError(f"{which} changes training images at random")
-        shape = images.shape
-        network = stack_layers(task.network, shape, images.classes, task.network_options)
-        return network, circumstances(network, shape, task.batch_size, task.precision, device)
-
-    def _recalled(self, key: str, members: int) -> Schedule | None:
-        if (key, members) not in self._known:
-            remembered = self._schedules.get(key, members)
-            if remembered is None:
-                return None
-            self._known[key, members] = remembered
-        return self._known[key, members]
-
-    def _remember(self, key: str, members: int, schedule: Schedule) -> None:
-        self._known[key, members] = schedule
-        self._schedules.put(key, members, schedule)

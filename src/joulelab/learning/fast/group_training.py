@@ -11,6 +11,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -26,6 +27,8 @@ from joulelab.learning.training_loop import training_result
 
 NAME = "fast"
 """Type of the engine's progress callback."""
+
+OnStep = Callable[[Tensor], None] | None
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -51,16 +54,12 @@ def train_group(
         RuntimeError, MemoryError: out of memory.
     """
     members = task.members
-    threads = torch.get_num_threads() if placed.device.type == "cpu" else 1
-    size = schedule.stack_size(len(members), threads)
-    pool = Workers(schedule.workers(len(members), threads))
-    # A worker must check whether to stop; the main thread is interrupted directly.
-    on_step = None if pool.count == 1 else lambda _: pool.check()
     arithmetic = schedule.arithmetic(task.precision, placed.device)
     sizes = {name: math.prod(shape) for name, shape in network.shapes}
     epochs = _EpochsOfAll(len(members), task.epochs, progress)
+    plan = Plan.of(schedule, len(members), placed)
 
-    def train_stack(of_stack: Sequence[Member]) -> list[TrainingResult]:
+    def train_stack(of_stack: Sequence[Member], on_step: OnStep) -> list[TrainingResult]:
         stack = StackTraining(network, task.with_members(of_stack), placed, arithmetic)
         losses: list[Tensor] = []
         for _ in range(task.epochs):
@@ -83,8 +82,8 @@ def train_group(
                 engine=NAME,
                 precision=task.precision,
                 extra={
-                    "stack_size": size,
-                    "workers": pool.count,
+                    "stack_size": plan.size,
+                    "workers": plan.workers,
                     "wide_convolutions": int(schedule.wide_convolutions),
                 },
                 parameters_total=sum(sizes.values()),
@@ -92,11 +91,48 @@ def train_group(
             for member, own_scores, own_losses in zip(of_stack, scores, by_member, strict=True)
         ]
 
-    stacks = [members[start : start + size] for start in range(0, len(members), size)]
-    with pool:
-        results = pool.map(train_stack, stacks)
+    results = plan.run(plan.stacks(members), train_stack)
     synchronize(placed.device)
     return [result for of_stack in results for result in of_stack]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Stacks of some members on this machine, and who trains them.
+
+    Attributes:
+        size: members of a stack; the last stack may be smaller.
+        workers: stacks trained at the same time.
+    """
+
+    size: int
+    workers: int
+
+    @classmethod
+    def of(cls, schedule: Schedule, members: int, placed: PlacedImages) -> Plan:
+        """The plan of a schedule for a number of members."""
+        threads = torch.get_num_threads() if placed.device.type == "cpu" else 1
+        return cls(schedule.stack_size(members, threads), schedule.workers(members, threads))
+
+    def stacks(self, members: Sequence[T]) -> list[Sequence[T]]:
+        """The members of each stack, in order."""
+        return [members[start : start + self.size] for start in range(0, len(members), self.size)]
+
+    def run(self, stacks: Sequence[T], train: Callable[[T, OnStep], R]) -> list[R]:
+        """Train the stacks.
+
+        Args:
+            stacks: whatever `train` takes.
+            train: trains one stack; its second argument is for `StackTraining.train_epoch`.
+
+        Returns:
+            What `train` returned, in order.
+        """
+        pool = Workers(self.workers)
+        # A worker must check whether to stop; the main thread is interrupted directly.
+        on_step = None if pool.count == 1 else lambda _: pool.check()
+        with pool:
+            return pool.map(lambda stack: train(stack, on_step), stacks)
 
 
 class _EpochsOfAll:

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,7 +30,7 @@ from joulelab.learning.fast.stacking import StackedNetwork
 from joulelab.learning.learning_rate import learning_rate_factor
 from joulelab.learning.networks import build_network
 from joulelab.learning.optimisers import OPTIMISERS, Optimiser
-from joulelab.learning.placement import PlacedImages, sent
+from joulelab.learning.placement import PlacedImages, PlacedSplit, sent
 from joulelab.learning.protocol import Protocol, protocols
 from joulelab.learning.training_loop import (
     ImageOrder,
@@ -37,6 +38,29 @@ from joulelab.learning.training_loop import (
     failures_explained,
     seeded,
 )
+
+
+@dataclass(frozen=True)
+class MemberState:
+    """A member between two epochs, outside any stack; nothing in it is shared with a stack.
+
+    Attributes:
+        member: its seed and hyperparameters.
+        weights: parameters and buffers.
+        moments: what the optimiser keeps, of each trained parameter in their order.
+        order: of its images.
+        steps: optimiser steps taken, which is also the position in the learning-rate schedule.
+    """
+
+    member: Member
+    weights: State
+    moments: tuple[Mapping[str, Tensor], ...]
+    order: ImageOrder
+    steps: int
+
+
+_STEP = "step"
+"""What torch's optimisers call the number of steps of a parameter, the same for a whole stack."""
 
 _drawing = threading.Lock()
 """Weights come from torch's global generators, shared by the stacks of all threads."""
@@ -52,6 +76,8 @@ class StackTraining:
         arithmetic: how layers compute.
         weights: initial parameters and buffers of every member; ``None`` to draw them from the
             seeds.
+        continued: the members, to be continued; all have taken the same number of steps. Their
+            states are copied.
 
     Attributes:
         state: parameters and buffers, (N, ...) each.
@@ -65,14 +91,20 @@ class StackTraining:
         placed: PlacedImages,
         arithmetic: Arithmetic,
         weights: State | None = None,
+        continued: Sequence[MemberState] | None = None,
     ) -> None:
+        if continued is not None:
+            task = task.with_members([state.member for state in continued])
         self._network = network
         self._task = task
         self._placed = placed
         self._arithmetic = arithmetic
         self._protocol: Protocol = protocols.get(task.protocol)
         self.state: State = _stacked(
-            [weights or weights_of(task, member, placed) for member in task.members], placed.device
+            [weights or weights_of(task, member, placed) for member in task.members]
+            if continued is None
+            else [state.weights for state in continued],
+            placed.device,
         )
         self.steps = 0
         self._trained = [self.state[name].requires_grad_() for name in network.trained]
@@ -83,17 +115,28 @@ class StackTraining:
             [self._protocol.adjusted(member.hyperparameters) for member in task.members],
             scheduled=self._factor is not None,
         )
-        self._orders = [
-            ImageOrder(
-                len(placed.train),
-                task.batch_size,
-                member.seed,
-                reshuffle_each_epoch=self._protocol.reshuffle_each_epoch,
-            )
-            for member in task.members
-        ]
+        if continued is None:
+            self._orders = [self._new_order(member) for member in task.members]
+        else:
+            self._orders = [state.order.copy() for state in continued]
+            self._optimiser.restore([state.moments for state in continued])
+            (self.steps,) = {state.steps for state in continued}
         self._total = torch.zeros(len(task.members), dtype=torch.float64, device=placed.device)
         self._capture = Capture(self._step_on) if placed.device.type == "cuda" else None
+
+    def taken_apart(self) -> list[MemberState]:
+        """Each member as it is after the last epoch; the stack can go on independently."""
+        moments = self._optimiser.moments()
+        return [
+            MemberState(
+                member,
+                {name: values[at].detach().clone() for name, values in self.state.items()},
+                moments[at],
+                self._orders[at].copy(),
+                self.steps,
+            )
+            for at, member in enumerate(self._task.members)
+        ]
 
     @property
     def steps_an_epoch(self) -> int:
@@ -131,13 +174,22 @@ class StackTraining:
         self.steps += steps
         return self._total / min(steps * batch, images)
 
-    def scores(self) -> Tensor:
-        """Accuracy and macro F1 of each member on the test images, (N, 2), on the device.
+    def scores(self, split: PlacedSplit | None = None) -> Tensor:
+        """Accuracy and macro F1 of each member, (N, 2), on the device.
 
-        With the reference engine's batches, one member after the other. In train mode this changes
-        the running statistics of BatchNorm.
+        With the reference engine's batches, one member after the other. The training is unchanged:
+        in train mode the running statistics of BatchNorm are restored.
+
+        Args:
+            split: images to evaluate; ``None`` for the test images.
         """
         training = self._protocol.evaluation_mode == "train"
+        parameters = dict(self._network.shapes)
+        buffers = {
+            name: values.clone()
+            for name, values in self.state.items()
+            if training and name not in parameters
+        }
 
         def scores_of(index: int) -> Tensor:
             state = {name: values[index : index + 1] for name, values in self.state.items()}
@@ -145,9 +197,20 @@ class StackTraining:
             def logits_of(images: Tensor) -> Tensor:
                 return self._logits(state, images.unsqueeze(0), training=training)[0]
 
-            return evaluated(logits_of, self._placed.test, self._protocol)
+            return evaluated(logits_of, split or self._placed.test, self._protocol)
 
-        return torch.stack([scores_of(index) for index in range(len(self._task.members))])
+        scores = torch.stack([scores_of(index) for index in range(len(self._task.members))])
+        for name, values in buffers.items():
+            self.state[name].copy_(values)
+        return scores
+
+    def _new_order(self, member: Member) -> ImageOrder:
+        return ImageOrder(
+            len(self._placed.train),
+            self._task.batch_size,
+            member.seed,
+            reshuffle_each_epoch=self._protocol.reshuffle_each_epoch,
+        )
 
     def _before_step(self, number: int) -> None:
         """Set the learning rate of a step of this epoch."""
@@ -242,6 +305,34 @@ class StackedOptimiser:
                 # The fused kernels access both in memory order.
                 part.grad = None if gradient is None else gradient[block].contiguous()
         self._optimiser.step()
+
+    def moments(self) -> list[tuple[dict[str, Tensor], ...]]:
+        """Copies of moments and step counts: for each member, of each parameter."""
+        return [
+            tuple(
+                {
+                    name: (value if name == _STEP else value[at]).clone()
+                    for name, value in self._optimiser.state[part].items()
+                    if isinstance(value, Tensor)
+                }
+                for part in slices
+            )
+            for block, slices in zip(self._blocks, self._slices, strict=True)
+            for at in range(block.stop - block.start)
+        ]
+
+    def restore(self, moments: Sequence[Sequence[Mapping[str, Tensor]]]) -> None:
+        """Continue with these moments and step counts, as `moments` gives them."""
+        for block, slices in zip(self._blocks, self._slices, strict=True):
+            for number, part in enumerate(slices):
+                of_members = [one[number] for one in moments[block]]
+                if of_members[0]:
+                    self._optimiser.state[part] = {
+                        name: value.clone()
+                        if name == _STEP
+                        else torch.stack([one[name] for one in of_members]).contiguous()
+                        for name, value in of_members[0].items()
+                    }
 
     def state(self) -> list[Tensor]:
         """Moments and step counts, if steps have been taken."""

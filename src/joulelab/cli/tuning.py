@@ -1,0 +1,155 @@
+"""``joulelab tune``: live progress on standard error, the answer on standard output."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from joulelab import formats
+from joulelab.cli.options import parse_duration_s
+from joulelab.cli.output import progress_console, show
+from joulelab.cli.signals import end_on_sigterm
+from joulelab.energy.reading import Total
+from joulelab.kinds.objective.tune import Tuned, tune
+from joulelab.present import Facts, View
+from joulelab.study.executor import Heartbeat
+from joulelab.study.listener import Listener
+
+if TYPE_CHECKING:
+    from joulelab.cli.tuning_commands import Tune
+    from joulelab.kinds.searching.loop import SoFar
+
+QUIET_LINE_S = 10.0
+"""Shortest time between lines where they are not drawn in place."""
+
+
+def run_tune(asked: Tune) -> None:
+    """Tune an objective, and show what was found."""
+    end_on_sigterm()
+    console = progress_console()
+    display = Display(console, -1.0 if asked.direction == "minimize" else 1.0)
+    timeout_s = parse_duration_s(asked.timeout, "--timeout") if asked.timeout else None
+    try:
+        with display:
+            found = tune(
+                asked.objective,
+                asked.space,
+                asked.budget,
+                strategy=asked.strategy,
+                seed=asked.seed,
+                direction=asked.direction.value,
+                epochs=asked.epochs,
+                target=asked.target,
+                confirm=asked.confirm,
+                timeout_s=timeout_s,
+                cost=asked.cost,
+                place=asked.place,
+                out=asked.out,
+                energy={"meters": asked.meter} if asked.meter else None,
+                listener=display,
+            )
+    except KeyboardInterrupt:
+        console.print("interrupted: run the same command again to go on", soft_wrap=True)
+        raise
+    show(_view(found), as_json=asked.json)
+
+
+class Display(Listener):
+    """A line of progress: the best so far, what is spent and left, the expected gain.
+
+    Args:
+        console: standard error.
+        sign: -1 where lower scores are better.
+    """
+
+    def __init__(self, console: Console, sign: float) -> None:
+        self.console = console
+        self._sign = sign
+        self._status = console.status("starting")
+        self._last_s = 0.0
+        self._line = ""
+
+    def __enter__(self) -> Display:
+        if self.console.is_terminal:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def doing(self, what: str) -> None:
+        """Say what is done outside the search."""
+        self.console.print(f"{what} ...", style="dim", soft_wrap=True)
+
+    def searching(self, so_far: SoFar) -> None:
+        """Draw the line, or print it every ten seconds."""
+        self._show(progress_line(so_far, self._sign))
+
+    def progress(self, heartbeat: Heartbeat, total: Total) -> None:
+        """Add the epochs and the energy of the running step to the line."""
+        epoch = f", epoch {heartbeat.done}" if heartbeat.done else ""
+        self._show(f"{self._line}{epoch}, {formats.joules(total.gross_j)} in it", keep=False)
+
+    def _show(self, line: str, *, keep: bool = True) -> None:
+        self._line = line if keep else self._line
+        if self.console.is_terminal:
+            self._status.update(line)
+        elif time.monotonic() - self._last_s > QUIET_LINE_S:
+            self._last_s = time.monotonic()
+            self.console.print(line, soft_wrap=True, highlight=False)
+
+
+def progress_line(so_far: SoFar, sign: float) -> str:
+    """A search in one line: ``12 trials, best 0.91, 4.2 kJ spent, 15.8 kJ left, ...``."""
+    parts = [formats.count(so_far.trials, "trial")]
+    if so_far.best is not None:
+        parts.append(f"best {formats.number(sign * so_far.best)}")
+    if (budget := so_far.budget) is not None:
+        parts.append(f"{budget.words(so_far.spent)} spent")
+        if so_far.spent is not None:
+            parts.append(f"{budget.words(max(budget.amount - so_far.spent, 0.0))} left")
+    if so_far.gain is not None:
+        parts.append(f"expected gain {formats.number(so_far.gain)}")
+    if so_far.doing:
+        parts.append(f"now {so_far.doing}")
+    return ", ".join(parts)
+
+
+def _view(found: Tuned) -> View:
+    said = ", ".join(f"{name} = {_word(value)}" for name, value in found.values.items())
+    one = found.confirmation
+    rows = [("stopped", found.stopped)]
+    if one.mean is not None:
+        between = ""
+        if one.low is not None and one.high is not None:
+            between = f" ({formats.number(one.low)} to {formats.number(one.high)})"
+        seeds = formats.count(one.seeds, "fresh seed")
+        rows.append(("confirmed", f"{formats.number(one.mean)}{between} on {seeds}"))
+    spent = f"{formats.joules(found.spent_j)} ({found.energy_status})"
+    rows.append(
+        ("spent", f"{spent}, {formats.duration(found.duration_s)}, {found.epochs:g} epochs")
+    )
+    rows.append(("results", f"{found.folder}: joulelab report {found.folder}"))
+    return View([f"{formats.number(found.score)} with {said}", Facts(rows)], _data(found))
+
+
+def _word(value: object) -> str:
+    return formats.number(value) if isinstance(value, float) else str(value)
+
+
+def _data(found: Tuned) -> dict[str, Any]:
+    one = found.confirmation
+    return {
+        "values": dict(found.values),
+        "score": found.score,
+        "confirmation": {"mean": one.mean, "low": one.low, "high": one.high, "seeds": one.seeds},
+        "energy_gross_j": found.spent_j,
+        "energy_status": found.energy_status,
+        "duration_s": found.duration_s,
+        "epochs": found.epochs,
+        "stopped": found.stopped,
+        "folder": str(found.folder),
+        "trials": found.trials.drop(columns=["attributes"]).to_dict("records"),
+    }

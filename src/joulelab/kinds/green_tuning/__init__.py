@@ -1,0 +1,1 @@
+"""Searches over trainings: which strategy reaches an accuracy with the fewest joules?"""

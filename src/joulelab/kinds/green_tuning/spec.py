@@ -1,0 +1,158 @@
+"""Green tuning as an experiment: strategies x networks, each run a whole search on a budget.
+
+::
+
+    [experiment.tuning]
+    kind = "green-tuning"
+    strategies = ["green", "asha", "random"]
+    networks = ["DensePolyNN"]
+    budget = "270 epochs"
+    repetitions = 3                             # searches, each with its own seed
+    [experiment.tuning.space]
+    learning_rate = { type = "continuous", low = 1e-5, high = 1e-1 }
+
+A search sees the accuracy on a part of the training images that is held out. What it chose is
+judged afterwards: trained with fresh seeds, and evaluated on the test images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from joulelab.errors import quoted
+from joulelab.kinds.training.spec import TrainingConfiguration, TrainingExperimentSpec
+from joulelab.learning.engine import check_hyperparameters
+from joulelab.learning.networks import networks as known_networks
+from joulelab.study.design import Factor, Level
+from joulelab.study.spec import Count, Kind, StudySpec
+from joulelab.study.validation import as_value_error, known, unique
+from joulelab.tuning.budget import parse_budget
+from joulelab.tuning.search import searches
+from joulelab.tuning.space import SearchSpace
+from joulelab.tuning.strategy import strategies as known_strategies
+
+Names = Annotated[list[str], Field(min_length=1)]
+TEST = "test"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GreenTuningConfiguration(TrainingConfiguration):
+    """A strategy on a network.
+
+    Attributes:
+        strategy: name of a search or a strategy.
+        space: what is searched.
+    """
+
+    strategy: str
+    space: SearchSpace
+
+
+class GreenTuningSpec(TrainingExperimentSpec):
+    """Keys of an experiment of kind ``green-tuning``.
+
+    Attributes:
+        strategies: names of searches or strategies; levels of the factor ``strategy``.
+        networks: registered names; levels of the factor ``network``.
+        hyperparameters: numbers of searched variables, in the order of the file; levels of the
+            factor of the same name. Default: all.
+        network_options: for a network's name, its keyword arguments.
+        space: searched hyperparameters, in order.
+        budget: of each search: ``"270 epochs"``, ``"20kJ"``, ``"1h"``.
+        target: accuracy that ends a search.
+        tune_on: what a search sees: the accuracy on held-out training images, or, as in the
+            paper, on the test images that also judge it.
+        held_out: number or share of the training images that are held out.
+        judged: fresh trainings of what a search chose, evaluated on the test images; their cost
+            is not part of the budget.
+        together: at most so many trainings are stacked.
+    """
+
+    noun = "search"
+
+    strategies: Names
+    networks: Names
+    hyperparameters: Annotated[list[Count], Field(min_length=1)] | None = None
+    network_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    space: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    budget: str
+    target: Annotated[float, Field(gt=0, le=1)] | None = None
+    tune_on: Literal["validation", "test"] = "validation"
+    held_out: Annotated[float, Field(gt=0)] = 0.1
+    judged: Annotated[int, Field(ge=0, strict=True)] = 8
+    together: Count = 8
+
+    @field_validator("strategies")
+    @classmethod
+    def _known_strategies(cls, names: list[str]) -> list[str]:
+        return [
+            name if name in searches.names() else known(known_strategies, name)
+            for name in unique(names)
+        ]
+
+    @field_validator("networks")
+    @classmethod
+    def _known_networks(cls, names: list[str]) -> list[str]:
+        return [known(known_networks, name) for name in unique(names)]
+
+    @field_validator("budget")
+    @classmethod
+    def _possible_budget(cls, text: str) -> str:
+        with as_value_error():
+            parse_budget(text)
+        return text
+
+    @field_validator("space")
+    @classmethod
+    def _searchable(cls, space: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        with as_value_error():
+            for name, variable in SearchSpace.from_dict(space).variables.items():
+                for value in variable.attained_bounds():
+                    check_hyperparameters({name: value})
+        return space
+
+    @model_validator(mode="after")
+    def _consistent(self) -> GreenTuningSpec:
+        most = len(self.space)
+        if self.hyperparameters and max(unique(self.hyperparameters)) > most:
+            raise ValueError(
+                f"hyperparameters requests {max(self.hyperparameters)} variables, but the space "
+                f"has {most}"
+            )
+        for name in self.network_options:
+            if name not in self.networks:
+                raise ValueError(f"network_options names {quoted(name)}, which is not in networks")
+        return self
+
+    def factors(self) -> Sequence[Factor]:
+        """Strategy, network, number of hyperparameters, and what is varied."""
+        return (
+            Factor("strategy", tuple(self.strategies)),
+            Factor("network", tuple(self.networks)),
+            Factor("hyperparameters", tuple(self.hyperparameters or [len(self.space)])),
+            *self.varied(),
+        )
+
+    def configuration(
+        self, experiment: str, levels: Mapping[str, Level], study: StudySpec
+    ) -> GreenTuningConfiguration:
+        """One strategy on one network."""
+        network = str(levels["network"])
+        return GreenTuningConfiguration(
+            **self.training(experiment, levels, study),
+            network=network,
+            network_options=self.network_options.get(network, {}),
+            strategy=str(levels["strategy"]),
+            space=SearchSpace.from_dict(self.space).first(int(levels["hyperparameters"])),
+        )
+
+
+GREEN_TUNING = Kind(
+    GreenTuningSpec,
+    "joulelab.kinds.green_tuning.workload:GreenTuningWorkload",
+    "joulelab.kinds.green_tuning.report:GREEN_TUNING",
+)

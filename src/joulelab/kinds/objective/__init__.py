@@ -1,0 +1,1 @@
+"""Functions of the user that are tuned: `joulelab.tune`, and the kind ``objective``."""

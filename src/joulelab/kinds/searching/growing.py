@@ -1,0 +1,251 @@
+"""Searches whose space is what the objective asks for, and whose epochs are what it reports.
+
+The first trial is trained to its end. It tells which variables there are, where no space was given,
+and how many epochs a full training has, where that was not given. Then the search begins, with the
+first trial as its trial 0.
+
+Trials may ask for further variables later (behind an ``if``, say), or for wider ranges. The search
+is then begun again on the wider space, from the same seed, and is given all trials so far. A trial
+that did not ask for a variable does not depend on it: it has the centre of it. What the objective
+was given for a new name is a draw from the seed, the number of the trial and the name. So a search
+is still determined by its seed and by what it observed. Paused trainings stay paused; successive
+halving and Hyperband, which compare trials of a bracket, begin a new bracket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from joulelab.errors import UsageError
+from joulelab.kinds.searching.steps import TO_END, Result, scores_of
+from joulelab.tuning.search import Cost, Progress, Search, Step, make_search
+from joulelab.tuning.space import Choice, SearchSpace, Value, Variable
+
+MOST_PRUNED = 3
+"""After so many first trials that end early, the longest tells how long a training is."""
+
+Make = Callable[[SearchSpace, int], Search]
+
+
+@dataclass
+class _Told:
+    """What is known about a trial: values of the point, those that it asked for, its scores."""
+
+    values: dict[str, Value]
+    used: dict[str, Value] = field(default_factory=dict)
+    scores: dict[int, list[float]] = field(default_factory=dict)
+    beyond: dict[int, list[float]] = field(default_factory=dict)
+    cost: float | None = None
+    failed: bool = False
+
+
+class GrowingSearcher:
+    """A search that learns its space and its epochs.
+
+    Args:
+        strategy: name of a search or a strategy.
+        seed: determines the search.
+        space: None where the objective tells it.
+        epochs: of a full training; None where the first trial tells it.
+        cost: what is known beforehand, from values to a relative cost.
+    """
+
+    def __init__(
+        self,
+        strategy: str,
+        seed: int,
+        space: SearchSpace | None = None,
+        epochs: int | None = None,
+        cost: Cost | None = None,
+    ) -> None:
+        self._make: Make = lambda variables, length: make_search(
+            strategy, variables, seed, length, cost
+        )
+        self._seed = seed
+        self._given = space
+        self._variables: dict[str, Variable] = dict(space.variables) if space else {}
+        self._epochs = epochs
+        self._told: list[_Told] = []
+        self._search: Search | None = None
+        self._first = self._make(space, 1) if space else None
+        if space and epochs:
+            self._search = self._make(space, epochs)
+
+    @property
+    def epochs(self) -> int | None:
+        """Of a full training; None while unknown."""
+        return self._epochs
+
+    @property
+    def trials(self) -> Sequence[Progress]:
+        """All trials that have been begun."""
+        if self._search is not None:
+            return self._search.trials
+        return [
+            Progress(number, told.used or told.values, told.scores, told.failed)
+            for number, told in enumerate(self._told)
+        ]
+
+    @property
+    def space(self) -> dict[str, Variable]:
+        """The variables known so far."""
+        return dict(self._variables)
+
+    @property
+    def expected_gain(self) -> float | None:
+        """As of the search."""
+        return None if self._search is None else self._search.expected_gain
+
+    def next(self, most: int) -> list[Step]:
+        """Steps to train next; one at a time until the first trial has succeeded."""
+        if self._search is None:
+            return [self._before()]
+        steps = self._search.next(most)
+        while steps and all(self._is_known(step) for step in steps):
+            for step in steps:
+                self._replay(step)
+            steps = self._search.next(most)
+        for step in [one for one in steps if self._is_known(one)]:
+            self._replay(step)
+            steps.remove(step)
+        for step in steps:
+            if step.trial == len(self._told):
+                self._told.append(_Told(dict(step.values)))
+        return steps
+
+    def observe(self, step: Step, result: Result, cost: float | None) -> None:
+        """Record the result of a step; the space and the epochs may become known by it."""
+        told = self._told[step.trial]
+        wider = self._widen(result)
+        scores = scores_of(result)
+        told.failed |= scores is None
+        if cost is not None:
+            told.cost = (told.cost or 0.0) + cost
+        if scores is not None:
+            told.scores.setdefault(step.repetition, []).extend(scores)
+            told.beyond[step.repetition] = list(result.beyond)
+        told.used = dict(result.values) or told.used
+        if result.drawn:
+            told.values |= result.values
+        if self._search is None:
+            self._begin(step, result, told)
+        elif wider or result.drawn:
+            self._restart()
+        else:
+            self._search.observe(step, scores, cost)
+
+    def best(self) -> tuple[Progress, float] | None:
+        """The best trial, with the values that it used, and its score."""
+        if self._search is not None:
+            found = self._search.best()
+            if found is None:
+                return None
+            trial, score = found
+            told = self._told[trial.number]
+            used = told.used or told.values
+            return Progress(trial.number, used, trial.scores, trial.failed), score
+        scored = [
+            (one, one.scores[0][-1]) for one in self.trials if one.scores.get(0) and not one.failed
+        ]
+        return max(scored, key=lambda pair: pair[1], default=None)
+
+    # Before the search
+
+    def _before(self) -> Step:
+        """A trial that tells what is not known yet: the centre, then draws."""
+        number = len(self._told)
+        values: dict[str, Value] = {}
+        if self._first is not None:
+            (step,) = self._first.next(1)
+            values = dict(step.values)
+        self._told.append(_Told(values))
+        return Step(number, values, 0, 0, TO_END if self._epochs is None else 1)
+
+    def _begin(self, step: Step, result: Result, told: _Told) -> None:
+        """Begin the search if a trial has succeeded; a failed one tells nothing."""
+        if not told.scores.get(0):
+            if self._first is not None:
+                self._first.observe(Step(step.trial, step.values, 0, 0, 1), None, None)
+            return
+        if result.state == "pruned" and step.end == TO_END and len(self._told) < MOST_PRUNED:
+            return  # it does not tell how long a training is
+        if not self._variables:
+            raise UsageError(
+                "the objective did not ask for any variable",
+                "call trial.suggest_float, suggest_int or suggest_categorical, or give a space",
+            )
+        if self._epochs is None:
+            if not result.stoppable:
+                told.scores[0] = told.scores[0][-1:]
+            self._epochs = max(len(one.scores.get(0, ())) for one in self._told)
+        self._restart()
+
+    def _restart(self) -> None:
+        """A new search, which is given all that was observed."""
+        space = SearchSpace(self._variables)
+        self._search = self._make(space, self._epochs or 1)
+        for told in self._told:
+            values = {
+                name: told.values.get(name, _centre(variable))
+                for name, variable in self._variables.items()
+            }
+            scores = [] if told.failed else [one for one in told.scores.values() if one]
+            self._search.add(values, scores, told.cost)
+
+    def _widen(self, result: Result) -> bool:
+        """Take up variables that were asked for; whether the space is another one now."""
+        before = dict(self._variables)
+        given = self._given.variables if self._given else {}
+        asked = SearchSpace.from_dict(result.asked).variables if result.asked else {}
+        for name, variable in asked.items():
+            if name not in given:
+                known = self._variables.get(name)
+                self._variables[name] = _union(name, known, variable) if known else variable
+        return self._variables != before
+
+    # Trainings that went on when they were told to stop
+
+    def _is_known(self, step: Step) -> bool:
+        if step.trial >= len(self._told):
+            return False
+        beyond = self._told[step.trial].beyond.get(step.repetition, [])
+        return len(beyond) >= step.end - step.start > 0
+
+    def _replay(self, step: Step) -> None:
+        assert self._search is not None
+        told = self._told[step.trial]
+        count = step.end - step.start
+        scores = told.beyond[step.repetition][:count]
+        told.beyond[step.repetition] = told.beyond[step.repetition][count:]
+        told.scores[step.repetition].extend(scores)
+        self._search.observe(step, scores, None)
+
+
+def _centre(variable: Variable) -> Value:
+    if isinstance(variable, Choice):
+        return variable.levels[0]
+    return variable.decode(float(variable.quantile(np.array([0.5]))[0]))
+
+
+def _union(name: str, known: Variable, asked: Variable) -> Variable:
+    """The variable that covers both.
+
+    Raises:
+        UsageError: they are of different types.
+    """
+    if isinstance(known, Choice) or isinstance(asked, Choice):
+        if known != asked:
+            raise UsageError(
+                f"{name} was asked for with other choices before",
+                "ask for the same choices in every trial, or give other names",
+            )
+        return known
+    if type(known) is not type(asked) or known.log != asked.log:
+        raise UsageError(
+            f"{name} was asked for as another type before", "ask for it in the same way every time"
+        )
+    low, high = min(known.low, asked.low), max(known.high, asked.high)
+    return type(known)(low, high, known.log)  # type: ignore[arg-type]

@@ -1,0 +1,471 @@
+"""Run a search on a budget: think, train, journal, observe; confirm the best on fresh seeds.
+
+::
+
+    header ─┬─ over? ── think ── fits the budget? ── train ── journal ── observe ─┐
+            └─────────────────────────────────────────────────────────────────────┘
+            ├─ target reached? confirm; stop if the mean of fresh seeds reaches it too
+            └─ over: confirm the best on fresh seeds ── outcome
+
+A search that goes on is the same program again: what the journal has is not trained but read. So
+its decisions depend on the seed and on stored results alone; the clock and the meters decide only
+whether there is budget for a step that has not begun.
+
+Part of the budget is kept for the confirmation: the cost of its full trainings, at most
+`CONFIRMATION_SHARE`.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from joulelab.errors import JoulelabError, MeterError, UsageError
+from joulelab.kinds.searching.journal import Journal
+from joulelab.kinds.searching.spent import Spent, total_spent
+from joulelab.kinds.searching.steps import (
+    TO_END,
+    Limit,
+    Purpose,
+    Result,
+    Searcher,
+    Trainer,
+    scores_of,
+)
+from joulelab.tuning.budget import TOLERANCE, Budget, Unit
+from joulelab.tuning.search import Step
+from joulelab.tuning.space import Value
+from joulelab.tuning.tuner import LEAST_TRIALS, NEGLIGIBLE
+
+FRESH = 1000
+"""Repetitions from this number on are for confirmation; a search never sees their seeds."""
+CONFIRMATION_SHARE = 0.2
+MOST_FAILURES = 3
+"""So many failures without any success end a search."""
+PROBABILITY = 0.975
+
+
+class SearchFailedError(JoulelabError):
+    """A search that found nothing: its first trainings all failed."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a search is to do.
+
+    Attributes:
+        header: what identifies it, as plain data; a journal of another one is refused.
+        budget: None for no limit.
+        confirm: fresh seeds for the best trial.
+        target: score that ends the search once it is confirmed; higher is better.
+    """
+
+    header: Mapping[str, Any]
+    budget: Budget | None = None
+    confirm: int = 3
+    target: float | None = None
+
+
+@dataclass(frozen=True)
+class SoFar:
+    """A search while it goes on.
+
+    Attributes:
+        doing: what is trained now, in words; empty between steps.
+        trials: begun.
+        best: score of the best trial; None before any.
+        values: of it.
+        spent: in the unit of the budget; None where it is unknown.
+        budget: of the search.
+        gain: expected from spending what is left, or as much again; None where unknown.
+    """
+
+    doing: str
+    trials: int
+    best: float | None
+    values: Mapping[str, Value]
+    spent: float | None
+    budget: Budget | None
+    gain: float | None
+
+
+@dataclass
+class Outcome:
+    """What a search found.
+
+    Attributes:
+        trial: number of the best trial; None if none has a score.
+        values: of it.
+        score: of it, as the search saw it; higher is better.
+        confirmed: its scores on fresh seeds.
+        stopped: why the search ended.
+        spent: in all.
+        parts: the same by kind of work.
+        epochs: of a full training.
+        failure: why nothing was found; empty if something was.
+    """
+
+    trial: int | None = None
+    values: Mapping[str, Value] = field(default_factory=dict)
+    score: float | None = None
+    confirmed: Sequence[float] = ()
+    stopped: str = ""
+    spent: Spent = field(default_factory=Spent)
+    parts: Mapping[str, Spent] = field(default_factory=dict)
+    epochs: int | None = None
+    failure: str = ""
+
+    @property
+    def mean(self) -> float | None:
+        """Mean score on fresh seeds."""
+        return statistics.fmean(self.confirmed) if self.confirmed else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % interval of that mean, by Student's t; None for fewer than two seeds."""
+        count = len(self.confirmed)
+        if count < 2 or self.mean is None:  # noqa: PLR2004 - a spread needs two
+            return None
+        from scipy.stats import t
+
+        half = t.ppf(PROBABILITY, count - 1) * statistics.stdev(self.confirmed) / math.sqrt(count)
+        return self.mean - float(half), self.mean + float(half)
+
+
+def run_search(
+    searcher: Searcher,
+    trainer: Trainer,
+    journal: Journal,
+    asked: Asked,
+    listen: Callable[[SoFar], None] = lambda _: None,
+) -> Outcome:
+    """Run a search, or go on with it.
+
+    Args:
+        searcher: decides on steps; new.
+        trainer: carries them out.
+        journal: of this search, empty or not.
+        asked: budget, target, confirmation.
+        listen: told before and after every step.
+
+    Raises:
+        UsageError: the budget is below one evaluation.
+        StoreMismatchError: the journal is of another search.
+        MeterError: the budget is in joules or grams, and those of a step are unknown.
+        KeyboardInterrupt: finished steps are in the journal.
+    """
+    return _Run(searcher, trainer, journal, asked, listen).run()
+
+
+class _Run:
+    """One search; for its arguments see `run_search`."""
+
+    def __init__(
+        self,
+        searcher: Searcher,
+        trainer: Trainer,
+        journal: Journal,
+        asked: Asked,
+        listen: Callable[[SoFar], None],
+    ) -> None:
+        self.searcher = searcher
+        self.trainer = trainer
+        self.journal = journal
+        self.asked = asked
+        self.listen = listen
+        self.parts: dict[str, list[Spent]] = {"search": [], "confirm": [], "tuner": []}
+        self.thinking = self.last_thought = Spent()
+        self.unit: Unit | None = asked.budget.unit if asked.budget else None
+        self.paid: dict[int, list[tuple[float, float]]] = {}
+        self.confirmed: dict[int, list[float]] = {}
+        self.gain: float | None = None
+        self.first_error = ""
+        self.failures = self.successes = 0
+        self.restarts = False
+
+    def run(self) -> Outcome:
+        self._check_least()
+        if self.journal.take("header", self.asked.header) is None:
+            self.journal.append({"header": dict(self.asked.header)})
+        stopped = self._search()
+        best = self.searcher.best()
+        outcome = Outcome(stopped=stopped, epochs=self.searcher.epochs)
+        if best is not None:
+            outcome.trial, outcome.values, outcome.score = best[0].number, best[0].values, best[1]
+            if best[0].number not in self.confirmed and outcome.epochs is not None:
+                self._confirm(best[0].number, best[0].values)
+            outcome.confirmed = self.confirmed.get(best[0].number, [])
+        elif not self.successes:
+            outcome.failure = f"{stopped}: {self.first_error}" if self.first_error else stopped
+        lost = [Spent.from_dict(line["lost"]) for line in self.journal.lines if "lost" in line]
+        self.parts["interrupted"] = lost
+        self.parts["tuner"].append(self.thinking)
+        outcome.parts = {kind: total_spent(parts) for kind, parts in self.parts.items()}
+        outcome.spent = total_spent(outcome.parts.values())
+        return outcome
+
+    def _search(self) -> str:
+        """Search until it is over; returns why."""
+        while True:
+            line = self.journal.peek()
+            if line is not None and "stopped" in line:
+                self.journal.take("stopped", line["stopped"])
+                return str(line["stopped"])
+            steps, stopped = self._think()
+            fitting = steps if self.journal.peek() else self._fitting(steps)
+            if fitting:
+                self._train(fitting, "search")
+            if len(fitting) < len(steps):
+                stopped = self._budget_words()
+            if not stopped and fitting:
+                stopped = self._target_reached()
+            if stopped:
+                self.journal.append({"stopped": stopped})
+                return stopped
+
+    def _think(self) -> tuple[list[Step], str]:
+        """The next steps, or none and why."""
+        steps: list[Step] = []
+        if self.journal.peek() is None and not self._thinking_fits():
+            return [], self._budget_words()
+        with self.trainer.thinking() as measured:
+            if not (stopped := self._over()):
+                steps = self.searcher.next(self.trainer.most)
+        self.last_thought = measured.spent
+        self.thinking = total_spent([self.thinking, measured.spent])
+        return steps, stopped or ("" if steps else "the strategy has no further proposals")
+
+    def _over(self) -> str:
+        """Why no step should follow, apart from the budget; empty if one should."""
+        if self.failures >= MOST_FAILURES and not self.successes:
+            return f"the first {self.failures} trials failed"
+        # A strategy is asked only when all that was proposed has been observed.
+        gain, scores = self.searcher.expected_gain, self._scores()
+        self.gain = gain
+        if gain is None or len(scores) < LEAST_TRIALS:
+            return ""
+        spread = max(scores) - statistics.median(scores)
+        spent = sum(cost for paid in self.paid.values() for cost, _ in paid)
+        if gain * (spent or len(scores)) <= NEGLIGIBLE * spread:
+            return "spending as much again would gain next to nothing"
+        return ""
+
+    def _scores(self) -> list[float]:
+        latest = [one.score(one.epochs()) for one in self.searcher.trials if one.epochs()]
+        return [score for score in latest if score is not None]
+
+    def _target_reached(self) -> str:
+        """Confirm a finished trial that reached the target; why that ends the search, if so."""
+        target, best, epochs = self.asked.target, self.searcher.best(), self.searcher.epochs
+        if target is None or best is None or epochs is None:
+            return ""
+        trial, score = best
+        if score < target or trial.number in self.confirmed or trial.score(epochs) is None:
+            return ""
+        wanted = max(self.asked.confirm, 1)
+        scores = self._confirm(trial.number, trial.values, wanted)
+        if len(scores) < wanted and self.asked.budget:
+            return self._budget_words()
+        return "the target is reached and confirmed" if statistics.fmean(scores) >= target else ""
+
+    def _confirm(
+        self, trial: int, values: Mapping[str, Value], seeds: int | None = None
+    ) -> list[float]:
+        """Train a trial with fresh seeds, as many as fit the budget; their scores."""
+        scores = self.confirmed.setdefault(trial, [])
+        epochs = self.searcher.epochs or 1
+        for number in range(self.asked.confirm if seeds is None else seeds):
+            step = Step(trial, values, FRESH + number, 0, epochs)
+            if self.journal.peek() is None and not self._fitting([step], reserved=0.0):
+                break
+            if not (results := self._train([step], "confirm")):
+                break
+            result = results[0]
+            known = scores_of(result)
+            if known and result.state == "finished":
+                scores.append(known[-1])
+        return scores
+
+    def _train(self, steps: Sequence[Step], purpose: Purpose) -> list[Result]:
+        """Results of steps, stored or new; observed where they belong to the search."""
+        results: list[Result] = []
+        for step in steps:
+            stored = self.journal.peek()
+            if stored is not None and "stopped" in stored:  # the budget did not allow for it
+                return self._booked(steps, results, purpose)
+            line = self.journal.take("step", {"purpose": purpose, **_identity(step)})
+            if line is None:
+                break
+            self.parts["tuner"].append(Spent.from_dict(line["tuner"]))
+            results.append(Result.from_dict(line))
+        if left := steps[len(results) :]:
+            self._tell(left[0], purpose)
+            for step, result in zip(
+                left, self.trainer.train(left, purpose, self._limit(left)), strict=True
+            ):
+                line = {"step": {"purpose": purpose, **_identity(step)}, **result.to_dict()}
+                self.journal.append({**line, "tuner": self.thinking.to_dict()})
+                self.parts["tuner"].append(self.thinking)
+                self.thinking = Spent()
+                results.append(result)
+        self._booked(steps, results, purpose)
+        self._tell(None, purpose)
+        return results
+
+    def _booked(
+        self, steps: Sequence[Step], results: list[Result], purpose: Purpose
+    ) -> list[Result]:
+        for step, result in zip(steps, results, strict=False):
+            self._book(step, result, purpose)
+        return results
+
+    def _book(self, step: Step, result: Result, purpose: Purpose) -> None:
+        self.parts[purpose].append(result.spent)
+        if self.unit is None:
+            self.unit = "seconds" if result.spent.joules is None else "joules"
+        cost = result.spent.amount(self.unit, self.searcher.epochs or 1)
+        if cost is None and self.asked.budget:
+            raise MeterError(
+                f"the budget of {self.asked.budget} cannot be kept: the energy of trial "
+                f"{step.trial} is unknown: {result.spent.reason}",
+                "`joulelab doctor` says which meters work here",
+            )
+        if cost is not None and result.spent.epochs:
+            self.paid.setdefault(step.trial, []).append((cost, result.spent.epochs))
+        if step.start and result.spent.epochs >= step.end > step.start:
+            self.restarts = True  # it does not go on from its checkpoint
+        if purpose == "confirm":
+            return
+        if scores_of(result):
+            self.successes += 1
+        elif not self.successes:
+            self.failures += 1
+            self.first_error = self.first_error or result.reason
+        self.searcher.observe(step, result, cost)
+
+    # The budget
+
+    def _spent(self) -> float | None:
+        """Spent so far in the unit of the budget, the tuner's own work and lost work included."""
+        if self.unit is None:
+            return 0.0
+        lost = [Spent.from_dict(line["lost"]) for line in self.journal.lines if "lost" in line]
+        whole = total_spent(
+            [*(one for parts in self.parts.values() for one in parts), *lost, self.thinking]
+        )
+        return whole.amount(self.unit, self.searcher.epochs or 1)
+
+    def _per_epoch(self, trial: int | None = None) -> float | None:
+        """Cost of an epoch: of a trial, else of all, in the unit of the budget."""
+        budget = self.asked.budget
+        if budget and budget.unit == "epochs":
+            return 1.0
+        if budget and budget.unit == "evaluations":
+            return 1.0 / (self.searcher.epochs or 1)
+        paid = self.paid.get(-1 if trial is None else trial) or [
+            one for parts in self.paid.values() for one in parts
+        ]
+        epochs = sum(epochs for _, epochs in paid)
+        return sum(cost for cost, _ in paid) / epochs if epochs else None
+
+    def _forecast(self, step: Step) -> float | None:
+        """Predicted cost of a step; None where nothing is known."""
+        one = self._per_epoch(step.trial)
+        if one is None or step.end == TO_END:
+            return None
+        return one * (step.end if self.restarts else step.end - step.start)
+
+    def _reserve(self) -> float:
+        """Part of the budget that is kept for the confirmation."""
+        budget, one, epochs = self.asked.budget, self._per_epoch(), self.searcher.epochs
+        if budget is None or one is None or epochs is None:
+            return 0.0
+        return min(self.asked.confirm * epochs * one, CONFIRMATION_SHARE * budget.amount)
+
+    def _fitting(self, steps: Sequence[Step], reserved: float | None = None) -> Sequence[Step]:
+        """The first of some steps, those that the budget allows for."""
+        budget, spent = self.asked.budget, self._spent()
+        if budget is None or spent is None:
+            return steps
+        # What is reserved is not taken from the only evaluation that there may be.
+        reserve = self._reserve() if reserved is None and self.successes else reserved or 0.0
+        left = budget.amount - reserve - spent
+        for count, step in enumerate(steps):
+            forecast = self._forecast(step)
+            slack = max(self._per_epoch(step.trial) or 0.0, TOLERANCE * budget.amount)
+            if left <= 0 or (forecast is not None and forecast > left + slack):
+                return steps[:count]
+            left -= forecast or 0.0
+        return steps
+
+    def _thinking_fits(self) -> bool:
+        """Whether the budget allows for as much thinking as before the last step."""
+        budget, spent = self.asked.budget, self._spent()
+        if budget is None or spent is None:
+            return True
+        next_one = self.last_thought.amount(budget.unit, self.searcher.epochs or 1) or 0.0
+        return spent + next_one <= budget.amount * (1 + TOLERANCE)
+
+    def _limit(self, steps: Sequence[Step]) -> Limit | None:
+        budget, spent = self.asked.budget, self._spent()
+        if budget is None or spent is None:
+            return None
+        slack = max(self._per_epoch(steps[0].trial) or 0.0, TOLERANCE * budget.amount)
+        return Limit(budget.unit, budget.amount - spent, slack, self.searcher.epochs or 1)
+
+    def _check_least(self) -> None:
+        """Refuse a budget that is known to be below one evaluation."""
+        budget, epochs = self.asked.budget, self.searcher.epochs
+        if budget is None:
+            return
+        least = {"epochs": float(epochs or 1), "evaluations": 1.0}.get(budget.unit, 0.0)
+        if budget.amount < least:
+            one = f"takes {budget.words(least)}" if budget.unit == "epochs" else "is the least"
+            raise UsageError(
+                f"a budget of {budget} is below one evaluation", f"an evaluation {one}"
+            )
+
+    def _budget_words(self) -> str:
+        budget, epochs, one = self.asked.budget, self.searcher.epochs, self._per_epoch()
+        assert budget is not None
+        if epochs is None:
+            return f"the budget of {budget} is below one evaluation, which did not end"
+        if one is not None and one * epochs > budget.amount * (1 + TOLERANCE):
+            took = budget.words(one * epochs)
+            return f"the budget of {budget} is below one evaluation, which takes {took}"
+        return f"the budget of {budget} is spent"
+
+    def _tell(self, step: Step | None, purpose: Purpose) -> None:
+        best, spent, budget = self.searcher.best(), self._spent(), self.asked.budget
+        gain = None
+        if self.gain is not None and spent is not None:
+            gain = self.gain * (spent if budget is None else max(budget.amount - spent, 0.0))
+        doing = ""
+        if step is not None:
+            what = "confirming trial" if purpose == "confirm" else "trial"
+            more = f" to epoch {step.end}" if step.end else ""
+            doing = f"{what} {step.trial}{more}"
+        self.listen(
+            SoFar(
+                doing,
+                len(self.searcher.trials),
+                None if best is None else best[1],
+                {} if best is None else best[0].values,
+                spent,
+                budget,
+                gain,
+            )
+        )
+
+
+def _identity(step: Step) -> dict[str, Any]:
+    return {
+        "trial": step.trial,
+        "values": dict(step.values),
+        "repetition": step.repetition,
+        "start": step.start,
+        "end": step.end,
+    }

@@ -1,0 +1,78 @@
+"""What work has spent: epochs, seconds, joules, grams of CO2 equivalent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from joulelab.energy.reading import Status
+from joulelab.tuning.budget import Unit
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Amounts of several units.
+
+    Attributes:
+        seconds: of the clock.
+        epochs: trained; 0 for other work.
+        joules: gross; None where unknown.
+        error_j: bound of the error of `joules`; None where unknown.
+        grams: of CO2 equivalent; None where the energy or its origin is unknown.
+        status: of the energy.
+        reason: why the energy is unknown.
+    """
+
+    seconds: float = 0.0
+    epochs: float = 0.0
+    joules: float | None = 0.0
+    error_j: float | None = 0.0
+    grams: float | None = 0.0
+    status: str = str(Status.MEASURED)
+    reason: str = ""
+
+    def amount(self, unit: Unit, evaluation: float) -> float | None:
+        """The amount in a unit; None where it is unknown.
+
+        Args:
+            unit: of a budget.
+            evaluation: epochs of a full training.
+        """
+        if unit == "evaluations":
+            return self.epochs / evaluation
+        return {
+            "epochs": self.epochs,
+            "seconds": self.seconds,
+            "joules": self.joules,
+            "grams": self.grams,
+        }[unit]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Spent:
+        """The inverse of `to_dict`."""
+        return cls(**data)
+
+
+def total_spent(parts: Iterable[Spent]) -> Spent:
+    """The sum; an amount that one part does not know is unknown."""
+    listed = [one for one in parts if one != Spent()]
+    statuses = {Status(one.status) for one in listed}
+    return Spent(
+        seconds=sum(one.seconds for one in listed),
+        epochs=sum(one.epochs for one in listed),
+        joules=_sum([one.joules for one in listed]),
+        error_j=_sum([one.error_j for one in listed]),
+        grams=_sum([one.grams for one in listed]),
+        status=str(Status.of_sum(statuses)) if statuses else str(Status.MEASURED),
+        reason=next((one.reason for one in listed if one.reason), ""),
+    )
+
+
+def _sum(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None

@@ -1,0 +1,98 @@
+"""The journal of a search as tables: a row for every step, or for every trial."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Line = Mapping[str, Any]
+
+
+def steps_of(lines: Sequence[Line]) -> list[Line]:
+    """The lines of the steps."""
+    return [line for line in lines if "step" in line]
+
+
+def curve_columns(lines: Sequence[Line], sign: float) -> dict[str, list[Any]] | None:
+    """A row for every step, for the store; None without steps.
+
+    Args:
+        lines: of a journal.
+        sign: -1 where lower scores are better.
+    """
+    rows = []
+    seconds = joules = 0.0
+    for line in steps_of(lines):
+        spent, step, tuner = line["spent"], line["step"], line["tuner"]
+        seconds += spent["seconds"] + tuner["seconds"]
+        joules += (spent["joules"] or 0.0) + (tuner["joules"] or 0.0)
+        rows.append(
+            {
+                "metric": step["purpose"],
+                "step": step["trial"],
+                "value": sign * line["scores"][-1] if line["scores"] else float("nan"),
+                "t_s": float(seconds),
+                "spent_j": float(joules),
+                "state": line["state"],
+                "reason": line["reason"],
+                "repetition": step["repetition"],
+                "start": step["start"],
+                "end": step["start"] + len(line["scores"]),
+                "epochs": float(spent["epochs"]),
+                "energy_j": float("nan") if spent["joules"] is None else spent["joules"],
+                "duration_s": float(spent["seconds"]),
+                "values": json.dumps(line["values"] or step["values"]),
+                "attributes": json.dumps(line["attributes"]),
+            }
+        )
+    return {name: [row[name] for row in rows] for name in rows[0]} if rows else None
+
+
+def trial_rows(lines: Sequence[Line], sign: float) -> list[dict[str, Any]]:
+    """A row for every trial of a search: what its steps gave together.
+
+    Args:
+        lines: of a journal.
+        sign: -1 where lower scores are better.
+    """
+    rows: dict[int, dict[str, Any]] = {}
+    for line in steps_of(lines):
+        step, spent = line["step"], line["spent"]
+        if step["purpose"] != "search":
+            continue
+        row = rows.setdefault(
+            step["trial"],
+            {
+                "trial": step["trial"],
+                "score": None,
+                "epochs": 0,
+                "repetitions": 0,
+                "energy_j": 0.0,
+                "duration_s": 0.0,
+                "trained": 0.0,
+                "last": {},
+            },
+        )
+        row["values"] = line["values"] or step["values"]
+        row["state"], row["reason"] = line["state"], line["reason"]
+        row["attributes"] = line["attributes"]
+        row["energy_j"] = _plus(row["energy_j"], spent["joules"])
+        row["duration_s"] += spent["seconds"]
+        row["trained"] += spent["epochs"]
+        row["repetitions"] = max(row["repetitions"], step["repetition"] + 1)
+        if line["scores"]:
+            row["last"][step["repetition"]] = (
+                step["start"] + len(line["scores"]),
+                sign * line["scores"][-1],
+            )
+    for row in rows.values():
+        last = row.pop("last").values()
+        row["epochs"] = max((epoch for epoch, _ in last), default=0)
+        scores = [score for epoch, score in last if epoch == row["epochs"]]
+        row["score"] = sum(scores) / len(scores) if scores else None
+    return list(rows.values())
+
+
+def _plus(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other

@@ -1,0 +1,276 @@
+"""Green tuning over epochs: many trainings begun, few finished, and few repeated.
+
+Trainings are frozen after some epochs, and thawed while they may still win. One Gaussian process
+models the score over values and epochs, with u = log(epoch) / log(E) in [0, 1] as another column,
+E the epochs of a full training; another models the cost of an epoch. A score after e < E epochs
+counts with the mean gain that trials which went on had from e to E.
+
+A possible step takes a new, a frozen or a finished trial (then with another seed) to a rung. It
+pays by changing the mean at E of its trial. With mu that mean, b the best mean of another trial,
+s the standard deviation of the change, and h of `joulelab.tuning.acquisition`::
+
+    gain = s h(-|mu - b| / s)                                                    (equation 1)
+
+the expected gain in the best mean: either the trial overtakes, or it no longer deserves the lead.
+Every step is judged by the same equation, so seeds are added by a race: to the leader and to those
+that may still beat it. Steps are chosen by the index of `joulelab.tuning.green`, with the cost of
+the step.
+
+Sources: freeze-thaw: Swersky, Snoek and Adams, arXiv 1406.3896. Equation 1 is the knowledge
+gradient of a single alternative: Frazier, Powell and Dayanik, INFORMS J. Computing 21 (2009),
+equation 14.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from joulelab.tuning.acquisition import log_expected_improvement
+from joulelab.tuning.features import Features
+from joulelab.tuning.gaussian_process import GaussianProcess
+from joulelab.tuning.green import (
+    BEST_KEPT,
+    COST,
+    LEAST_COST_SPREAD,
+    SCORE,
+    Cost,
+    known_log_cost,
+)
+from joulelab.tuning.scaled_process import Scaled, ScaledProcess, standard_scores, standardised
+from joulelab.tuning.search import Progress, Search, Step, rungs
+from joulelab.tuning.space import Codes, SearchSpace, Value
+
+Array = NDArray[np.float64]
+
+EPOCHS_LENGTH = 5.0
+"""Median length of the column of epochs: curves are smooth."""
+
+MOST_REPETITIONS = 8
+"""A trial is not trained with more seeds."""
+
+
+@dataclass(frozen=True)
+class _Options:
+    """Possible steps: rows of arrays, and the steps of the trials that exist."""
+
+    codes: Codes
+    ends: NDArray[np.intp]
+    epochs: NDArray[np.intp]
+    trials: list[tuple[Progress, int] | None]
+
+
+class FreezeThaw(Search):
+    """The step with the highest expected gain per predicted cost.
+
+    Args:
+        space: what is searched.
+        seed: determines the search.
+        epochs: of a full training.
+        cost: what is known beforehand, from values to a relative cost of an epoch.
+    """
+
+    def __init__(
+        self, space: SearchSpace, seed: int, epochs: int, cost: Cost | None = None
+    ) -> None:
+        super().__init__(space, seed, epochs)
+        self.cost = cost
+        self.rungs = rungs(epochs)
+        self._features = Features(space)
+        groups = self._features.groups
+        self._costs = ScaledProcess(groups, COST, partial(standardised, least=LEAST_COST_SPREAD))
+        variables = len(space.variables)
+        self._scores = ScaledProcess(
+            np.append(groups, variables), SCORE, standard_scores, {variables: EPOCHS_LENGTH}
+        )
+        self._codes: list[Codes] = []
+        self._paid: list[tuple[int, float]] = []
+        self._asked = 0
+        self._gain: float | None = None
+
+    def best(self) -> tuple[Progress, float] | None:
+        """The finished trial with the highest predicted mean, and its mean score."""
+        reached = [one for one in self.trials if one.score(self.epochs) is not None]
+        finished = [one for one in reached if not one.failed]
+        if not finished:
+            return super().best()
+        with threadpool_limits(limits=1, user_api="blas"):
+            process, _ = self._process([])
+            means, _ = process.predict(self._at_end([self._codes[one.number] for one in finished]))
+        trial = finished[int(np.argmax(means))]
+        return trial, trial.score(self.epochs) or 0.0
+
+    def _choose(self) -> Step | None:
+        generator = np.random.default_rng((self.seed, self._asked))
+        self._asked += 1
+        with threadpool_limits(limits=1, user_api="blas"):
+            if not any(math.isfinite(score) for _, _, score in self._observations()):
+                return self._start(self._features.central(1, generator)[0])
+            return self._most_valuable(generator)
+
+    @property
+    def expected_gain(self) -> float | None:
+        """That of the step that was chosen last."""
+        return self._gain
+
+    def _start(self, code: Codes) -> Step:
+        return self._begin(self.space.decode(code), self.rungs[0])
+
+    def _begin(self, values: Mapping[str, Value], end: int) -> Step:
+        self._codes.append(self.space.encode(values))
+        return super()._begin(values, end)
+
+    def _observed(self, step: Step, cost: float | None) -> None:
+        if cost is not None and math.isfinite(cost) and cost > 0:
+            self._paid.append((step.trial, cost / (step.end - step.start)))
+
+    def _most_valuable(self, generator: np.random.Generator) -> Step:
+        options = self._options(generator)
+        process, scaled = self._process(list(self._pending.values()))
+        target = self._at_end(list(options.codes))
+        mean, change = process.lookahead(target, self._columns(options.codes, options.ends))
+        gap = self._gap(process, mean, options)
+        log_cost = self._log_cost(options.codes) + np.log(options.epochs)
+        log_gain = log_expected_improvement(-gap, change, 0.0) - log_cost
+        chosen = int(np.argmax(log_gain))
+        self._gain = scaled.unit * math.exp(log_gain.max())
+        known = options.trials[chosen]
+        if known is None:
+            return self._start(options.codes[chosen])
+        trial, repetition = known
+        return self._go_on(trial, int(options.ends[chosen]), repetition)
+
+    def _options(self, generator: np.random.Generator) -> _Options:
+        ranked = sorted(self.trials, key=self._latest)
+        around = np.stack([self._codes[one.number] for one in ranked[-BEST_KEPT:]])
+        fresh = self._features.candidates(around, generator)
+        tried = {tuple(code) for code in self._codes}
+        untried = np.array([tuple(code) not in tried for code in fresh], dtype=bool)
+        fresh = fresh[untried]
+        steps = [
+            (trial, repetition, end)
+            for trial in self.trials
+            if not trial.failed
+            for repetition, end in self._next_rungs(trial)
+        ]
+        known = np.array([self._codes[trial.number] for trial, _, _ in steps]).reshape(
+            len(steps), fresh.shape[1]
+        )
+        ends = [end for _, _, end in steps]
+        starts = [trial.epochs(repetition) for trial, repetition, _ in steps]
+        first = [self.rungs[0]] * len(fresh)
+        return _Options(
+            np.concatenate([known, fresh]),
+            np.array(ends + first),
+            np.array([end - start for end, start in zip(ends, starts, strict=True)] + first),
+            [(trial, repetition) for trial, repetition, _ in steps] + [None] * len(fresh),
+        )
+
+    def _next_rungs(self, trial: Progress) -> list[tuple[int, int]]:
+        """Repetition and end of the step that a trial can take, if any."""
+        if any(number == trial.number for number, _ in self._pending):
+            return []
+        latest = max(trial.scores, default=0)
+        done = trial.epochs(latest)
+        if done < self.epochs:
+            return [(latest, next(rung for rung in self.rungs if rung > done))]
+        if latest + 1 < MOST_REPETITIONS:
+            return [(latest + 1, self.epochs)]
+        return []
+
+    def _latest(self, trial: Progress) -> float:
+        score = trial.score(trial.epochs()) if trial.epochs() else None
+        return -math.inf if score is None else score + self._lift(trial.epochs())
+
+    def _observations(self) -> list[tuple[int, int, float]]:
+        """Trial, epoch and score at each rung reached; NaN for a failure."""
+        found = []
+        for trial in self.trials:
+            for scores in trial.scores.values():
+                found += [
+                    (trial.number, rung, scores[rung - 1])
+                    for rung in self.rungs
+                    if rung <= len(scores)
+                ]
+            if trial.failed and not trial.scores:
+                found.append((trial.number, self.rungs[0], math.nan))
+        return found
+
+    def _lift(self, epoch: int) -> float:
+        """Mean gain from a rung to the last one, of the trials that went on."""
+        whole = 0.0
+        for lower, upper in zip(self.rungs, self.rungs[1:], strict=False):
+            if lower < epoch:
+                continue
+            gains = [
+                scores[upper - 1] - scores[lower - 1]
+                for trial in self.trials
+                for scores in trial.scores.values()
+                if len(scores) >= upper
+            ]
+            finite = [gain for gain in gains if math.isfinite(gain)]
+            whole += sum(finite) / len(finite) if finite else 0.0
+        return whole
+
+    def _process(self, pending: list[Step]) -> tuple[GaussianProcess, Scaled]:
+        seen = self._observations()
+        lift = {rung: self._lift(rung) for rung in self.rungs}
+        points = self._columns(
+            np.stack([self._codes[trial] for trial, _, _ in seen]),
+            np.array([epoch for _, epoch, _ in seen]),
+        )
+        values = np.array([score + lift[epoch] for _, epoch, score in seen])
+        process, scaled = self._scores.given(points, values)
+        if pending:
+            # As if they had scored what is expected, so that the next step is another one.
+            waiting = self._columns(
+                np.stack([self._codes[step.trial] for step in pending]),
+                np.array([step.end for step in pending]),
+            )
+            guesses, _ = process.predict(waiting)
+            process.condition(
+                np.concatenate([points, waiting]), np.concatenate([scaled.values, guesses])
+            )
+        return process, scaled
+
+    def _gap(self, process: GaussianProcess, mean: Array, options: _Options) -> Array:
+        """Distance of each mean from the best mean of another trial."""
+        means, _ = process.predict(self._at_end(self._codes))
+        order = np.argsort(means)
+        best, second = means[order[-1]], means[order[-2]] if len(order) > 1 else -np.inf
+        other = np.array(
+            [
+                second if known is not None and known[0].number == order[-1] else best
+                for known in options.trials
+            ]
+        )
+        other = np.where(np.isfinite(other), other, mean)
+        gaps: Array = np.abs(mean - other)
+        # A new trial that is expected to be the best gains all that.
+        fresh = np.array([known is None for known in options.trials])
+        return np.where(fresh, other - mean, gaps)
+
+    def _log_cost(self, codes: Codes) -> Array:
+        """Logarithm of the expected cost of an epoch."""
+        known = known_log_cost(self.space, self.cost, codes)
+        if not self._paid:
+            return known
+        points = np.stack([self._codes[trial] for trial, _ in self._paid])
+        logs = np.log([cost for _, cost in self._paid])
+        logs -= known_log_cost(self.space, self.cost, points)
+        process, (_, centre, unit) = self._costs.given(self._features(points), logs)
+        mean, std = process.predict(self._features(codes))
+        return known + centre + unit * mean + (unit * std) ** 2 / 2
+
+    def _at_end(self, codes: list[Codes]) -> Array:
+        return self._columns(np.stack(codes), np.full(len(codes), self.epochs))
+
+    def _columns(self, codes: Codes, epochs: NDArray[np.intp]) -> Array:
+        share = np.log(epochs) / math.log(self.epochs)
+        return np.concatenate([self._features(codes), share[:, None]], axis=1)

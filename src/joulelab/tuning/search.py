@@ -1,0 +1,439 @@
+"""Searches: which trial is trained next, and how far.
+
+::
+
+    search = make_search("asha", space, seed=0, epochs=25)
+    while steps := search.next(most=8):              # trained together where the engine can
+        for step in steps:
+            search.observe(step, scores, cost)       # a score after each epoch of the step
+    trial, score = search.best()
+
+A *strategy* proposes values (`joulelab.tuning.strategy`); a search also decides about epochs. It is
+determined by its seed and what it observed: an interrupted search is resumed by asking for the
+same steps again, and observing the stored results.
+
+Sources: successive halving: Jamieson and Talwalkar, AISTATS 2016; Hyperband: Li et al., JMLR 18
+(2018), algorithm 1; ASHA: Li et al., MLSys 2020, algorithm 2; discarding after i epochs: Egele et
+al., "The unreasonable effectiveness of early discarding after one epoch in neural network
+hyperparameter optimization", Neurocomputing 597 (2024).
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from joulelab.registry import Registry
+from joulelab.tuning.space import SearchSpace, Value
+from joulelab.tuning.strategy import Strategy, strategies
+
+Cost = Callable[[Mapping[str, Value]], float]
+
+REDUCTION = 3
+"""eta: one of so many trials goes on."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Epochs of one training.
+
+    Attributes:
+        trial: number of the trial, from 0.
+        values: of the trial.
+        repetition: number of the training of this trial, from 0; each has its own seed.
+        start: epochs that it has been trained before.
+        end: epochs that it will have been trained.
+    """
+
+    trial: int
+    values: Mapping[str, Value]
+    repetition: int
+    start: int
+    end: int
+
+
+@dataclass
+class Progress:
+    """What is known about a trial.
+
+    Attributes:
+        number: of the trial, from 0.
+        values: of the trial.
+        scores: for each repetition a score after every epoch; higher is better, NaN if none.
+        failed: a step ended without scores.
+    """
+
+    number: int
+    values: Mapping[str, Value]
+    scores: dict[int, list[float]] = field(default_factory=dict)
+    failed: bool = False
+
+    def epochs(self, repetition: int = 0) -> int:
+        """Epochs of a repetition."""
+        return len(self.scores.get(repetition, ()))
+
+    def score(self, epoch: int) -> float | None:
+        """Mean score after an epoch, over the repetitions that reached it; None if none did."""
+        reached = [one[epoch - 1] for one in self.scores.values() if len(one) >= epoch]
+        finite = [score for score in reached if math.isfinite(score)]
+        return sum(finite) / len(finite) if finite else None
+
+
+class Search(ABC):
+    """Decides on steps.
+
+    Args:
+        space: what is searched.
+        seed: determines the search, with what it observes; 0 or more.
+        epochs: of a full training.
+
+    Attributes:
+        trials: all trials that have been begun.
+    """
+
+    def __init__(self, space: SearchSpace, seed: int, epochs: int) -> None:
+        self.space = space
+        self.seed = seed
+        self.epochs = epochs
+        self.trials: list[Progress] = []
+        self._pending: dict[tuple[int, int], Step] = {}
+
+    @abstractmethod
+    def _choose(self) -> Step | None:
+        """The next step, given what was observed and what is pending; None to wait for results."""
+
+    def next(self, most: int = 1) -> list[Step]:
+        """Steps to train next.
+
+        Args:
+            most: at most so many; they may be trained together.
+
+        Returns:
+            No step if there is none before pending ones are observed, or none at all.
+        """
+        steps: list[Step] = []
+        while len(steps) < most and (step := self._choose()) is not None:
+            self._pending[step.trial, step.repetition] = step
+            steps.append(step)
+        return steps
+
+    def observe(self, step: Step, scores: Sequence[float] | None, cost: float | None) -> None:
+        """Record the result of a step.
+
+        Args:
+            step: from `next`.
+            scores: after each of its epochs, higher is better; None for a failed training, and
+                fewer where it ended early.
+            cost: of the step, in any unit, the same for all; None where it is unknown.
+        """
+        del self._pending[step.trial, step.repetition]
+        trial = self.trials[step.trial]
+        if scores is None or not len(scores):
+            trial.failed = True
+        else:
+            trial.scores.setdefault(step.repetition, []).extend(float(one) for one in scores)
+            trial.failed |= len(scores) < step.end - step.start
+        self._observed(step, cost)
+
+    def _observed(self, step: Step, cost: float | None) -> None:  # noqa: B027
+        """Learn from a step; `trials` has its scores already."""
+
+    def add(
+        self,
+        values: Mapping[str, Value],
+        scores: Sequence[Sequence[float]],
+        cost: float | None = None,
+    ) -> None:
+        """Record a trial that this search has not proposed; it may propose to go on with it.
+
+        Args:
+            values: of the trial.
+            scores: for each repetition a score after every epoch; none for a failed trial.
+            cost: of all its epochs, as for `observe`.
+        """
+        epochs = sum(map(len, scores))
+        step = self._begin(values, len(scores[0]) if scores else 1)
+        trial = self.trials[step.trial]
+        for repetition, one in enumerate(scores or [()]):
+            if repetition:
+                step = self._go_on(trial, len(one), repetition)
+            self._pending[step.trial, step.repetition] = step
+            share = None if cost is None else cost * len(one) / epochs if epochs else cost
+            self.observe(step, one or None, share)
+
+    @property
+    def expected_gain(self) -> float | None:
+        """What the next step may gain per unit of cost, in units of score; None where unknown."""
+        return None
+
+    def best(self) -> tuple[Progress, float] | None:
+        """The best trial and its score: of those trained furthest, that with the highest mean.
+
+        Trials with a failed step do not count.
+        """
+        for epoch in range(self.epochs, 0, -1):
+            reached = [(one, one.score(epoch)) for one in self.trials if not one.failed]
+            scored = [(one, score) for one, score in reached if score is not None]
+            if scored:
+                return max(scored, key=lambda pair: pair[1])
+        return None
+
+    def _begin(self, values: Mapping[str, Value], end: int) -> Step:
+        trial = Progress(len(self.trials), values)
+        self.trials.append(trial)
+        return Step(trial.number, values, 0, 0, end)
+
+    def _go_on(self, trial: Progress, end: int, repetition: int = 0) -> Step:
+        return Step(trial.number, trial.values, repetition, trial.epochs(repetition), end)
+
+
+class Rungs(Search):
+    """A search that compares trials at rungs: after 1, eta, eta^2, ... epochs, and the last.
+
+    Args:
+        space: what is searched.
+        seed: determines the search.
+        epochs: of a full training.
+        strategy: proposes the values of new trials; None for random draws.
+    """
+
+    def __init__(
+        self, space: SearchSpace, seed: int, epochs: int, strategy: Strategy | None = None
+    ) -> None:
+        super().__init__(space, seed, epochs)
+        self._strategy = strategy or strategies.get("random")(space, seed=seed, rounds=0)
+        self.rungs = rungs(epochs)
+
+    def _new(self, end: int) -> Step:
+        return self._begin(self._strategy.propose(len(self.trials)), end)
+
+    def _observed(self, step: Step, cost: float | None) -> None:
+        trial = self.trials[step.trial]
+        if cost is not None:
+            self._strategy.paid(step.trial, cost)
+        score = trial.score(trial.epochs()) if trial.epochs() and not trial.failed else None
+        self._strategy.observe(step.trial, trial.values, score)
+
+
+def rungs(epochs: int) -> tuple[int, ...]:
+    """Epochs after which trials are compared.
+
+    >>> rungs(25), rungs(3), rungs(1)
+    ((1, 3, 9, 25), (1, 3), (1,))
+    """
+    inner = []
+    epoch = 1
+    # The last inner rung is not right below the end.
+    while epoch * 2 <= epochs:
+        inner.append(epoch)
+        epoch *= REDUCTION
+    return (*inner, epochs)
+
+
+class FullTraining(Rungs):
+    """Trains every trial to the end."""
+
+    @property
+    def expected_gain(self) -> float | None:
+        """What the strategy expects of its next proposal, where it does."""
+        expected = getattr(self._strategy, "expected_gain", None)
+        return None if expected is None else expected(len(self.trials))
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the strategy has no further proposals."""
+        return self._strategy.most is not None and len(self.trials) >= self._strategy.most
+
+    def _choose(self) -> Step | None:
+        return None if self.exhausted else self._new(self.epochs)
+
+
+class Discarding(Rungs):
+    """Trains every trial for one epoch, and every so often the best to the end.
+
+    The baseline of Egele et al.: discard after one epoch all but the best `kept` of each `batch`.
+
+    Args:
+        space: what is searched.
+        seed: determines the search.
+        epochs: of a full training.
+        strategy: proposes values; None for random draws.
+        batch: trials of which the best are kept.
+        kept: so many.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        seed: int,
+        epochs: int,
+        strategy: Strategy | None = None,
+        batch: int = 50,
+        kept: int = 3,
+    ) -> None:
+        super().__init__(space, seed, epochs, strategy)
+        self._batch = batch
+        self._kept = kept
+        self._queue: list[int] = []
+        self._drawn = 0
+
+    def _choose(self) -> Step | None:
+        if not self._queue and self._drawn == self._batch:
+            if self._pending:
+                return None
+            latest = [one for one in self.trials[-self._batch :] if not one.failed]
+            latest.sort(key=_after_one_epoch, reverse=True)
+            self._queue = [one.number for one in latest[: self._kept] if self.epochs > 1]
+            self._drawn = 0
+        if self._queue:
+            return self._go_on(self.trials[self._queue.pop(0)], self.epochs)
+        self._drawn += 1
+        return self._new(1)
+
+
+def _after_one_epoch(trial: Progress) -> float:
+    score = trial.score(1)
+    return -math.inf if score is None else score
+
+
+class Hyperband(Rungs):
+    """Brackets of successive halving, from many short trainings to few long ones, over and over.
+
+    Args:
+        space: what is searched.
+        seed: determines the search.
+        epochs: of a full training.
+        strategy: proposes values; None for random draws.
+        brackets: at most so many kinds of brackets; 1 is successive halving.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        seed: int,
+        epochs: int,
+        strategy: Strategy | None = None,
+        brackets: int | None = None,
+    ) -> None:
+        super().__init__(space, seed, epochs, strategy)
+        self._kinds = min(brackets or len(self.rungs), len(self.rungs))
+        self._bracket = -1
+        self._rung = 0
+        self._members: list[int] = []
+        self._waiting = 0
+        self._queue: list[int] = []
+
+    def _choose(self) -> Step | None:
+        if not self._waiting and not self._queue:
+            if self._pending:
+                return None
+            self._advance()
+        if self._waiting:
+            self._waiting -= 1
+            step = self._new(self.rungs[self._rung])
+            self._members.append(step.trial)
+            return step
+        return self._go_on(self.trials[self._queue.pop(0)], self.rungs[self._rung])
+
+    def _advance(self) -> None:
+        """Go to the next rung with the best third, or to the next bracket."""
+        at = self.rungs[self._rung]
+        alive = [n for n in self._members if self.trials[n].score(at) is not None]
+        alive = [n for n in alive if not self.trials[n].failed]
+        alive.sort(key=lambda n: -(self.trials[n].score(at) or 0.0))
+        kept = alive[: len(self._members) // REDUCTION]
+        if kept and self._rung + 1 < len(self.rungs):
+            self._rung += 1
+            self._members, self._queue = list(kept), list(kept)
+            return
+        self._bracket += 1
+        last = len(self.rungs) - 1
+        longest = last - self._bracket % self._kinds  # s of the paper
+        self._rung = last - longest
+        self._members = []
+        self._waiting = math.ceil((last + 1) * REDUCTION**longest / (longest + 1))
+
+
+class SuccessiveHalving(Hyperband):
+    """Brackets that begin with one epoch each: the best third goes on, up to the full training."""
+
+    def __init__(
+        self, space: SearchSpace, seed: int, epochs: int, strategy: Strategy | None = None
+    ) -> None:
+        super().__init__(space, seed, epochs, strategy, brackets=1)
+
+
+class ASHA(Rungs):
+    """Asynchronous successive halving: a trial goes on once it is in the best third of its rung."""
+
+    def _choose(self) -> Step | None:
+        for lower, upper in reversed(list(zip(self.rungs, self.rungs[1:], strict=False))):
+            reached = [
+                (score, -one.number)
+                for one in self.trials
+                if not one.failed and (score := one.score(lower)) is not None
+            ]
+            for _, negative in sorted(reached, reverse=True)[: len(reached) // REDUCTION]:
+                trial = self.trials[-negative]
+                if trial.epochs() == lower and (trial.number, 0) not in self._pending:
+                    return self._go_on(trial, upper)
+        return self._new(self.rungs[0])
+
+
+searches: Registry[type[Search]] = Registry(
+    "search",
+    "joulelab.searches",
+    {
+        "green": (
+            "joulelab.tuning.freeze_thaw:FreezeThaw",
+            "many trainings begun, few finished: the step with the highest expected gain per cost",
+        ),
+        "discard": (
+            "joulelab.tuning.search:Discarding",
+            "every trial for one epoch, the best of 50 to the end",
+        ),
+        "halving": (
+            "joulelab.tuning.search:SuccessiveHalving",
+            "successive halving: the best third of a bracket goes on",
+        ),
+        "hyperband": (
+            "joulelab.tuning.search:Hyperband",
+            "brackets of successive halving, from short to long trainings",
+        ),
+        "asha": (
+            "joulelab.tuning.search:ASHA",
+            "asynchronous successive halving",
+        ),
+    },
+)
+
+
+def make_search(
+    name: str, space: SearchSpace, seed: int, epochs: int = 1, cost: Cost | None = None
+) -> Search:
+    """A search by the name of a search, or of a strategy that trains every trial to the end.
+
+    Args:
+        name: registered, of a search or a strategy. With a single epoch, ``green`` is the strategy.
+        space: what is searched.
+        seed: determines the search.
+        epochs: of a full training; 1 if trainings report no more than one score.
+        cost: what is known beforehand, from values to a relative cost of an epoch.
+
+    Raises:
+        UsageError: an unknown name.
+    """
+    if name in searches.names() and (epochs > 1 or name not in strategies.names()):
+        maker: Callable[..., Search] = searches.get(name)
+        return maker(space, seed, epochs, **_known(maker, cost))
+    make_strategy = strategies.get(name)
+    strategy = make_strategy(space, seed=seed, rounds=0, **_known(make_strategy, cost))
+    return FullTraining(space, seed, epochs, strategy)
+
+
+def _known(maker: Callable[..., object], cost: Cost | None) -> dict[str, Cost]:
+    takes = cost is not None and "cost" in inspect.signature(maker).parameters
+    return {"cost": cost} if takes and cost is not None else {}

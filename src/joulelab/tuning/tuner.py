@@ -1,0 +1,156 @@
+"""Ask and tell: a tuner for loops that joulelab does not run.
+
+::
+
+    tuner = joulelab.Tuner({"lr": joulelab.Float(1e-5, 1e-1, log=True)}, seed=0)
+    while not tuner.should_stop:
+        trial = tuner.ask()
+        score, joules = train(**trial.values)
+        tuner.tell(trial, score, cost=joules)
+    print(tuner.best.values)
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from joulelab.errors import UsageError, quoted
+from joulelab.tuning.space import SearchSpace, Value, Variable
+from joulelab.tuning.strategy import Strategy, strategies
+
+Cost = Callable[[Mapping[str, Value]], float]
+
+NEGLIGIBLE = 0.002
+"""Share of what the best score is above the median that an evaluation has to gain."""
+
+LEAST_TRIALS = 10
+"""Evaluations before a search without a price stops."""
+
+
+@dataclass
+class Trial:
+    """One evaluation.
+
+    Attributes:
+        number: counted from 0.
+        values: the value of each variable.
+        score: what was told; None before, and where the evaluation failed.
+        cost: what was told, in the caller's unit; None where it is unknown.
+        finished: whether the result was told.
+    """
+
+    number: int
+    values: dict[str, Value]
+    score: float | None = None
+    cost: float | None = None
+    finished: bool = field(default=False, repr=False)
+
+
+class Tuner:
+    """Proposes values and learns from their scores.
+
+    Args:
+        space: variables by name.
+        strategy: a registered name; ``joulelab list strategies`` prints them.
+        seed: determines all proposals, with what was told; 0 or more.
+        cost: what is known beforehand: from values to a relative cost above 0 (the number of
+            parameters, say). Strategies that do not mind the cost ignore it.
+        price: what a unit of cost is worth, in units of score; see `should_stop`.
+
+    Raises:
+        UsageError: an impossible space, an unknown strategy.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace | Mapping[str, Variable],
+        strategy: str = "green",
+        seed: int = 0,
+        cost: Cost | None = None,
+        price: float | None = None,
+    ) -> None:
+        self.space = space if isinstance(space, SearchSpace) else SearchSpace(space)
+        maker = strategies.get(strategy)
+        options = {"cost": cost} if "cost" in inspect.signature(maker).parameters else {}
+        self.strategy: Strategy = maker(self.space, seed=seed, rounds=0, **options)
+        self.price = price
+        self.trials: list[Trial] = []
+
+    def ask(self) -> Trial:
+        """The next evaluation. Several may be asked for before any is told.
+
+        Raises:
+            UsageError: the strategy has no further proposals (an exhausted grid).
+        """
+        trial = Trial(len(self.trials), self.strategy.propose(len(self.trials)))
+        self.trials.append(trial)
+        return trial
+
+    def tell(self, trial: Trial, score: float | None, cost: float | None = None) -> None:
+        """Record the result of a trial.
+
+        Args:
+            trial: from `ask`.
+            score: higher is better; None or NaN for a failed evaluation.
+            cost: what the evaluation took, above 0, in any unit: joules, seconds.
+
+        Raises:
+            UsageError: a trial that was told before, or of another tuner; a score or cost that is
+                not a number; a cost that is not above 0.
+        """
+        if not (trial.number < len(self.trials) and self.trials[trial.number] is trial):
+            raise UsageError(f"trial {trial.number} is not of this tuner", "tell trials from ask()")
+        if trial.finished:
+            raise UsageError(f"trial {trial.number} was told before", "tell every trial once")
+        if score is not None:
+            score = _number(score, "score")
+        if cost is not None:
+            cost = _number(cost, "cost")
+            if not (math.isfinite(cost) and cost > 0):
+                raise UsageError(f"cost is {cost:g}", "a cost is a finite number above 0")
+            self.strategy.paid(trial.number, cost)
+        trial.score = score if score is not None and math.isfinite(score) else None
+        trial.cost, trial.finished = cost, True
+        self.strategy.observe(trial.number, trial.values, trial.score)
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether another evaluation is not worth its cost.
+
+        With a price lambda it stops when no candidate has an expected improvement per cost above
+        lambda: the rule of Xie et al., arXiv 2507.12453, by which the expected score minus lambda
+        times the cost is at least that of stopping at once. Without a price, lambda is such that
+        an evaluation of mean cost has to gain 0.2 % of what the best score is above the
+        median score; at least 10 evaluations are made.
+
+        Strategies that do not predict a gain stop when they have no further proposals.
+        """
+        if self.strategy.most is not None and len(self.trials) >= self.strategy.most:
+            return True
+        gain = getattr(self.strategy, "expected_gain", lambda _: None)(len(self.trials))
+        if gain is None:
+            return False
+        if self.price is not None:
+            return bool(gain <= self.price)
+        scores = [trial.score for trial in self.trials if trial.score is not None]
+        spent = sum(trial.cost or 1.0 for trial in self.trials if trial.finished)
+        spread = max(scores) - statistics.median(scores)
+        enough = len(scores) >= LEAST_TRIALS
+        return enough and bool(gain * spent / len(scores) <= NEGLIGIBLE * spread)
+
+    @property
+    def best(self) -> Trial | None:
+        """The finished trial with the highest score, the first in a tie; None before any."""
+        scored = [trial for trial in self.trials if trial.score is not None]
+        return max(scored, key=lambda trial: trial.score or 0.0, default=None)
+
+
+def _number(value: float, what: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{what} is {quoted(value)}", "give a number") from None

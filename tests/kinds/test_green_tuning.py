@@ -1,0 +1,128 @@
+"""Searches over trainings in memory, each a run of a study."""
+
+import json
+
+import pytest
+
+from joulelab.errors import SpecError
+from joulelab.kinds.green_tuning.workload import PopulationTrainer
+from joulelab.kinds.searching.journal import read_journal
+from joulelab.report.ledger import ReportedStudy
+from joulelab.report.pages import write_report
+from joulelab.study.study import Study
+from joulelab.study.study_file import check_spec
+
+SPACE = {"learning_rate": {"type": "continuous", "low": 1e-5, "high": 1e-1}}
+
+
+def study(**given):
+    experiment = {
+        "kind": "green-tuning",
+        "strategies": ["green", "halving"],
+        "networks": ["DensePolyNN"],
+        "network_options": {"DensePolyNN": {"linear_layers": 1}},
+        "budget": "40 epochs",
+        "judged": 2,
+        "repetitions": 1,
+        "space": SPACE,
+    }
+    data = {
+        "name": "green",
+        "dataset": "digits",
+        "train_images": 200,
+        "test_images": 100,
+        "engine": "fast",
+        "device": "cpu",
+        "epochs": 4,
+        "batch_size": 50,
+        "energy": {"idle_s": 0, "cool_down_s": 0, "meters": ["estimate"], "interval_s": 0.02},
+        "experiment": {"tuning": experiment | given},
+    }
+    return Study(check_spec(data))
+
+
+def steps(folder, run=1):
+    lines = read_journal(folder / "outputs" / f"{run:05d}" / "steps.jsonl")
+    return [line for line in lines if "step" in line]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken") / "out"
+    return study().run(folder), folder
+
+
+def test_every_strategy_keeps_its_budget_and_is_judged_apart(unbroken):
+    frame = unbroken[0].to_frame()
+    assert set(frame["state"]) == {"finished"}
+    assert (frame["epochs"] <= 41).all()
+    assert (frame["accuracy"] > 0.3).all()
+    assert (frame["judged"] == 2).all()
+    # The energy is that of the search, its own work included.
+    parts = frame[["search_j", "confirm_j", "tuner_j", "interrupted_j"]].sum(axis=1)
+    assert frame["energy_gross_j"].tolist() == pytest.approx(parts.tolist())
+
+
+def test_many_are_begun_and_few_finished(unbroken):
+    for run in (1, 2):
+        found = steps(unbroken[1], run)
+        begun = {line["step"]["trial"] for line in found}
+        finished = {line["step"]["trial"] for line in found if line["step"]["end"] == 4}
+        assert 0 < len(finished) <= len(begun) / 2
+
+
+def test_a_search_that_was_interrupted_goes_on_and_books_what_it_trains_again(
+    unbroken, tmp_path, monkeypatch
+):
+    train, calls = PopulationTrainer.train, []
+
+    def interrupted(self, *about):
+        calls.append(about)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return train(self, *about)
+
+    monkeypatch.setattr(PopulationTrainer, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        study().run(tmp_path / "out")
+    before = steps(tmp_path / "out")
+    monkeypatch.setattr(PopulationTrainer, "train", train)
+
+    frame = study().run(tmp_path / "out").to_frame()
+
+    assert set(frame["state"]) == {"finished"}
+    after = steps(tmp_path / "out")
+    assert after[: len(before)] == before
+    whole = [(line["step"], len(line["scores"])) for line in steps(unbroken[1])]
+    again = [(line["step"], len(line["scores"])) for line in after]
+    # What was lost from memory costs epochs of the budget, so the end may come earlier.
+    common = min(len(whole), len(again))
+    same = [one == other for one, other in zip(whole[:common], again[:common], strict=True)]
+    assert all(same[: len(before)])
+    continued = [line for line in after[len(before) :] if line["step"]["start"]]
+    assert all(
+        line["spent"]["epochs"] >= line["step"]["end"] - line["step"]["start"]
+        for line in continued
+    )
+
+
+def test_the_report_says_what_each_strategy_reached(unbroken):
+    page = write_report(ReportedStudy(unbroken[0])).read_text()
+    for words in ("What each strategy reached", "halving", "Where the energy of the search went"):
+        assert words in page
+    assert json.loads(unbroken[0].to_frame()["best"].iloc[0])["learning_rate"] > 0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"strategies": ["greeen"]}, "did you mean 'green'"),
+        ({"budget": "many epochs"}, "many epochs"),
+        ({"hyperparameters": [2]}, "the space has 1"),
+        ({"space": {}}, "at least 1"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(given, message):
+    with pytest.raises(SpecError) as error:
+        study(**given)
+    assert message in f"{error.value.message} {error.value.hint}"
