@@ -101,8 +101,7 @@ def test_a_search_that_was_interrupted_goes_on_and_books_what_it_trains_again(
     assert all(same[: len(before)])
     continued = [line for line in after[len(before) :] if line["step"]["start"]]
     assert all(
-        line["spent"]["epochs"] >= line["step"]["end"] - line["step"]["start"]
-        for line in continued
+        line["spent"]["epochs"] >= line["step"]["end"] - line["step"]["start"] for line in continued
     )
 
 
