@@ -12,21 +12,17 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from joulelab.energy.measurement import Measurement
-from joulelab.errors import SpecError
+from joulelab.errors import SpecError, TrainingError
 from joulelab.kinds.green_tuning.executor import PopulationExecutor, SegmentsJob, Trained
 from joulelab.kinds.green_tuning.spec import TEST, GreenTuningConfiguration, GreenTuningSpec
-from joulelab.kinds.searching.journal import STEPS, Journal
-from joulelab.kinds.searching.loop import Asked, Outcome, run_search
-from joulelab.kinds.searching.spent import Spent
+from joulelab.kinds.searching.booked import KIND, BookedTrainer
+from joulelab.kinds.searching.loop import Asked
 from joulelab.kinds.searching.steps import Limit, PlainSearcher, Purpose, Result
-from joulelab.kinds.searching.tables import curve_columns
+from joulelab.kinds.searching.workload import SearchWorkload
 from joulelab.kinds.training.data_sets import DataSets
 from joulelab.kinds.training.executor import ImagesRequest
 from joulelab.kinds.training.spec import TrainingKeys
@@ -36,28 +32,21 @@ from joulelab.learning.fast.scheduling import stacked
 from joulelab.learning.fast.stacking import NotStackableError
 from joulelab.learning.images import Images
 from joulelab.learning.training_loop import checked_device
-from joulelab.study.call_workload import NOT_COUNTED
 from joulelab.study.design import Configuration, derive_seed
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
-from joulelab.study.prediction import Estimate, Prediction
-from joulelab.study.runner import Calibrator, Row, RunRecorder
+from joulelab.study.runner import RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun, Store
-from joulelab.study.store_reading import CURVES
-from joulelab.study.workload import Workload
 from joulelab.tuning.budget import parse_budget
 from joulelab.tuning.search import Step, make_search
 
-OUTPUTS = "outputs"
-KIND = "trial"
 JUDGING = "judging"
 SEED_BITS = 31
 JUDGED_TOGETHER = 8
-GUESSED_S = 60.0
 
 
-class GreenTuningWorkload(Workload):
+class GreenTuningWorkload(SearchWorkload):
     """Searches over trainings of the fast engine."""
 
     def __init__(self, session: Session) -> None:
@@ -79,6 +68,7 @@ class GreenTuningWorkload(Workload):
             request: ImagesRequest = self._data.request(name)
             self._data.add(name, request.part_of(request.load_whole()))
         for one in mine:
+            self.check_budget(parse_budget(self._specs[one.experiment].budget))
             try:
                 stacked(
                     self._task(one), self._images(one), checked_device(self.session.device.name)
@@ -108,17 +98,6 @@ class GreenTuningWorkload(Workload):
         """Refuse changed data."""
         self._data.check_unchanged(manifest)
 
-    def predict(
-        self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool
-    ) -> Prediction:
-        """A budget of time is the time of a search; others are not predicted."""
-        estimates = {}
-        for one in configurations:
-            budget = parse_budget(self._specs[one.experiment].budget)
-            known_s = budget.amount if budget.unit == "seconds" else GUESSED_S
-            estimates[one.title] = Estimate.unknown(known_s)
-        return Prediction({one.key: one.title for one in configurations}, estimates, 0.0)
-
     def run(self, group: Group, pending: Sequence[PlannedRun], recorder: RunRecorder) -> None:
         """Run, or go on with, each search, and judge what it chose."""
         for run in pending:
@@ -129,8 +108,6 @@ class GreenTuningWorkload(Workload):
     ) -> None:
         spec = self._specs[one.experiment]
         self._executor.forget()
-        folder = (self.session.folder or Path()) / OUTPUTS / f"{run.position + 1:05d}"
-        journal = Journal(folder / STEPS)
         search = make_search(one.strategy, one.space, run.seed, one.settings.epochs)
         trainer = PopulationTrainer(self, one, run, recorder)
         asked = Asked(
@@ -147,59 +124,17 @@ class GreenTuningWorkload(Workload):
             target=spec.target,
         )
         started_at = time.time()
-        recorder.ledger.switch("between")
-        listen = self.session.listener.searching
-        outcome = run_search(PlainSearcher(search), trainer, journal, asked, listen)
+        outcome, journal = self.searched(run, recorder, PlainSearcher(search), trainer, asked)
         judged = trainer.judge(outcome.values, spec.judged) if outcome.values else []
-        self._store(run, outcome, judged, journal, recorder, started_at)
-
-    def _store(
-        self,
-        run: PlannedRun,
-        outcome: Outcome,
-        judged: Sequence[float],
-        journal: Journal,
-        recorder: RunRecorder,
-        started_at: float,
-    ) -> None:
-        """Store the run: its energy is the sum over the journal, without the judging."""
-        window = self.session.recorder.open("end")
-        entry = recorder.ledger.begin("between", started_at, [run])
-        spent = outcome.spent
         values = {
-            "score": outcome.score,
             "judged_sd": statistics.stdev(judged) if len(judged) > 1 else None,
             "judged": len(judged),
-            "best_trial": outcome.trial,
-            "best": json.dumps(dict(outcome.values)),
-            "stopped": outcome.stopped,
-            "epochs": spent.epochs,
-            **{f"{kind}_j": part.joules for kind, part in outcome.parts.items()},
-            **{f"{kind}_s": part.seconds for kind, part in outcome.parts.items()},
         }
-        row: Row = {
-            "run_id": run.run_id,
-            "state": "failed" if outcome.failure else "finished",
-            "error": outcome.failure or None,
-            "attempts": max(recorder.ledger.session, 1),
-            "device": self.session.device.name,
-            "scale": self.session.spec.scale,
-            "group_size": 1,
+        chosen: dict[str, Any] = {
             "accuracy": statistics.fmean(judged) if judged else None,
             "hyperparameters": json.dumps(dict(outcome.values)) if outcome.values else None,
-            "energy_gross_j": spent.joules,
-            "energy_error_j": spent.error_j,
-            "energy_status": spent.status,
-            "duration_s": spent.seconds,
-            "started_at": started_at,
-            "metrics": json.dumps({"flops_reason": NOT_COUNTED, "values": values}),
         }
-        columns = curve_columns(journal.lines, 1.0)
-        if columns is not None:
-            recorder.store.write_table(CURVES, entry, run.run_id, columns)
-        recorder.ledger.end(
-            entry, str(row["state"]), window.close(), outcome.failure or None, [row]
-        )
+        self.store(run, recorder, outcome, journal, started_at, values, **chosen)
 
     def _images(self, one: GreenTuningConfiguration) -> Images:
         """The training images, and as test images those whose accuracy a search sees."""
@@ -228,12 +163,7 @@ class GreenTuningWorkload(Workload):
         )
 
 
-@dataclass
-class _Thinking:
-    spent: Spent = field(default_factory=Spent)
-
-
-class PopulationTrainer:
+class PopulationTrainer(BookedTrainer):
     """Trains the steps of a search together.
 
     Args:
@@ -250,12 +180,10 @@ class PopulationTrainer:
         run: PlannedRun,
         recorder: RunRecorder,
     ) -> None:
+        super().__init__(workload.session, recorder, run, workload.booking)
         self._workload = workload
         self._one = one
-        self._run = run
-        self._recorder = recorder
-        self._spec = workload._specs[one.experiment]
-        self.most = self._spec.together
+        self.most = workload._specs[one.experiment].together
 
     def train(
         self, steps: Sequence[Step], purpose: Purpose, limit: Limit | None
@@ -278,24 +206,12 @@ class PopulationTrainer:
             Result(
                 state="finished" if step.end == self._one.settings.epochs else "paused",
                 scores=[one.accuracy for one in part],
-                spent=self._spent(measurement, own / whole, step.end - before),
+                spent=self.spent(measurement, step.end - before, own / whole),
                 started_at=measurement.started_at or time.time(),
                 values=step.values,
             )
             for step, part, own, before in zip(steps, parts, seconds, had, strict=True)
         ]
-
-    @contextmanager
-    def thinking(self) -> Iterator[_Thinking]:
-        """Measure the search's own work; the ledger has it as the tuner's."""
-        measured = _Thinking()
-        self._recorder.ledger.switch("tuner")
-        window = self._workload.session.recorder.open("tuner")
-        try:
-            yield measured
-        finally:
-            measured.spent = self._spent(window.close(), 1.0, 0)
-            self._recorder.ledger.switch("between")
 
     def judge(self, values: Mapping[str, Any], count: int) -> list[float]:
         """Accuracies on the test images of trainings with fresh seeds."""
@@ -305,7 +221,7 @@ class PopulationTrainer:
             segments = [
                 Segment(
                     (JUDGING, number),
-                    self._member(values, derive_seed(self._run.seed, JUDGING, number)),
+                    self._member(values, derive_seed(self.run.seed, JUDGING, number)),
                     self._one.settings.epochs,
                 )
                 for number in numbers
@@ -316,7 +232,7 @@ class PopulationTrainer:
         return found
 
     def _segment(self, step: Step) -> Segment:
-        seed = derive_seed(self._run.seed, "trial", step.trial, step.repetition)
+        seed = derive_seed(self.run.seed, "trial", step.trial, step.repetition)
         return Segment((step.trial, step.repetition), self._member(step.values, seed), step.end)
 
     def _member(self, values: Mapping[str, Any], seed: int) -> Member:
@@ -325,11 +241,10 @@ class PopulationTrainer:
         )
 
     def _job(self, segments: Sequence[Segment], judge: Images | None = None) -> SegmentsJob:
-        session = self._workload.session
         return SegmentsJob(
             label=self._one.title,
-            device=session.device.name,
-            threads=session.threads,
+            device=self.session.device.name,
+            threads=self.session.threads,
             task=self._workload._task(self._one),
             images=self._workload._images(self._one),
             segments=tuple(segments),
@@ -341,35 +256,10 @@ class PopulationTrainer:
 
         Raises:
             KeyboardInterrupt: after booking.
-            JoulelabError: the training failed.
+            TrainingError: the training failed.
         """
-        recorder, ledger = self._recorder, self._recorder.ledger
-        recorder.prepare(self._workload._executor, job)
-        entry = ledger.begin(kind, time.time(), [self._run])
-        ledger.pause()
-        outcome = self._workload._executor.run(
-            job, lambda heartbeat: ledger.progress(entry, heartbeat.measurement)
-        )
-        ledger.switch("between")
-        ledger.end(entry, outcome.state, outcome.measurement, outcome.details or outcome.error, [])
-        ledger.book("waiting", outcome.waiting)
-        if outcome.after is not None:
-            ledger.book("between", outcome.after)
-        if outcome.state == "interrupted":
-            raise KeyboardInterrupt
+        self.recorder.prepare(self._workload._executor, job)
+        outcome = self.booked(self._workload._executor, job, kind)
         if outcome.result is None:
-            raise SpecError(f"{self._one.title}: {outcome.error}", "see the ledger")
+            raise TrainingError(f"{self._one.title}: {outcome.error}", "see the ledger")
         return outcome.result, outcome.measurement
-
-    def _spent(self, measurement: Measurement, share: float, epochs: int) -> Spent:
-        total = self._workload.session.counted(measurement)
-        known = total.gross_j is not None
-        return Spent(
-            seconds=share * measurement.duration_s,
-            epochs=epochs,
-            joules=share * total.gross_j if total.gross_j is not None else None,
-            error_j=share * total.error_j if total.error_j is not None else None,
-            grams=None,
-            status=str(total.status),
-            reason="" if known else "no meter reads this machine",
-        )

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from joulelab.energy.booking import Booking
-from joulelab.energy.carbon.footprint import footprint
 from joulelab.energy.measurement import Measurement
-from joulelab.energy.reading import Total
 from joulelab.kinds.objective.curve import Curve
 from joulelab.kinds.objective.executor import (
     SPENT,
@@ -20,35 +17,25 @@ from joulelab.kinds.objective.executor import (
     ObjectiveJob,
     forget_copies,
 )
-from joulelab.kinds.searching.spent import Spent
+from joulelab.kinds.searching.booked import BookedTrainer
 from joulelab.kinds.searching.steps import FAILURES, TO_END, Limit, Purpose, Result, State
-from joulelab.study.executor import Heartbeat, Outcome
+from joulelab.study.executor import Outcome
 from joulelab.study.runner import RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun
 from joulelab.tuning.search import Step
 
-KIND = "trial"
-"""Of an entry in the ledger."""
 
-
-@dataclass
-class Thinking:
-    """What the search itself spent."""
-
-    spent: Spent = field(default_factory=Spent)
-
-
-class ObjectiveTrainer:
+class ObjectiveTrainer(BookedTrainer):
     """Calls an objective for each step.
 
     Args:
         session: of the study.
-        executor: calls it.
         recorder: books it.
         run: the search.
-        make_job: of a step, its curve and what is left.
         booking: origin of the electricity, if known.
+        executor: calls it.
+        make_job: of a step, its curve and what is left.
         sign: -1 where lower scores are better.
         epochs: gives those of a full training, once known.
 
@@ -61,20 +48,17 @@ class ObjectiveTrainer:
     def __init__(
         self,
         session: Session,
-        executor: ObjectiveExecutor,
         recorder: RunRecorder,
         run: PlannedRun,
-        make_job: Callable[[Step, Curve], ObjectiveJob],
         booking: Booking | None,
+        executor: ObjectiveExecutor,
+        make_job: Callable[[Step, Curve], ObjectiveJob],
         sign: float,
         epochs: Callable[[], int | None],
     ) -> None:
-        self._session = session
+        super().__init__(session, recorder, run, booking)
         self._executor = executor
-        self._recorder = recorder
-        self._run = run
         self._make_job = make_job
-        self._booking = booking
         self._sign = sign
         self._epochs = epochs
         self._last: ObjectiveJob | None = None
@@ -86,43 +70,6 @@ class ObjectiveTrainer:
         """Call the objective for each step."""
         return [self._train(step, limit) for step in steps]
 
-    @contextmanager
-    def thinking(self) -> Iterator[Thinking]:
-        """Measure the search's own work; the ledger has it as the tuner's."""
-        measured = Thinking()
-        self._recorder.ledger.switch("tuner")
-        window = self._session.recorder.open("tuner")
-        try:
-            yield measured
-        finally:
-            measured.spent = self.spent(window.close(), 0.0)
-            self._recorder.ledger.switch("between")
-
-    def spent(self, measurement: Measurement, epochs: float) -> Spent:
-        """What a measured work has spent."""
-        total = self._session.counted(measurement)
-        return Spent(
-            seconds=measurement.duration_s,
-            epochs=epochs,
-            joules=total.gross_j,
-            error_j=total.error_j,
-            grams=self._grams(total, measurement),
-            status=str(total.status),
-            reason="" if total.gross_j is not None else why_unknown(measurement),
-        )
-
-    def _grams(self, total: Total, measurement: Measurement) -> float | None:
-        if self._booking is None:
-            return None
-        return footprint(
-            total.gross_j,
-            total.error_j,
-            measurement.started_at,
-            measurement.duration_s,
-            self._booking.intensity,
-            self._booking.pue,
-        ).grams
-
     def _train(self, step: Step, limit: Limit | None) -> Result:
         if self._last is not None:
             forget_copies(self._last.training)
@@ -130,39 +77,15 @@ class ObjectiveTrainer:
         job = self._make_job(step, curve)
         job = replace(job, limit=limit, used=lambda measured: self._amount(measured, limit))
         self._last = job
-        outcome = self._measured(job)
+        outcome = cast(
+            "Outcome[Mapping[str, Any]]", self.booked(self._executor, job, failure=_failure)
+        )
         self.origin = curve.origin
         return self._result(step, curve, outcome)
 
     def _amount(self, measurement: Measurement, limit: Limit | None) -> float | None:
         spent = self.spent(measurement, 0.0)
         return None if limit is None else spent.amount(limit.unit, limit.evaluation)
-
-    def _measured(self, job: ObjectiveJob) -> Outcome[Mapping[str, Any]]:
-        """Carry out a job, and book it in the ledger."""
-        ledger = self._recorder.ledger
-        entry = ledger.begin(KIND, time.time(), [self._run])
-
-        def on_heartbeat(heartbeat: Heartbeat) -> None:
-            ledger.progress(entry, heartbeat.measurement)
-            self._session.listener.progress(heartbeat, ledger.total(heartbeat.measurement))
-
-        ledger.pause()
-        outcome = cast("Outcome[Mapping[str, Any]]", self._executor.run(job, on_heartbeat))
-        ledger.switch("between")
-        state = outcome.state
-        if outcome.result is not None and outcome.result["state"] == "failed":
-            state = "failed"
-        error = outcome.details or outcome.error
-        if state == "failed" and outcome.result is not None:
-            error = outcome.result["details"] or outcome.result["error"]
-        ledger.end(entry, state, outcome.measurement, error, [], part=True)
-        ledger.book("waiting", outcome.waiting)
-        if outcome.after is not None:
-            ledger.book("between", outcome.after)
-        if outcome.state == "interrupted":
-            raise KeyboardInterrupt
-        return outcome
 
     def _result(self, step: Step, curve: Curve, outcome: Outcome[Mapping[str, Any]]) -> Result:
         told = outcome.result or {}
@@ -234,7 +157,6 @@ def _state(
     return "pruned", SPENT if told["told"] else "the objective has ended it early"
 
 
-def why_unknown(measurement: Measurement) -> str:
-    """Why the energy of a measurement is unknown."""
-    reasons = [f"{r.domain}: {r.reason}" for r in measurement.readings if r.gross_j is None]
-    return "; ".join(reasons) or "there is no meter"
+def _failure(told: Any) -> str | None:  # noqa: ANN401 - plain data
+    """The error of a call that failed."""
+    return (told["details"] or told["error"]) if told["state"] == "failed" else None
