@@ -5,8 +5,8 @@ import json
 import pytest
 
 from joulelab.errors import SpecError
-from joulelab.kinds.green_tuning.workload import PopulationTrainer
 from joulelab.kinds.searching.journal import read_journal
+from joulelab.learning.fast.population import Population
 from joulelab.report.ledger import ReportedStudy
 from joulelab.report.pages import write_report
 from joulelab.study.study import Study
@@ -74,35 +74,36 @@ def test_many_are_begun_and_few_finished(unbroken):
 def test_a_search_that_was_interrupted_goes_on_and_books_what_it_trains_again(
     unbroken, tmp_path, monkeypatch
 ):
-    train, calls = PopulationTrainer.train, []
+    train, calls = Population.train, []
 
-    def interrupted(self, *about):
-        calls.append(about)
+    def interrupted(self, segments):
+        calls.append(segments)
+        curves = train(self, segments)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return train(self, *about)
+        return curves
 
-    monkeypatch.setattr(PopulationTrainer, "train", interrupted)
+    monkeypatch.setattr(Population, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        study().run(tmp_path / "out")
+        study(strategies=["halving"]).run(tmp_path / "out")
     before = steps(tmp_path / "out")
-    monkeypatch.setattr(PopulationTrainer, "train", train)
+    monkeypatch.setattr(Population, "train", train)
 
-    frame = study().run(tmp_path / "out").to_frame()
+    frame = study(strategies=["halving"]).run(tmp_path / "out").to_frame()
 
-    assert set(frame["state"]) == {"finished"}
     after = steps(tmp_path / "out")
     assert after[: len(before)] == before
-    whole = [(line["step"], len(line["scores"])) for line in steps(unbroken[1])]
-    again = [(line["step"], len(line["scores"])) for line in after]
-    # What was lost from memory costs epochs of the budget, so the end may come earlier.
-    common = min(len(whole), len(again))
-    same = [one == other for one, other in zip(whole[:common], again[:common], strict=True)]
-    assert all(same[: len(before)])
-    continued = [line for line in after[len(before) :] if line["step"]["start"]]
-    assert all(
-        line["spent"]["epochs"] >= line["step"]["end"] - line["step"]["start"] for line in continued
-    )
+    assert frame["state"].tolist() == ["finished"]
+    assert frame["interrupted_j"].item() > 0
+    parts = frame[["search_j", "confirm_j", "tuner_j", "interrupted_j"]].sum(axis=1)
+    assert frame["energy_gross_j"].tolist() == pytest.approx(parts.tolist())
+    # A training that goes on after its first epoch was lost from memory: it is trained again.
+    went_on = [line for line in after[len(before) :] if line["step"]["start"]]
+    lost = {line["step"]["trial"] for line in before}
+    again = [line for line in went_on if line["step"]["trial"] in lost]
+    assert again
+    assert {line["spent"]["epochs"] for line in again} == {again[0]["step"]["end"]}
+    assert {len(line["scores"]) for line in again} == {again[0]["step"]["end"] - 1}
 
 
 def test_the_report_says_what_each_strategy_reached(unbroken):

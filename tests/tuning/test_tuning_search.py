@@ -124,7 +124,7 @@ def test_failures_do_not_stop_a_search_and_never_win(name):
     assert score > 0
 
 
-def test_green_spends_less_than_asha_and_random_until_it_is_near_the_best():
+def test_green_spends_less_than_asha_until_it_is_near_the_best():
     def spent(name, seed):
         search = make_search(name, SPACE, seed, EPOCHS)
         used = 0

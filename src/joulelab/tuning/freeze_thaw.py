@@ -13,8 +13,7 @@ s the standard deviation of the change, and h of `joulelab.tuning.acquisition`::
 
 the expected gain in the best mean: either the trial overtakes, or it no longer deserves the lead.
 Every step is judged by the same equation, so seeds are added by a race: to the leader and to those
-that may still beat it. Steps are chosen by the index of `joulelab.tuning.green`, with the cost of
-the step.
+that may still beat it. The step with the highest gain per predicted cost is taken.
 
 Sources: freeze-thaw: Swersky, Snoek and Adams, arXiv 1406.3896. Equation 1 is the knowledge
 gradient of a single alternative: Frazier, Powell and Dayanik, INFORMS J. Computing 21 (2009),
