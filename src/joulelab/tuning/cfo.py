@@ -65,7 +65,6 @@ class Cfo(Strategy):
         self._flaml = _flaml()
         self._variables = {n: v for n, v in space.variables.items() if not _single(v)}
         self._start = {} if cost is None else _cheapest(space, self._variables, cost)
-        self._paid: dict[int, float] = {}
         self._seen: dict[int, _Seen] = {}
         self._proposed: dict[int, dict[str, float]] = {}
         self._searcher: Any = None
@@ -80,17 +79,12 @@ class Cfo(Strategy):
         code = [parameters.get(name, _only(v)) for name, v in self.space.variables.items()]
         return self.space.decode(code)
 
-    def paid(self, number: int, cost: float) -> None:
-        """Store the cost; one that is not a finite number above 0 is ignored."""
-        if math.isfinite(cost) and cost > 0:
-            self._paid[number] = float(cost)
-
     def observe(self, number: int, values: Mapping[str, Value], score: float | None) -> None:
         """Store the round; a score that is not finite counts as a failure."""
         known = None if score is None or not math.isfinite(score) else float(score)
         codes = dict(zip(self.space.variables, self.space.encode(values), strict=True))
         parameters = {name: _parameter(v, codes[name]) for name, v in self._variables.items()}
-        self._seen[number] = _Seen(number, parameters, known, self._paid.get(number, 1.0))
+        self._seen[number] = _Seen(number, parameters, known, self.costs.get(number, 1.0))
 
     def _ask(self, number: int) -> dict[str, float]:
         seen = [self._seen[n] for n in sorted(self._seen) if n < number]

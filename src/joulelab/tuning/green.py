@@ -88,7 +88,6 @@ class Green(Strategy):
         self._features = Features(space)
         self._seen: dict[int, _Seen] = {}
         self._proposed: dict[int, Codes] = {}
-        self._paid: dict[int, float] = {}
         self._gain: dict[int, float] = {}
         least = LEAST_COST_SPREAD if cost is None else LEAST_RATIO_SPREAD
         groups = self._features.groups
@@ -102,15 +101,10 @@ class Green(Strategy):
                 self._proposed[number] = self._next(number)
         return self.space.decode(self._proposed[number])
 
-    def paid(self, number: int, cost: float) -> None:
-        """Store the cost; one that is not a finite number above 0 is ignored."""
-        if math.isfinite(cost) and cost > 0:
-            self._paid[number] = float(cost)
-
     def observe(self, number: int, values: Mapping[str, Value], score: float | None) -> None:
         """Store the round; a score that is not finite counts as a failure."""
         known = math.nan if score is None or not math.isfinite(score) else float(score)
-        cost = self._paid.get(number, math.nan)
+        cost = self.costs.get(number, math.nan)
         self._seen[number] = _Seen(self.space.encode(values), known, cost)
 
     def running(self, number: int, values: Mapping[str, Value]) -> None:

@@ -47,6 +47,7 @@ class Strategy(ABC):
     Attributes:
         proposes_ahead: whether proposals are independent of observations, so several rounds can be
             trained together.
+        costs: of the rounds whose cost is known.
     """
 
     proposes_ahead: ClassVar[bool] = False
@@ -55,6 +56,7 @@ class Strategy(ABC):
         self.space = space
         self.seed = seed
         self.rounds = rounds
+        self.costs: dict[int, float] = {}
 
     def generator(self, number: int) -> np.random.Generator:
         """A new generator for round `number`; it depends on the seed and that number alone."""
@@ -77,13 +79,15 @@ class Strategy(ABC):
     def observe(self, number: int, values: Mapping[str, Value], score: float | None) -> None:
         """Record the score of a finished round; ``None`` if every repetition failed."""
 
-    def paid(self, number: int, cost: float) -> None:  # noqa: B027
-        """Record what a round cost, before `observe`; ignored unless the strategy minds the cost.
+    def paid(self, number: int, cost: float) -> None:
+        """Record in `costs` what a round cost, before `observe`.
 
         Args:
             number: of the round.
-            cost: in any unit, the same for all rounds.
+            cost: in any unit, the same for all rounds; ignored unless finite and above 0.
         """
+        if math.isfinite(cost) and cost > 0:
+            self.costs[number] = float(cost)
 
 
 class _WithoutScores(Strategy):

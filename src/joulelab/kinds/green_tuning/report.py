@@ -7,7 +7,7 @@ import json
 import pandas as pd
 
 from joulelab import formats
-from joulelab.kinds.objective.report import costs, in_words, searches, steps
+from joulelab.kinds.searching.report import costs, in_words, searches, steps
 from joulelab.present import (
     Axis,
     Column,

@@ -26,8 +26,8 @@ from joulelab.kinds.objective.curve import Curve
 from joulelab.kinds.program.executor import (
     LOADING_LIMIT_S,
     FunctionProcess,
+    ProcessExecutor,
     ProgramError,
-    ProgramExecutor,
     ProgramJob,
     check_ended,
 )
@@ -158,12 +158,8 @@ class ObjectiveProcess(FunctionProcess):
         return told
 
 
-class ObjectiveExecutor(ProgramExecutor):
+class ObjectiveExecutor(ProcessExecutor[ObjectiveProcess]):
     """Calls an objective for each step, in one process for all."""
-
-    def __init__(self, *about: Any) -> None:  # noqa: ANN401 - of `Executor`
-        super().__init__(*about)
-        self._process: ObjectiveProcess | None = None
 
     def check(self, job: ObjectiveJob) -> dict[str, Any]:
         """Import the objective; the files that it imports.
@@ -178,12 +174,6 @@ class ObjectiveExecutor(ProgramExecutor):
         if "error" in told:
             raise SpecError(told["error"], told.get("hint", ""))
         return told
-
-    def close(self) -> None:
-        """End the process."""
-        if self._process is not None:
-            self._process.close()
-            self._process = None
 
     def _get_ready(self, job: ProgramJob) -> None:
         super()._get_ready(job)

@@ -28,7 +28,7 @@ from typing import IO, Any
 from joulelab.errors import UsageError
 from joulelab.kinds.objective.trial import Trial, check_number
 from joulelab.kinds.program.events import VARIABLE
-from joulelab.kinds.program.worker import CANNOT_BE_CALLED, end_with, files_under, load
+from joulelab.kinds.program.worker import CANNOT_BE_CALLED, serve
 
 NUMPY_SEEDS = 2**32
 
@@ -107,44 +107,19 @@ def _conversation(lines: IO[str], out: IO[str]) -> Callable[[Mapping[str, Any]],
     return ask
 
 
-def main(reference: str, asked: int, answers: int) -> None:
-    """Answer requests until the pipe is closed.
-
-    Args:
-        reference: the objective.
-        asked: file descriptor of the requests.
-        answers: of the answers.
-    """
-    own = os.getpid()
-    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
-    cwd = str(Path.cwd())
-    sys.path.insert(0, cwd)
-    function: Callable[..., Any] | None = None
-    with os.fdopen(asked, "r", encoding="utf-8") as lines, os.fdopen(answers, "w") as out:
-        ask = _conversation(lines, out)
-        while line := lines.readline():
-            request = json.loads(line)
-            try:
-                function = function or load(reference)
-            except BaseException as error:  # of a user's module, sys.exit() too
-                told: dict[str, Any] = {
-                    "error": f"{reference} cannot be imported: {type(error).__name__}: {error}",
-                    "hint": "run that file by itself to see where",
-                    "details": traceback.format_exc(),
-                }
-            else:
-                if "check" in request:
-                    told = {**checked_objective(function), "files": files_under(cwd)}
-                else:
-                    os.chdir(cwd)
-                    told = called(function, request, ask)
-            if os.getpid() != own:  # the objective has forked, and its copy has returned too
-                os._exit(0)
-            out.write(f"{json.dumps(told)}\n")
-            out.flush()
+def asked_to_call(
+    function: Callable[..., Any],
+    request: Mapping[str, Any],
+    cwd: str,
+    lines: IO[str],
+    out: IO[str],
+) -> dict[str, Any]:
+    """Call the objective from its working folder; it reports through the pipes."""
+    os.chdir(cwd)
+    return called(function, request, _conversation(lines, out))
 
 
-def checked_objective(function: Callable[..., Any]) -> dict[str, Any]:
+def checked_objective(function: Callable[..., Any], _: object) -> dict[str, Any]:
     """Whether it can be called with a trial, or why not."""
     name = getattr(function, "__name__", type(function).__name__)
     remedy = "define it as: def objective(trial)"
@@ -163,4 +138,4 @@ def checked_objective(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), checked_objective, asked_to_call)

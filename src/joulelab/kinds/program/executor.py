@@ -18,7 +18,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from joulelab import formats
 from joulelab.errors import JoulelabError, SpecError, StoreWriteError
@@ -48,6 +48,9 @@ from joulelab.study.executor import Executor, Job, Progress
 
 LOADING_LIMIT_S = 600.0
 """Longest import of a function's module."""
+
+
+ProcessT = TypeVar("ProcessT", bound="FunctionProcess")
 
 
 class ProgramError(JoulelabError):
@@ -160,12 +163,22 @@ class CommandExecutor(ProgramExecutor):
         return Finished(result, events)
 
 
-class FunctionExecutor(ProgramExecutor):
-    """Calls a function for each run, in a fresh process or in one for all."""
+class ProcessExecutor(ProgramExecutor, Generic[ProcessT]):
+    """Asks a process that has imported what it runs."""
 
     def __init__(self, *about: Any) -> None:  # noqa: ANN401 - of `Executor`
         super().__init__(*about)
-        self._process: FunctionProcess | None = None
+        self._process: ProcessT | None = None
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+
+class FunctionExecutor(ProcessExecutor["FunctionProcess"]):
+    """Calls a function for each run, in a fresh process or in one for all."""
 
     def check(self, job: ProgramJob) -> dict[str, Any]:
         """What the function takes, and the files that it imports.
@@ -177,12 +190,6 @@ class FunctionExecutor(ProgramExecutor):
         if "error" in told:
             raise SpecError(f"{job.label.partition(':')[0]}: {told['error']}", told.get("hint", ""))
         return told
-
-    def close(self) -> None:
-        """End the process."""
-        if self._process is not None:
-            self._process.close()
-            self._process = None
 
     def _get_ready(self, job: ProgramJob) -> None:
         super()._get_ready(job)

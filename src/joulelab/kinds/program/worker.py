@@ -28,7 +28,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from joulelab.kinds.program.events import VARIABLE
 
@@ -180,28 +180,37 @@ def _values(
     return made
 
 
-def end_with(parent: int) -> None:
+def _end_with(parent: int) -> None:
     """End this process when its parent has been killed, whatever the function is doing."""
     while os.getppid() == parent:
         time.sleep(1.0)
     os._exit(1)
 
 
-def main(reference: str, asked: int, answers: int) -> None:
-    """Answer requests until the pipe is closed.
+def serve(
+    reference: str,
+    asked: int,
+    answers: int,
+    check: Callable[[Callable[..., Any], Any], dict[str, Any]],
+    call: Callable[[Callable[..., Any], Mapping[str, Any], str, IO[str], IO[str]], dict[str, Any]],
+) -> None:
+    """Answer requests about a function until the pipe is closed.
 
     Args:
         reference: the function.
         asked: file descriptor of the requests.
         answers: of the answers.
+        check: whether it can be called, given the value of ``"check"`` in a request.
+        call: calls it, given a request, the working folder, and both pipes.
     """
     own = os.getpid()
-    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     cwd = str(Path.cwd())
     sys.path.insert(0, cwd)
     function: Callable[..., Any] | None = None
     with os.fdopen(asked, "r", encoding="utf-8") as lines, os.fdopen(answers, "w") as out:
-        for line in lines:
+        # Not by iterating: that would read ahead of a call that reads from the same pipe.
+        while line := lines.readline():
             request = json.loads(line)
             try:
                 function = function or load(reference)
@@ -213,10 +222,9 @@ def main(reference: str, asked: int, answers: int) -> None:
                 }
             else:
                 if "check" in request:
-                    told = checked(function, request["check"])
-                    told["files"] = files_under(cwd)
+                    told = {**check(function, request["check"]), "files": files_under(cwd)}
                 else:
-                    told = answer(function, request, cwd)
+                    told = call(function, request, cwd, lines, out)
             if os.getpid() != own:  # the function has forked, and its copy has returned too
                 os._exit(0)
             out.write(f"{json.dumps(told)}\n")
@@ -224,4 +232,10 @@ def main(reference: str, asked: int, answers: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    serve(
+        sys.argv[1],
+        int(sys.argv[2]),
+        int(sys.argv[3]),
+        checked,
+        lambda function, request, cwd, *_: answer(function, request, cwd),
+    )
