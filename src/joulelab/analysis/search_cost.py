@@ -1,9 +1,9 @@
 """Searches compared by what they cost: what does it take to reach a score, and what is reached?
 
-A search makes steps, each of which adds to its cost (joules, epochs, seconds). After a step that
-completes a training its **best score so far** is the highest mean of a trial over the repetitions
-that have been trained to the end: what the search would answer if it stopped there. It falls where
-a further repetition shows that a score was lucky.
+A search makes steps, each of which adds to its cost (joules, epochs, seconds). A trial has a score
+once it has been trained to the end: the mean over its repetitions so far. The **best score so far**
+is the highest that a trial has had; a lucky one counts, for all searches alike. The **best now** is
+the highest at the moment; it falls where a further repetition shows that a score was lucky.
 
 Cost to a target
 ----------------
@@ -22,7 +22,9 @@ c, is Kaplan and Meier's; with d_i of n_i searches reaching it at c_i::
 Kaplan and Meier, JASA 53 (1958); Brookmeyer and Crowley, "A confidence interval for the median
 survival time", Biometrics 38 (1982), with the log-log interval as R's ``survfit(conf.type =
 "log-log")``. The upper bound is unknown if few searches remain; S is 0 after the last one, where
-the interval is undefined.
+the interval is undefined. The first of five costs is above the median with probability 1/32, so
+that fewer than six searches have no interval at 95 %; then the range is given, and `Survival.kind`
+says so.
 
 Median of a few values
 ----------------------
@@ -61,8 +63,9 @@ class Survival:
         low: (n,) lower end of its interval; NaN if undefined.
         high: (n,) upper end.
         median: cost; NaN if fewer than half of the searches reached the target.
-        median_low: lower bound of the median; NaN if unknown.
-        median_high: upper bound; NaN if unknown.
+        median_low: lower bound of the median, or lowest cost to the target; NaN if unknown.
+        median_high: upper bound, or highest; NaN if unknown, or if a search did not get there.
+        kind: ``"interval"``, or ``"range"`` of too few searches for one.
         reached: number of searches that reached the target.
         searches: number of searches.
         longest: highest cost of a search, up to which S is known.
@@ -75,6 +78,7 @@ class Survival:
     median: float
     median_low: float
     median_high: float
+    kind: str
     reached: int
     searches: int
     longest: float
@@ -110,17 +114,17 @@ def best_so_far(steps: pd.DataFrame, cost: str, *, higher_is_better: bool = True
         higher_is_better: of two scores.
 
     Returns:
-        ``run_id``, ``cost``, ``epochs`` (cumulative) and ``best``.
+        ``run_id``, ``cost``, ``epochs`` (cumulative), ``best`` and ``now``.
 
     Two trainings of trial 0 have a mean of .85, so that its first score was lucky:
 
     >>> best_so_far(pd.DataFrame({
     ...     "run_id": "a", "trial": [0, 1, 0], "repetition": [0, 0, 1], "complete": True,
     ...     "value": [.9, .8, .8], "epochs": 5.0, "spent_j": [10.0, 20.0, 30.0]}), "spent_j")
-      run_id  cost  epochs  best
-    0      a  10.0     5.0  0.90
-    1      a  20.0    10.0  0.90
-    2      a  30.0    15.0  0.85
+      run_id  cost  epochs  best   now
+    0      a  10.0     5.0   0.9  0.90
+    1      a  20.0    10.0   0.9  0.90
+    2      a  30.0    15.0   0.9  0.85
     """
     sign = 1.0 if higher_is_better else -1.0
     rows = []
@@ -128,15 +132,18 @@ def best_so_far(steps: pd.DataFrame, cost: str, *, higher_is_better: bool = True
         epochs = own["epochs"].cumsum()
         scores: dict[int, dict[int, float]] = {}
         means: dict[int, float] = {}
+        best = -math.inf
         for at, step in zip(epochs, own.to_dict("records"), strict=True):
             if not step["complete"] or not math.isfinite(step["value"]):
                 continue
             trial = scores.setdefault(step["trial"], {})
             trial[step["repetition"]] = sign * step["value"]
             means[step["trial"]] = sum(trial.values()) / len(trial)
-            best = sign * max(means.values())
-            rows.append({"run_id": run_id, "cost": step[cost], "epochs": at, "best": best})
-    return pd.DataFrame(rows, columns=["run_id", "cost", "epochs", "best"])
+            now = max(means.values())
+            best = max(best, now)
+            scored = {"best": sign * best, "now": sign * now}
+            rows.append({"run_id": run_id, "cost": step[cost], "epochs": at, **scored})
+    return pd.DataFrame(rows, columns=["run_id", "cost", "epochs", "best", "now"])
 
 
 def cost_to(
@@ -178,17 +185,23 @@ def survival(costs: Values, reached: Values, confidence: float = CONFIDENCE) -> 
     function = stats.ecdf(data).sf
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # undefined where S is 0 or 1
-        ends = function.confidence_interval(confidence, method="log-log")
+        sure = function.confidence_interval(confidence, method="log-log")
     at, share = function.quantiles, function.probabilities
-    low, high = ends.low.probabilities, ends.high.probabilities
+    low, high = sure.low.probabilities, sure.high.probabilities
+    if HALF ** (len(costs) - 1) <= 1 - confidence:
+        bounds, kind = (_first(at, np.where(share == 0, 0.0, low)), _first(at, high)), INTERVAL
+    else:
+        ends = costs[there] if there.any() else np.array([np.nan])
+        bounds, kind = (float(ends.min()), float(ends.max()) if there.all() else math.nan), RANGE
     return Survival(
         at=at,
         share=share,
         low=low,
         high=high,
         median=_first(at, share),
-        median_low=_first(at, np.where(share == 0, 0.0, low)),
-        median_high=_first(at, high),
+        median_low=bounds[0],
+        median_high=bounds[1],
+        kind=kind,
         reached=int(there.sum()),
         searches=len(costs),
         longest=float(costs.max()),

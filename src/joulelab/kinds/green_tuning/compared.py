@@ -60,9 +60,9 @@ class Compared:
 
     Attributes:
         runs: a row each, with the column ``problem``, in words.
-        best: of all: ``run_id``, ``cost``, ``epochs``, ``best``.
+        best: of all, as from `best_so_far`.
         spent: by search, in the unit of `cost`.
-        known: by search, the best score that any search on its problem has.
+        known: by search, the best score on its problem: of all trials at the end of a search.
         cost: what counts.
     """
 
@@ -100,7 +100,7 @@ def compared(experiment: Experiment) -> Compared:
     if not len(best):
         raise Unavailable("no search has trained a trial to the end.")
     by_run = runs.set_index("run_id")
-    last = best.groupby("run_id")["best"].last().reindex(by_run.index)
+    last = best.groupby("run_id")["now"].last().reindex(by_run.index)
     return Compared(
         runs=runs,
         best=best,

@@ -90,7 +90,12 @@ def equal_table(experiment: Experiment) -> Table:
 
 
 def _between(form: Any) -> Any:  # noqa: ANN401 - a format of two values
-    return lambda low, high: f"{form(low)} to {form(high)}"
+    def text(low: float, high: float) -> str:
+        if not formats.known(high):
+            return formats.DASH
+        return f"{form(low) if formats.known(low) else 'none'} to {form(high)}"
+
+    return text
 
 
 def _signed(difference: float) -> str:
@@ -164,8 +169,7 @@ def best_curve(experiment: Experiment) -> Figure:
     sizes = whole.runs.groupby([PROBLEM, STRATEGY]).size()
     band = "95 % interval of the median" if sizes.min() >= LEAST_PAIRS else "lowest to highest"
     note = (
-        "What a search would answer if it stopped there: the highest mean score of a trial that "
-        "was trained to the end, on what the search sees. "
+        "The highest score so far of a trial that was trained to the end, on what the search sees. "
         + (
             f"Lines: medians over searches, from where each has such a trial; bands: {band}."
             if sizes.min() >= LEAST_BAND

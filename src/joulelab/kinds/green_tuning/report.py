@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from joulelab import formats
-from joulelab.kinds.green_tuning.compared import PROBLEM, compared, with_problem
+from joulelab.kinds.green_tuning.compared import PROBLEM, Cost, compared, with_problem
 from joulelab.kinds.green_tuning.equal_cost import (
     best_curve,
     equal_table,
@@ -22,6 +25,7 @@ from joulelab.kinds.green_tuning.targets import (
     median_words,
     reached,
     survival_curves,
+    target_epochs,
     target_table,
 )
 from joulelab.kinds.searching.report import costs, in_words, under_way
@@ -30,6 +34,7 @@ from joulelab.report.effects import STRATEGY
 from joulelab.report.experiment import Experiment
 from joulelab.report.report import Report, sentences
 
+SHARE = f"{100 * MAIN:g} % of the best score"
 BASELINE = "random"
 """The strategy that others are compared with, where it is there."""
 LONG = 20
@@ -99,46 +104,44 @@ def chosen(experiment: Experiment) -> Table:
 
 def target_findings(experiment: Experiment) -> list[str]:
     """On each problem, which strategy had 99 % of the best known score for the least."""
-    whole, rows = compared(experiment), reached(experiment)
-    words_of, status = whole.cost.words, f" ({experiment.energy.status})"
-    accuracy = by_strategy(experiment).set_index([PROBLEM, STRATEGY])["accuracy"]
-    share = f"{100 * MAIN:g} % of the best score"
+    rows = reached(experiment)
+    rows = rows[rows["share"] == MAIN]
     said, first = [], []
-    for problem, own in rows[rows["share"] == MAIN].groupby(PROBLEM, sort=False):
+    for problem, own in rows.groupby(PROBLEM, sort=False):
         where = f"{problem}: " if problem else ""
         there = own.dropna(subset=["cost"])
-        if not len(there):
-            counts = [f"{one['strategy']} in {_of(one)}" for one in own.to_dict("records")]
-            said.append(
-                f"{where}no strategy reached {share} in half of its searches: "
-                f"{formats.listing(counts)}; {own.iloc[0]['why_not']}."
-            )
-            continue
-        best = there.loc[there["cost"].idxmin()]
-        first.append(str(best[STRATEGY]))
-        mean = accuracy.get((problem, best[STRATEGY]), np.nan)
-        judged = f"; judged {ACCURACY(mean)}" if formats.known(mean) else ""
-        against = _against(best, own, words_of) or f" in {_of(best)} searches"
-        said.append(
-            f"{where}{best[STRATEGY]} reached {share} with {words_of(best['cost'])}{status}"
-            f"{against}{judged}."
-        )
-    if len(said) > 1 and len(set(rows[STRATEGY])) > 1 and first:
+        if len(there):
+            best = there.loc[there["cost"].idxmin()]
+            first.append(str(best[STRATEGY]))
+            said.append(f"{where}{_best(experiment, best, own)}")
+        else:
+            said.append(f"{where}no strategy reached {SHARE} in half of its searches.")
+    if len(said) > 1 and rows[STRATEGY].nunique() > 1 and first:
         order = sorted(dict.fromkeys(first), key=first.count, reverse=True)
-        counts = [f"{name} on {first.count(name)}" for name in order]
-        said.insert(
-            0,
-            f"The strategy that needs the least {whole.cost.name} for {share}, of {len(said)} "
-            f"problems: {formats.listing(counts)}.",
-        )
+        counts = formats.listing([f"{name} on {first.count(name)}" for name in order])
+        name = compared(experiment).cost.name
+        said.insert(0, f"{SHARE} at the least {name}: {counts} of {len(said)} problems.")
     return said
 
 
-def _of(row: pd.Series | dict[str, object]) -> str:  # type: ignore[type-arg]
+def _best(experiment: Experiment, best: pd.Series[Any], own: pd.DataFrame) -> str:
+    """What the best strategy on a problem took, beside the baseline, and how it was judged."""
+    cost = compared(experiment).cost
+    medians = by_strategy(experiment).set_index([PROBLEM, STRATEGY])["accuracy"]
+    accuracy = medians.get((best[PROBLEM], best[STRATEGY]), np.nan)
+    judged = f"; judged {formats.accuracy(accuracy)}" if formats.known(accuracy) else ""
+    in_searches = f" in {_of(best)} searches" if best["searches"] > 1 else ""
+    return (
+        f"{best[STRATEGY]} reached {SHARE} with {cost.words(best['cost'])} "
+        f"({experiment.energy.status}){_against(best, own, cost) or in_searches}{judged}."
+    )
+
+
+def _of(row: Mapping[Any, Any] | pd.Series[Any]) -> str:
     return f"{row['reached']} of {row['searches']}"
 
 
-def _against(best: pd.Series, own: pd.DataFrame, words_of: object) -> str:  # type: ignore[type-arg]
+def _against(best: pd.Series[Any], own: pd.DataFrame, cost: Cost) -> str:
     """The best strategy's cost as a share of the baseline's, or of the next one's."""
     others = own[own[STRATEGY] != best[STRATEGY]]
     named = others[others[STRATEGY] == BASELINE]
@@ -146,12 +149,11 @@ def _against(best: pd.Series, own: pd.DataFrame, words_of: object) -> str:  # ty
     if not len(rest):
         return ""
     other = rest.iloc[0]
-    form = words_of if callable(words_of) else str
     if not formats.known(other["cost"]):
-        took = median_words(np.nan, float(other["cost_most"]), form)
+        took = median_words(math.nan, float(other["cost_most"]), cost.words)
         return f"; {other[STRATEGY]} takes {took}"
     part = formats.share(float(best["cost"] / other["cost"]))
-    return f", {part} of {other[STRATEGY]}'s {form(other['cost'])}"
+    return f", {part} of {other[STRATEGY]}'s {cost.words(other['cost'])}"
 
 
 def missed_findings(experiment: Experiment) -> list[str]:
@@ -160,16 +162,24 @@ def missed_findings(experiment: Experiment) -> list[str]:
     said = []
     for problem, own in rows[rows["share"] == MAIN].groupby(PROBLEM, sort=False):
         missed = own[own["reached"] < own["searches"]]
-        if not len(missed) or own["cost"].isna().all():
-            continue  # said already
-        each = [
-            f"{row[STRATEGY]} in {row['searches'] - row['reached']} of {row['searches']} "
-            f"({row['why_not']})"
-            for row in missed.to_dict("records")
-        ]
+        if not len(missed):
+            continue
+        each = formats.listing(
+            [
+                f"{row['searches'] - row['reached']} of {row['searches']} of {row[STRATEGY]}"
+                f"{_came(row['came'])}"
+                for row in missed.to_dict("records")
+            ]
+        )
         where = f"{problem}: " if problem else ""
-        said.append(f"{where}{100 * MAIN:g} % was not reached by {formats.listing(each)}.")
+        why = "; ".join(dict.fromkeys(missed["why_not"]))
+        said.append(f"{where}searches that ended without {SHARE}: {each}. Why: {why}.")
     return said
+
+
+def _came(share: float) -> str:
+    """How far the searches came."""
+    return f" (at most {formats.percent(share)})" if formats.known(share) else " (nothing finished)"
 
 
 GREEN_TUNING = Report(
@@ -177,6 +187,7 @@ GREEN_TUNING = Report(
         best_curve,
         strategies,
         target_table,
+        target_epochs,
         survival_curves,
         equal_table,
         rank_diagram,

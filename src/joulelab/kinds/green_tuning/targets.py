@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -66,6 +66,7 @@ def reached(experiment: Experiment) -> pd.DataFrame:
         for target in targets(experiment):
             there, of_cost = _survival(whole, own, target, "cost")
             _, of_epochs = _survival(whole, own, target, "epochs")
+            came, why = _why_not(whole, own, there)
             rows.append(
                 {
                     PROBLEM: problem,
@@ -77,7 +78,8 @@ def reached(experiment: Experiment) -> pd.DataFrame:
                     "searches": of_cost.searches,
                     **_median("cost", of_cost),
                     **_median("epochs", of_epochs),
-                    "why_not": _why_not(whole, own, there),
+                    "came": came,
+                    "why_not": why,
                 }
             )
     return pd.DataFrame(rows)
@@ -102,17 +104,12 @@ def _median(name: str, found: Survival) -> dict[str, float]:
     }
 
 
-def _why_not(whole: Compared, own: pd.DataFrame, there: pd.DataFrame) -> str:
+def _why_not(whole: Compared, own: pd.DataFrame, there: pd.DataFrame) -> tuple[float, str]:
     """How far the searches came that did not reach a target, and why they ended."""
     missed = own[~own["run_id"].map(there["reached"]).astype(bool)]
-    if not len(missed):
-        return ""
     last = whole.best_of(missed).groupby("run_id")["best"].last()
-    if len(last):
-        best = f"at most {formats.percent(float((last / whole.known[last.index]).max()))}"
-    else:
-        best = "no trial trained to the end"
-    return f"{best}: {'; '.join(dict.fromkeys(missed['stopped']))}"
+    came = float((last / whole.known[last.index]).max()) if len(last) else math.nan
+    return came, "; ".join(dict.fromkeys(missed["stopped"]))
 
 
 def median_words(
@@ -122,63 +119,60 @@ def median_words(
     return form(median) if formats.known(median) else f"more than {form(most)}"
 
 
-@table("targets", "What it takes to reach the best known score")
+@table("targets", "Energy until a search has 95, 99 and 100 % of the best known score")
 def target_table(experiment: Experiment) -> Table:
-    """Energy and epochs until a search had a share of the best known score."""
-    whole, rows = compared(experiment), reached(experiment)
-    names = list(dict.fromkeys(rows["target"]))
+    """Energy, or time where it is unknown, until a search had a share of the best known score."""
+    cost = compared(experiment).cost
+    made = _table(experiment, "cost", cost.words)
+    note = (
+        "Best known: the highest score of all trials that were trained to the end, over all "
+        "searches on the problem. Medians over searches, by Kaplan and Meier: a search that ended "
+        "before it was there counts as not there at what it had spent, and the median is above "
+        "that where fewer than half got there. In brackets the 95 % interval by Brookmeyer and "
+        "Crowley; of fewer than six searches, the lowest and the highest. The tuner's own "
+        f"{cost.name} is counted in, judging is not."
+    )
+    title = "" if cost.name == "energy" else "Time until a search has the best known score"
+    return replace(made, note=note, title=title)
+
+
+@table("target-epochs", "Epochs until a search has 95, 99 and 100 % of the best known score")
+def target_epochs(experiment: Experiment) -> Table:
+    """The same in epochs."""
+    return _table(experiment, "epochs", lambda value: f"{value:,.0f}")
+
+
+def _table(experiment: Experiment, cost: str, form: Callable[[float | None], str]) -> Table:
+    rows = reached(experiment)
     index = [PROBLEM, STRATEGY]
     shown = rows[index].drop_duplicates()
-    for name in names:
-        own = rows[rows["target"] == name].drop(columns=["target", "share", "score"])
-        own = own.rename(columns={one: f"{name} {one}" for one in own if one not in index})
-        shown = shown.merge(own, on=index, how="left")
-    main = f"{100 * MAIN:g} %"
     columns = [words(PROBLEM), words(STRATEGY)]
-    for name in names:
-        columns += _columns(whole, name, wide=name != main)
-    columns.append(words("why not all", f"{main} why_not", wide=True))
-    note = (
-        "Best known: the highest mean score of a trial that was trained to the end, over all "
-        "searches on the problem; a lucky score counts as it is. Medians over searches, by Kaplan and Meier: a search that ended "
-        "before it was there counts as not there at what it had spent, and the median is above "
-        "that where fewer than half got there. 95 % interval by Brookmeyer and Crowley; few "
-        f"searches give no upper end. The tuner's own {whole.cost.name} is counted in, judging is "
-        f"not. Why not all: of {main}."
-    )
-    return Table(rows, columns, note, shown=shown)
 
+    def median(value: float, low: float, high: float, most: float) -> str:
+        if not formats.known(value) or not formats.known(low) or low == high:
+            return median_words(value, most, form)
+        ends = f"{form(low)} to {form(high)}" if formats.known(high) else f"from {form(low)}"
+        return f"{form(value)} ({ends})"
 
-def _columns(whole: Compared, name: str, *, wide: bool) -> list[Column]:
-    """Of one target: how many reached it, cost, its interval, epochs."""
-
-    def of(*ends: str) -> tuple[str, ...]:
-        return tuple(f"{name} {end}" for end in ends)
-
-    def epochs(median: float, most: float) -> str:
-        return median_words(median, most, lambda value: f"{value:,.0f}")
-
-    def between(low: float, high: float) -> str:
-        if formats.known(high) and formats.known(low):
-            return whole.cost.range(low, high)
-        return f"from {whole.cost.words(low)}" if formats.known(low) else formats.DASH
-
-    def cost(median: float, most: float) -> str:
-        return median_words(median, most, whole.cost.words)
-
-    there = Column("reached", of("reached", "searches"), "{} of {}".format, group=name, wide=wide)
-    return [
-        there,
-        Column(whole.cost.name, of("cost", "cost_most"), cost, group=name, wide=wide),
-        Column("interval", of("cost_low", "cost_high"), between, group=name, wide=True),
-        Column("epochs", of("epochs", "epochs_most"), epochs, group=name, wide=wide),
-    ]
+    for name, of_target in rows.groupby("target", sort=False):
+        renamed = {one: f"{name} {one}" for one in of_target if one not in index}
+        shown = shown.merge(of_target.rename(columns=renamed), on=index, how="left")
+        wide = name != f"{100 * MAIN:g} %"
+        of = tuple(f"{name} {cost}{end}" for end in ("", "_low", "_high", "_most"))
+        counts = (f"{name} reached", f"{name} searches")
+        columns += [
+            Column("reached", counts, "{} of {}".format, group=str(name), wide=wide),
+            words("median", of, form=median, group=str(name), wide=wide),
+        ]
+    return Table(rows, columns, shown=shown)
 
 
 @figure("survival", "Searches that are not there yet")
 def survival_curves(experiment: Experiment) -> Figure:
     """Share of the searches without 99 % of the best known score, over what they spent."""
     whole = compared(experiment)
+    if max(len(own) for _, _, own in whole.groups) == 1:
+        raise Unavailable("there is one search of each strategy on a problem.")
     target = next(one for one in targets(experiment) if one.share == MAIN)
     panels: dict[str, list[pd.DataFrame]] = {}
     for problem, strategy, own in whole.groups:
@@ -190,8 +184,6 @@ def survival_curves(experiment: Experiment) -> Figure:
         line["marked"] = line["cost"].isin(ended)
         line["hollow"] = line["marked"].map({True: "ended without it", False: ""})
         panels.setdefault(problem, []).append(line)
-    if not (whole.best["best"] > 0).any():
-        raise Unavailable("no score is above 0, so there are no shares of the best.")
     y = Axis("share", "share of searches\nnot there yet", from_zero=True, bounds=(0.0, 1.0))
     note = (
         f"The share of searches without {100 * MAIN:g} % of the best known score after what they "

@@ -231,7 +231,7 @@ def _so_far(experiment: Experiment, run_id: str, rows: pd.DataFrame) -> dict[str
     """A search in progress, from its steps."""
     own = search_steps(rows.assign(run_id=run_id))
     higher = sign(experiment) > 0
-    best = best_so_far(own, "spent_j", higher_is_better=higher)["best"]
+    best = best_so_far(own, "spent_j", higher_is_better=higher)["now"]
     known = rows["energy_j"].notna().all()
     last = rows.iloc[-1]
     spent = {
