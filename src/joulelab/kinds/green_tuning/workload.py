@@ -232,7 +232,8 @@ class PopulationTrainer(BookedTrainer):
         return found
 
     def _segment(self, step: Step) -> Segment:
-        seed = derive_seed(self.run.seed, "trial", step.trial, step.repetition)
+        # Common random numbers: a repetition has the same seed in every trial, so that trials pair.
+        seed = derive_seed(self.run.seed, "trial", step.repetition)
         return Segment((step.trial, step.repetition), self._member(step.values, seed), step.end)
 
     def _member(self, values: Mapping[str, Any], seed: int) -> Member:

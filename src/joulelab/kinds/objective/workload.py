@@ -133,7 +133,7 @@ class ObjectiveWorkload(SearchWorkload):
     ) -> ObjectiveJob:
         training = folder / "trials" / f"{step.trial:04d}-{step.repetition}"
         what = "confirm" if step.repetition >= FRESH else "trial"
-        own_seed = derive_seed(seed, what, step.trial, step.repetition) >> (63 - SEED_BITS)
+        own_seed = derive_seed(seed, what, step.repetition) >> (63 - SEED_BITS)
         return ObjectiveJob(
             label=f"{label}, trial {step.trial}",
             device=self.session.device.name,
