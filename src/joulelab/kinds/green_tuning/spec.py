@@ -17,13 +17,14 @@ judged afterwards: trained with fresh seeds, and evaluated on the test images.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from joulelab.errors import quoted
+from joulelab.kinds.green_tuning.miniature import search_miniature
 from joulelab.kinds.training.spec import TrainingConfiguration, TrainingExperimentSpec
 from joulelab.learning.engine import check_hyperparameters
 from joulelab.learning.networks import networks as known_networks
@@ -166,6 +167,16 @@ class GreenTuningSpec(TrainingExperimentSpec):
             space=SearchSpace.from_dict(self.space).first(int(levels["hyperparameters"])),
             tune_on=str(levels.get("tune_on", self.tune_on)),
         )
+
+    @staticmethod
+    def miniature(
+        study: Mapping[str, Any],
+        configurations: Mapping[str, int],
+        scale: float,
+        overridden: Collection[tuple[str, ...]],
+    ) -> dict[str, Any]:
+        """Scale a study of searches down to a share of its work."""
+        return search_miniature(study, configurations, scale, overridden)
 
 
 GREEN_TUNING = Kind(
