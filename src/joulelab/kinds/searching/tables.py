@@ -59,10 +59,12 @@ def curve_columns(lines: Sequence[Line], sign: float) -> dict[str, list[Any]] | 
                 "attributes": json.dumps(line["attributes"]),
             }
         )
+    if not rows:
+        return None
     for first, end in zip(began, [*began[1:], len(rows)], strict=True):
         for row in rows[first:end]:
             row |= {name: rows[end - 1][name] for name in ("t_s", "spent_j")}
-    return {name: [row[name] for row in rows] for name in rows[0]} if rows else None
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def trial_rows(lines: Sequence[Line], sign: float) -> list[dict[str, Any]]:
