@@ -125,8 +125,6 @@ def test_what_a_search_sees_can_be_a_factor():
     assert one.factors()[-1].levels == ("validation", "test")
     plain = study().spec.experiments()["tuning"]
     assert "tune_on" not in {factor.name for factor in plain.factors()}
-        factor.name for factor in study().spec.experiments()["tuning"].factors()
-    }
 
 
 @pytest.mark.parametrize(
