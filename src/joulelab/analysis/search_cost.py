@@ -39,6 +39,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -185,7 +186,7 @@ def survival(costs: Values, reached: Values, confidence: float = CONFIDENCE) -> 
     function = stats.ecdf(data).sf
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # undefined where S is 0 or 1
-        sure = function.confidence_interval(confidence, method="log-log")
+        sure: Any = function.confidence_interval(confidence, method="log-log")
     at, share = function.quantiles, function.probabilities
     low, high = sure.low.probabilities, sure.high.probabilities
     if HALF ** (len(costs) - 1) <= 1 - confidence:
@@ -247,12 +248,12 @@ def middle(values: Values, confidence: float = CONFIDENCE) -> Middle:
     # The mean of two missing values is not a number, which is right.
     halves = ordered[[(len(ordered) - 1) // 2, len(ordered) // 2]]
     value = float(halves.mean()) if np.isfinite(halves).all() else math.nan
-    found = stats.quantile_test(ordered).confidence_interval(confidence)
+    found: Any = stats.quantile_test(ordered).confidence_interval(confidence)
     low, high, kind = float(found.low), float(found.high), INTERVAL
     if math.isnan(low) or math.isnan(high):
         low, high, kind = float(ordered[0]), float(ordered[-1]), RANGE
-    ends = (end if math.isfinite(end) else math.nan for end in (low, high))
-    return Middle(value, *ends, kind, len(ordered))
+    low, high = (end if math.isfinite(end) else math.nan for end in (low, high))
+    return Middle(value, low, high, kind, len(ordered))
 
 
 def anytime(best: pd.DataFrame, spent: pd.Series[float]) -> pd.DataFrame:

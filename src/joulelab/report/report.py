@@ -19,7 +19,7 @@ from typing import Any
 
 from joulelab.analysis.claims.claim import Claim
 from joulelab.errors import UsageError, quoted
-from joulelab.present import Declared, Figure, Omitted, Table, Unavailable, shown
+from joulelab.present import Declared, Figure, Omitted, Table, Unavailable
 from joulelab.present.data import tables_data
 from joulelab.present.faults import Fault, guarded
 from joulelab.report.energy import effect_finding
@@ -143,4 +143,5 @@ class Report:
 
     def progress(self, experiment: Experiment) -> list[Table | Omitted]:
         """The tables of runs that have not ended; none without such runs."""
-        return [] if not len(experiment.pending) else shown(self.under_way, experiment)
+        made = [one.shown(experiment) for one in self.under_way if len(experiment.pending)]
+        return [one for one in made if not isinstance(one, Omitted) or one.reason]

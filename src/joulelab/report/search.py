@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -178,9 +178,18 @@ def convergence_words(panels: Mapping[str, pd.DataFrame]) -> str:
     )
 
 
-def setting(experiment: Experiment, levels: Mapping[str, Any]) -> list[str]:
-    """Levels in words, without factors that do not vary: ``SimpleCNN``, ``5 hyperparameters``."""
-    said = [name for name in levels if name in experiment.varied] or list(levels)[:1]
+def setting(
+    experiment: Experiment, levels: Mapping[str, Any], varied: Collection[str] | None = None
+) -> list[str]:
+    """Levels in words, without factors that do not vary: ``SimpleCNN``, ``5 hyperparameters``.
+
+    Args:
+        experiment: has the factors.
+        levels: by factor.
+        varied: the factors that vary; default: among the finished runs.
+    """
+    of = experiment.varied if varied is None else varied
+    said = [name for name in levels if name in of] or list(levels)[:1]
     return [
         str(levels[name])
         if isinstance(levels[name], str)

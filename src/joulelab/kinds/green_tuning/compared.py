@@ -118,20 +118,38 @@ def with_problem(experiment: Experiment) -> pd.DataFrame:
     """
     runs = searches(experiment)
     others = other_factors(experiment)
-    named = [problem_words(experiment, row) for row in runs[others].to_dict("records")]
-    rows = runs.assign(problem=named)
+    rows = runs.assign(problem=problem_names(experiment, runs[others]))
     # In the order of the study file, not in the random order of the runs.
     orders = [_place(experiment, name, rows[name]) for name in (*others, STRATEGY)]
     keys = pd.concat([*orders, rows["repetition"]], axis=1, keys=range(len(orders) + 1))
-    return rows.loc[keys.sort_values(list(keys)).index].reset_index(drop=True)
+    order = keys.sort_values([*keys.columns]).index
+    return rows.loc[order].reset_index(drop=True)
+
+
+def problem_names(experiment: Experiment, levels: pd.DataFrame) -> list[str]:
+    """The problem of each row of levels, in words."""
+    rows = levels.to_dict("records")
+    return [problem_words(experiment, {str(k): v for k, v in row.items()}) for row in rows]
 
 
 def problem_words(experiment: Experiment, levels: Mapping[str, Any]) -> str:
     """``DensePolyNN, 3 hyperparameters, tuned on the test images``."""
-    levels = dict(levels)
-    seen = levels.pop(TUNE_ON, None) if TUNE_ON in experiment.varied else None
-    said = setting(experiment, levels) if levels else []
+    levels, varied = dict(levels), _varied(experiment)
+    seen = levels.pop(TUNE_ON, None)
+    said = setting(experiment, levels, varied) if levels else []
+    seen = seen if TUNE_ON in varied else None
     return ", ".join([*said, *([f"tuned on {SEEN[str(seen)]}"] if seen else [])])
+
+
+@cached_per_subject
+def _varied(experiment: Experiment) -> list[str]:
+    """Factors with more than one level in the plan."""
+    parts = [rows for rows in (experiment.runs, experiment.pending) if len(rows)]
+    return [
+        name
+        for name in experiment.factors
+        if len({level for rows in parts if name in rows for level in rows[name]}) > 1
+    ]
 
 
 def _place(experiment: Experiment, factor: str, levels: pd.Series[Any]) -> pd.Series[Any]:

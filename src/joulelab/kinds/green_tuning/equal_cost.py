@@ -70,8 +70,7 @@ def equal_table(experiment: Experiment) -> Table:
             row |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
             row |= {"interval_kind": one.kind, "searches": one.n}
         rows.append(row)
-    frame = pd.DataFrame(rows)
-    frame = _differences(frame, found)
+    frame = _differences(pd.DataFrame(rows), found)
     score = formats.or_dash("{:.4f}".format)
     columns = [
         words(PROBLEM),
@@ -80,7 +79,7 @@ def equal_table(experiment: Experiment) -> Table:
         Column("at a quarter", "quarter", score, wide=True),
         Column("at half", "half", score, wide=True),
         Column("at all", "whole", score, bold="is_best"),
-        words("interval", ("whole_low", "whole_high"), form=_between(score), wide=True),
+        words("interval", ("whole_low", "whole_high"), form=_ends, wide=True),
     ]
     if frame["difference"].notna().any():
         columns.append(Column("to the best", "difference", _signed))
@@ -89,13 +88,11 @@ def equal_table(experiment: Experiment) -> Table:
     return Table(frame, columns, _equal_note(frame, whole))
 
 
-def _between(form: Any) -> Any:  # noqa: ANN401 - a format of two values
-    def text(low: float, high: float) -> str:
-        if not formats.known(high):
-            return formats.DASH
-        return f"{form(low) if formats.known(low) else 'none'} to {form(high)}"
-
-    return text
+def _ends(low: float, high: float) -> str:
+    """An interval; a search without a score is below all others."""
+    if not formats.known(high):
+        return formats.DASH
+    return f"{f'{low:.4f}' if formats.known(low) else 'none'} to {high:.4f}"
 
 
 def _signed(difference: float) -> str:
@@ -104,34 +101,42 @@ def _signed(difference: float) -> str:
 
 def _differences(frame: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     """With the difference of each strategy to the best on its problem, over paired seeds."""
-    rows = frame.assign(
-        is_best=False, difference=np.nan, difference_low=np.nan, difference_high=np.nan, p=np.nan
-    )
-    rows["pairs"] = 0
+    parts = []
     for problem, own in frame.groupby(PROBLEM, sort=False):
-        if not own["whole"].notna().any():
-            continue
-        best = own.loc[own["whole"].idxmax(), STRATEGY]
-        rows.loc[own.index, "is_best"] = own["whole"] == own["whole"].max()
-        table_ = found[found[PROBLEM] == problem].pivot_table(
-            values="whole", index="repetition", columns=STRATEGY, aggfunc="mean"
+        best = own["whole"].max()
+        of_best = own.loc[own["whole"] == best, STRATEGY]
+        seeds = found[found[PROBLEM] == problem].pivot_table(
+            values="whole", index="repetition", columns=STRATEGY
         )
-        for at, strategy in own[STRATEGY].items():
-            if strategy == best or strategy not in table_ or best not in table_:
-                continue
-            apart = (table_[strategy] - table_[best]).dropna().to_numpy(float)
-            if not len(apart):
-                continue
-            one = shift(apart)
-            rows.loc[at, "pairs"] = len(apart)
-            rows.loc[at, ["difference", "difference_low", "difference_high"]] = (
-                one.value,
-                one.low,
-                one.high,
-            )
-            if len(apart) >= LEAST_PAIRS:
-                rows.loc[at, "p"] = wilcoxon_p(apart)
-    return rows
+        pairs = [
+            _difference(seeds, str(strategy), str(of_best.iloc[0]) if len(of_best) else "")
+            for strategy in own[STRATEGY]
+        ]
+        columns = pd.DataFrame(pairs, index=own.index)
+        parts.append(pd.concat([own.assign(is_best=own["whole"] == best), columns], axis=1))
+    return pd.concat(parts)
+
+
+def _difference(seeds: pd.DataFrame, strategy: str, best: str) -> dict[str, float]:
+    """The shift of a strategy from the best, and its p where there are enough pairs.
+
+    Args:
+        seeds: a row for each, a column for each strategy that has a score.
+        strategy: its name.
+        best: the best strategy.
+    """
+    apart = np.empty(0)
+    if strategy != best and strategy in seeds and best in seeds:
+        apart = (seeds[strategy] - seeds[best]).dropna().to_numpy(float)
+    if not len(apart):
+        return dict.fromkeys(("difference", "difference_low", "difference_high", "p"), np.nan)
+    one = shift(apart)
+    return {
+        "difference": one.value,
+        "difference_low": one.low,
+        "difference_high": one.high,
+        "p": wilcoxon_p(apart) if len(apart) >= LEAST_PAIRS else np.nan,
+    }
 
 
 def _equal_note(frame: pd.DataFrame, whole: Compared) -> str:
@@ -147,7 +152,7 @@ def _equal_note(frame: pd.DataFrame, whole: Compared) -> str:
         f"The median over searches of the best score so far, where the strategy that spent least "
         f"had spent all of its {whole.cost.name}, half and a quarter. A dash: half of the searches "
         f"had trained nothing to the end. Interval: {kind}. To the best: Hodges and Lehmann's "
-        f"shift from the strategy in bold. {test}"
+        f"shift from the strategy in bold, over seeds in which both have a score. {test}"
     )
 
 

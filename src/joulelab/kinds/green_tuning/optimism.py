@@ -10,7 +10,7 @@ import pandas as pd
 from joulelab import formats
 from joulelab.analysis.comparison import Interval, mean_interval
 from joulelab.analysis.two_samples import shift
-from joulelab.kinds.green_tuning.compared import PROBLEM, SEEN, TUNE_ON, problem_words, with_problem
+from joulelab.kinds.green_tuning.compared import PROBLEM, SEEN, TUNE_ON, problem_names, with_problem
 from joulelab.present import Column, Table, Unavailable, table, words
 from joulelab.report.effects import STRATEGY
 from joulelab.report.experiment import Experiment
@@ -29,7 +29,7 @@ def judged(experiment: Experiment) -> pd.DataFrame:
     if TUNE_ON not in runs:
         runs[TUNE_ON] = experiment.table.get(TUNE_ON, "validation")
     rest = [name for name in other_factors(experiment) if name != TUNE_ON]
-    runs[PROBLEM] = [problem_words(experiment, row) for row in runs[rest].to_dict("records")]
+    runs[PROBLEM] = problem_names(experiment, runs[rest])
     runs["optimism"] = runs["score"].astype(float) - runs["accuracy"].astype(float)
     rows = runs.dropna(subset=["optimism"])
     if not len(rows):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,7 +20,6 @@ from joulelab.kinds.green_tuning.equal_cost import (
 from joulelab.kinds.green_tuning.optimism import optimism
 from joulelab.kinds.green_tuning.targets import (
     MAIN,
-    median_words,
     reached,
     survival_curves,
     target_epochs,
@@ -30,6 +27,7 @@ from joulelab.kinds.green_tuning.targets import (
 )
 from joulelab.kinds.searching.report import costs, in_words, under_way
 from joulelab.present import Column, Table, table, words
+from joulelab.present.parts import Row, records
 from joulelab.report.effects import STRATEGY
 from joulelab.report.experiment import Experiment
 from joulelab.report.report import Report, sentences
@@ -107,11 +105,11 @@ def target_findings(experiment: Experiment) -> list[str]:
     rows = reached(experiment)
     rows = rows[rows["share"] == MAIN]
     said, first = [], []
-    for problem, own in rows.groupby(PROBLEM, sort=False):
+    for problem, own in _by_problem(rows):
         where = f"{problem}: " if problem else ""
-        there = own.dropna(subset=["cost"])
-        if len(there):
-            best = there.loc[there["cost"].idxmin()]
+        there = [row for row in own if formats.known(row["cost"])]
+        if there:
+            best = min(there, key=lambda row: float(row["cost"]))
             first.append(str(best[STRATEGY]))
             said.append(f"{where}{_best(experiment, best, own)}")
         else:
@@ -124,7 +122,11 @@ def target_findings(experiment: Experiment) -> list[str]:
     return said
 
 
-def _best(experiment: Experiment, best: pd.Series[Any], own: pd.DataFrame) -> str:
+def _by_problem(rows: pd.DataFrame) -> list[tuple[str, Sequence[Row]]]:
+    return [(str(problem), records(own)) for problem, own in rows.groupby(PROBLEM, sort=False)]
+
+
+def _best(experiment: Experiment, best: Row, own: Sequence[Row]) -> str:
     """What the best strategy on a problem took, beside the baseline, and how it was judged."""
     cost = compared(experiment).cost
     medians = by_strategy(experiment).set_index([PROBLEM, STRATEGY])["accuracy"]
@@ -137,22 +139,22 @@ def _best(experiment: Experiment, best: pd.Series[Any], own: pd.DataFrame) -> st
     )
 
 
-def _of(row: Mapping[Any, Any] | pd.Series[Any]) -> str:
+def _of(row: Row) -> str:
     return f"{row['reached']} of {row['searches']}"
 
 
-def _against(best: pd.Series[Any], own: pd.DataFrame, cost: Cost) -> str:
+def _against(best: Row, own: Sequence[Row], cost: Cost) -> str:
     """The best strategy's cost as a share of the baseline's, or of the next one's."""
-    others = own[own[STRATEGY] != best[STRATEGY]]
-    named = others[others[STRATEGY] == BASELINE]
-    rest = named if len(named) else others.sort_values("cost").head(1)
-    if not len(rest):
+    others = [row for row in own if row[STRATEGY] != best[STRATEGY]]
+    named = [row for row in others if row[STRATEGY] == BASELINE]
+    known = [row for row in others if formats.known(row["cost"])]
+    rest = named or sorted(known, key=lambda row: float(row["cost"])) or others
+    if not rest:
         return ""
-    other = rest.iloc[0]
+    other = rest[0]
     if not formats.known(other["cost"]):
-        took = median_words(math.nan, float(other["cost_most"]), cost.words)
-        return f"; {other[STRATEGY]} takes {took}"
-    part = formats.share(float(best["cost"] / other["cost"]))
+        return f"; {other[STRATEGY]} takes more than {cost.words(other['cost_most'])}"
+    part = formats.share(best["cost"] / other["cost"])
     return f", {part} of {other[STRATEGY]}'s {cost.words(other['cost'])}"
 
 
@@ -160,19 +162,19 @@ def missed_findings(experiment: Experiment) -> list[str]:
     """On each problem, the searches that did not reach 99 % of the best known score, with why."""
     rows = reached(experiment)
     said = []
-    for problem, own in rows[rows["share"] == MAIN].groupby(PROBLEM, sort=False):
-        missed = own[own["reached"] < own["searches"]]
-        if not len(missed):
+    for problem, own in _by_problem(rows[rows["share"] == MAIN]):
+        missed = [row for row in own if row["reached"] < row["searches"]]
+        if not missed:
             continue
         each = formats.listing(
             [
                 f"{row['searches'] - row['reached']} of {row['searches']} of {row[STRATEGY]}"
                 f"{_came(row['came'])}"
-                for row in missed.to_dict("records")
+                for row in missed
             ]
         )
         where = f"{problem}: " if problem else ""
-        why = "; ".join(dict.fromkeys(missed["why_not"]))
+        why = "; ".join(dict.fromkeys(str(row["why_not"]) for row in missed))
         said.append(f"{where}searches that ended without {SHARE}: {each}. Why: {why}.")
     return said
 
