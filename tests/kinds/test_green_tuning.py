@@ -11,7 +11,7 @@ from joulelab.report.ledger import ReportedStudy
 from joulelab.report.pages import write_report
 from joulelab.study.results import Results
 from joulelab.study.study import Study
-from joulelab.study.study_file import check_spec
+from joulelab.study.study_file import check_spec, load_spec
 
 SPACE = {"learning_rate": {"type": "continuous", "low": 1e-5, "high": 1e-1}}
 
@@ -125,6 +125,15 @@ def test_what_a_search_sees_can_be_a_factor():
     assert one.factors()[-1].levels == ("validation", "test")
     plain = study().spec.experiments()["tuning"]
     assert "tune_on" not in {factor.name for factor in plain.factors()}
+
+
+def test_a_miniature_lets_a_search_do_as_many_full_trainings():
+    spec = load_spec("green-tuning", scale=0.01)
+    tuning = spec.experiments()["tuning"]
+    assert (tuning.budget, spec.epochs, tuning.repetitions) == ("98 epochs", 9, 3)
+    assert "a budget of 98 epochs instead of 270 epochs" in spec.miniature_in_words()
+    joules = load_spec("green-tuning", ["experiment.tuning.budget=20kJ"], scale=0.01)
+    assert joules.experiments()["tuning"].budget == "20kJ"  # as the user has set it
 
 
 @pytest.mark.parametrize(

@@ -97,11 +97,14 @@ def test_the_optimism_of_what_was_tuned_on_the_test_images_is_told_apart():
     for run, _ in searches:
         run["accuracy"] = run["score"] - (0.03 if run["tune_on"] == "test" else 0.01)
     made = table(experiment(searches), "optimism")
-    rows = made.frame.set_index(["problem", "strategy", "tune_on"])["difference"]
+    rows = made.frame.set_index(["problem", "strategy", "tune_on"])["optimism"]
     assert rows["DensePolyNN", "green", "test"] == pytest.approx(0.03)
     assert rows["DensePolyNN", "green", "validation"] == pytest.approx(0.01)
     assert "12 searches on the test images, the score as searched is +0.0300" in made.note
     assert "Judged, what was tuned on the test images is \N{MINUS SIGN}0.0200" in made.note
+    assert any(
+        "Judged, what was tuned on" in said for said in GREEN_TUNING.says(experiment(searches))
+    )
     alone = table(experiment(raced()), "optimism")
     assert "The searches saw held-out images." in alone.note
 

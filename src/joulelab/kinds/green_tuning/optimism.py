@@ -43,42 +43,53 @@ def optimism(experiment: Experiment) -> Table:
     whole = judged(experiment)
     rows: list[dict[str, Any]] = []
     for (problem, strategy, seen), own in whole.groupby([PROBLEM, STRATEGY, TUNE_ON], sort=False):
-        apart = mean_interval(list(own["optimism"]))
-        rows.append(
-            {
-                PROBLEM: problem,
-                STRATEGY: strategy,
-                TUNE_ON: seen,
-                "searches": len(own),
-                "score": own["score"].mean(),
-                "accuracy": own["accuracy"].mean(),
-                "difference": apart.value,
-                "low": apart.low,
-                "high": apart.high,
-            }
-        )
+        row: dict[str, Any] = {PROBLEM: problem, STRATEGY: strategy, TUNE_ON: seen}
+        for name in ("score", "accuracy", "optimism"):
+            mean = mean_interval(list(own[name].astype(float)))
+            row |= {name: mean.value, f"{name}_low": mean.low, f"{name}_high": mean.high}
+        rows.append(row | {"searches": len(own)})
     both = len({row[TUNE_ON] for row in rows}) == BOTH
-    number = formats.or_dash("{:.4f}".format)
     columns = [
         words(PROBLEM),
         words(STRATEGY),
         *([words("tuned on", TUNE_ON, form=lambda one: SEEN.get(one, one))] if both else []),
-        Column("as searched", "score", number),
-        Column("as judged", "accuracy", number),
-        Column("searched minus judged", "difference", _signed),
-        words("95 % interval", ("low", "high"), form=formats.between(_signed), wide=True),
+        Column("as searched", ("score", "score_high"), _plus_minus),
+        Column("as judged", ("accuracy", "accuracy_high"), _plus_minus),
+        Column("difference", "optimism", _signed),
+        words(
+            "95 % interval",
+            ("optimism_low", "optimism_high"),
+            form=formats.between(_signed),
+            wide=True,
+        ),
     ]
     seen = "" if both else f" The searches saw {SEEN.get(rows[0][TUNE_ON], rows[0][TUNE_ON])}."
     note = (
-        "Means over searches; intervals by Student's t. As judged: fresh seeds, on the test "
-        "images. A choice by the highest of many noisy scores promises more than it holds."
+        "Means over searches, with 95 % intervals by Student's t. As judged: fresh seeds, on "
+        "the test images. A choice by the highest of many noisy scores promises more than it holds."
         f"{seen} {' '.join(summaries(experiment))}"
     )
     return Table(rows, columns, note.rstrip())
 
 
+def _plus_minus(mean: float, high: float) -> str:
+    """A mean with half its interval: ``0.8450 ± 0.0021``."""
+    half = f" ± {high - mean:.4f}" if formats.known(high) else ""
+    return f"{mean:.4f}{half}"
+
+
 def _signed(value: float) -> str:
     return formats.signed(f"{value:+.4f}") if np.isfinite(value) else formats.DASH
+
+
+def optimism_finding(experiment: Experiment) -> list[str]:
+    """What it means to tune on the test images, where that is compared.
+
+    Raises:
+        Unavailable: nothing has been judged.
+    """
+    both = set(judged(experiment)[TUNE_ON]) == {*SEEN}
+    return summaries(experiment) if both else []
 
 
 def summaries(experiment: Experiment) -> list[str]:

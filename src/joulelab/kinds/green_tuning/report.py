@@ -17,7 +17,7 @@ from joulelab.kinds.green_tuning.equal_cost import (
     rank_finding,
     ranks,
 )
-from joulelab.kinds.green_tuning.optimism import optimism
+from joulelab.kinds.green_tuning.optimism import optimism, optimism_finding
 from joulelab.kinds.green_tuning.targets import (
     MAIN,
     reached,
@@ -199,6 +199,6 @@ GREEN_TUNING = Report(
         chosen,
     ),
     lead=(best_curve, strategies),
-    findings=sentences(target_findings, rank_finding, missed_findings),
+    findings=sentences(target_findings, rank_finding, optimism_finding, missed_findings),
     under_way=(under_way,),
 )
