@@ -65,7 +65,8 @@ def strategies(experiment: Experiment) -> Table:
 def by_strategy(experiment: Experiment) -> pd.DataFrame:
     """Medians over the searches of each strategy on each problem."""
     runs = with_problem(experiment)
-    runs = runs.assign(share=runs["tuner_j"] / runs["energy_gross_j"].replace(0, np.nan))
+    whole_j = runs["energy_gross_j"].astype(float)
+    runs = runs.assign(share=runs["tuner_j"].astype(float) / whole_j.where(whole_j > 0))
     return (
         runs.groupby([PROBLEM, STRATEGY], sort=False)
         .agg(
