@@ -6,6 +6,7 @@ import pytest
 from search_runs import BUDGET, experiment, search
 
 from joulelab.kinds.green_tuning.report import GREEN_TUNING
+from joulelab.kinds.searching.tables import curve_columns
 from joulelab.present import Omitted
 
 PROBLEMS = [("DensePolyNN", 3), ("SimpleCNN", 3)]
@@ -134,38 +135,48 @@ def test_every_joule_is_told_by_what_became_of_the_training_and_agrees_with_the_
     assert several == [["green", "1,800", "60.0"], ["random", "2,400", "24.0"]]
 
 
-def test_a_search_in_progress_is_told_from_its_journal(tmp_path):
-    spent = {"seconds": 2.0, "epochs": 1.0, "joules": 30.0}
-    nothing = {"seconds": 0.0, "joules": 0.0}
+def journal_lines():
+    """Two trials that were trained together, then an interruption."""
     of = {"attributes": {}, "reason": "", "values": None, "started_at": 1.0}
-    lines = [
-        {"header": {}},
-        *(
-            {
-                **of,
-                "step": {
-                    "purpose": "search",
-                    "trial": trial,
-                    "values": {},
-                    "repetition": 0,
-                    "start": 0,
-                },
-                "scores": [0.6 + trial / 10],
-                "state": "finished" if trial else "paused",
-                "spent": spent,
-                "tuner": nothing if trial else {"seconds": 0.5, "joules": 4.0},
-            }
-            for trial in (0, 1)
-        ),
-        {"lost": {"seconds": 3.0, "joules": 7.0}, "entry": 3},
+    steps = [
+        {
+            **of,
+            "step": {
+                "purpose": "search",
+                "trial": trial,
+                "values": {},
+                "repetition": 0,
+                "start": 0,
+            },
+            "scores": [0.6 + trial / 10],
+            "state": "finished" if trial else "paused",
+            "spent": {"seconds": 2.0, "epochs": 1.0, "joules": 30.0},
+            "tuner": {"seconds": 0.0 if trial else 0.5, "joules": 0.0 if trial else 4.0},
+        }
+        for trial in (0, 1)
     ]
+    return [{"header": {}}, *steps, {"lost": {"seconds": 3.0, "joules": 7.0}, "entry": 3}]
+
+
+def test_scores_of_steps_trained_together_are_known_at_once_and_what_was_lost_counts():
+    lines = journal_lines()
+    thought = {"seconds": 0.5, "joules": 4.0}
+    lines += [{**lines[1], "started_at": 9.0, "tuner": thought}]
+    made = curve_columns(lines, 1.0)
+    assert made["spent_j"] == [64.0, 64.0, 64.0 + 7.0 + 34.0]
+    assert made["t_s"] == [4.5, 4.5, 4.5 + 3.0 + 2.5]
+    assert made["energy_j"] == [30.0] * 3
+
+
+def test_a_search_in_progress_is_told_from_its_journal(tmp_path):
+    lines = journal_lines()
     journal = tmp_path / "outputs" / "00003" / "steps.jsonl"
     journal.parent.mkdir(parents=True)
     journal.write_text("".join(f"{json.dumps(line)}\n" for line in lines) + '{"step"')
     pending = [{"run_id": "tuning/green/0/2", "position": 2}, {"run_id": "b", "position": 3}]
     (made,) = GREEN_TUNING.progress(experiment(raced(), pending=pending, folder=tmp_path))
     assert texts(made) == [
-        ["tuning/green/0/2", "2", "1", "0.7", "2", "64.0 J", "2 epochs of 100 epochs"]
+        ["tuning/green/0/2", "2", "1", "0.7", "2", "71.0 J", "2 epochs of 100 epochs"]
     ]
 
 

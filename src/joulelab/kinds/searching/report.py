@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,13 @@ from joulelab import formats
 from joulelab.analysis.search_cost import best_so_far
 from joulelab.kinds.searching.booked import JUDGING, KIND
 from joulelab.kinds.searching.journal import STEPS, read_journal
-from joulelab.kinds.searching.tables import curve_columns
+from joulelab.kinds.searching.spent import Spent, total_spent
+from joulelab.kinds.searching.tables import Line, curve_columns, steps_of
 from joulelab.kinds.searching.workload import OUTPUTS
 from joulelab.present import Column, Table, Unavailable, table, words
 from joulelab.report.effects import STRATEGY
 from joulelab.report.experiment import Experiment
-from joulelab.tuning.budget import Budget, parse_budget
+from joulelab.tuning.budget import parse_budget
 
 SEARCH = "search"
 """Purpose of a step that is not a confirmation."""
@@ -205,10 +207,9 @@ def under_way(experiment: Experiment) -> Table:
     rows = []
     for run in experiment.pending.to_dict("records"):
         path = experiment.folder / OUTPUTS / f"{int(run['position']) + 1:05d}" / STEPS
-        made = curve_columns(read_journal(path), sign(experiment))
-        if made is not None:
-            found = pd.DataFrame(made).rename(columns={"step": "trial"})
-            rows.append(_so_far(experiment, str(run["run_id"]), found))
+        lines = read_journal(path)
+        if steps_of(lines):
+            rows.append({"run_id": run["run_id"], **_so_far(experiment, lines)})
     if not rows:
         raise Unavailable("")
     columns = [
@@ -227,36 +228,32 @@ def under_way(experiment: Experiment) -> Table:
     return Table(rows, columns, note)
 
 
-def _so_far(experiment: Experiment, run_id: str, rows: pd.DataFrame) -> dict[str, Any]:
-    """A search in progress, from its steps."""
-    own = search_steps(rows.assign(run_id=run_id))
-    higher = sign(experiment) > 0
-    best = best_so_far(own, "spent_j", higher_is_better=higher)["now"]
-    known = rows["energy_j"].notna().all()
-    last = rows.iloc[-1]
-    spent = {
-        "epochs": float(rows["epochs"].sum()),
-        "energy_j": float(last["spent_j"]) if known else np.nan,
-        "duration_s": float(last["t_s"]),
-    }
+def _so_far(experiment: Experiment, lines: Sequence[Line]) -> dict[str, Any]:
+    """A search in progress, from its journal."""
+    rows = pd.DataFrame(curve_columns(lines, sign(experiment))).rename(columns={"step": "trial"})
+    own = search_steps(rows.assign(run_id=""))
+    best = best_so_far(own, "t_s", higher_is_better=sign(experiment) > 0)["now"]
+    spent = total_spent(
+        Spent.from_dict(line[part])
+        for line in lines
+        for part in ("spent", "tuner", "lost")
+        if part in line
+    )
+    of = "no budget"
+    if text := experiment.table.get("budget"):
+        budget = parse_budget(str(text))
+        full = float(own.loc[own["complete"], "end"].max())  # epochs of a full training
+        amount = spent.amount(budget.unit, full)
+        of = f"{budget.words(amount if formats.known(amount) else None)} of {budget}"
     return {
-        "run_id": run_id,
         "trials": own["trial"].nunique(),
         "finished": own.loc[own["complete"], "trial"].nunique(),
         "best": float(best.iloc[-1]) if len(best) else np.nan,
-        **spent,
-        "of": _of_budget(experiment.table.get("budget"), spent),
+        "epochs": spent.epochs,
+        "energy_j": spent.joules,
+        "duration_s": spent.seconds,
+        "of": of,
     }
-
-
-def _of_budget(text: object, spent: dict[str, float]) -> str:
-    """What of a budget is spent, in its unit, where that unit is known here."""
-    if not isinstance(text, str):
-        return "no budget"
-    budget: Budget = parse_budget(text)
-    units = {"epochs": "epochs", "seconds": "duration_s", "joules": "energy_j"}
-    amount = spent.get(units.get(budget.unit, ""), np.nan)
-    return f"{budget.words(amount)} of {budget}" if formats.known(amount) else f"of {budget}"
 
 
 def in_words(values: dict[str, Any]) -> str:
