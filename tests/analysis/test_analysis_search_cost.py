@@ -62,7 +62,7 @@ def test_the_share_that_is_not_there_is_that_of_a_computation_by_hand():
     by_hand = np.cumprod([6 / 7, 5 / 6, 3 / 4, 1, 1 / 2, 1])
     assert found.at.tolist() == [2, 3, 5, 7, 8, 9]
     assert found.share == pytest.approx(by_hand)
-    assert (found.median, found.reached, found.searches, found.longest) == (8.0, 4, 7, 9.0)
+    assert (found.median, found.reached, found.searches, found.at_least) == (8.0, 4, 7, 5.0)
     # Greenwood's variance of ln S at 3, and the log-log interval.
     s, variance = 5 / 7, 1 / (7 * 6) + 1 / (6 * 5)
     half = 1.959964 * np.sqrt(variance) / np.log(s)
@@ -76,7 +76,9 @@ def test_the_interval_of_the_median_is_that_of_r_for_the_6_mp_arm_of_freireich_1
     relapse = [6, 6, 6, 7, 10, 13, 16, 22, 23]
     censored = [6, 9, 10, 11, 17, 19, 20, 25, 32, 32, 34, 35]
     found = survival(np.array([*relapse, *censored], float), np.arange(21) < len(relapse))
-    assert (found.median, found.median_low, found.kind) == (23.0, 13.0, INTERVAL)
+    assert found.at[found.share <= 0.5][0] == 23.0
+    assert np.isnan(found.median)  # 9 of 21 are there
+    assert (found.median_low, found.kind, found.at_least) == (13.0, INTERVAL, 16.0)
     assert np.isnan(found.median_high)
 
 
@@ -86,7 +88,12 @@ def test_few_searches_have_a_range_and_a_target_that_half_miss_has_no_median():
     missed = survival(np.array([4.0, 2.0, 3.0]), np.array([False, True, False]))
     assert np.isnan(missed.median)
     assert np.isnan(missed.median_high)
-    assert (missed.median_low, missed.longest) == (2.0, 4.0)
+    assert (missed.median_low, missed.at_least) == (2.0, 3.0)
+    # The last one left is there: S falls to 0, but two of three are not.
+    last = survival(np.array([2.0, 3.0, 4.0]), np.array([False, False, True]))
+    assert last.share.tolist() == [1.0, 1.0, 0.0]
+    assert np.isnan(last.median)
+    assert last.at_least == 3.0
     none = survival(np.array([4.0, 2.0]), np.array([False, False]))
     assert none.share.tolist() == [1.0, 1.0]
     assert np.isnan([none.median, none.median_low, none.median_high]).all()

@@ -54,7 +54,7 @@ def test_a_median_is_above_what_was_spent_where_fewer_than_half_got_there():
     by = random.set_index("target")
     assert by["reached"].to_dict() == {"95 %": 2, "99 %": 2, "100 %": 0, "target 0.9": 0}
     assert by.loc["99 %", ["cost", "cost_low", "epochs"]].tolist() == [404.0, 404.0, 40.0]
-    assert by.loc["100 %", ["cost", "cost_most", "epochs_most"]].isna().tolist() == [
+    assert by.loc["100 %", ["cost", "cost_least", "epochs_least"]].isna().tolist() == [
         True,
         False,
         False,

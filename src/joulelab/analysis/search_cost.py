@@ -16,8 +16,11 @@ c, is Kaplan and Meier's; with d_i of n_i searches reaching it at c_i::
     s^2(c) = sum over c_i <= c of d_i / (n_i (n_i - d_i))               Greenwood, of ln S
     S(c) ^ exp(-+ z s / ln S)                                           interval, log-log
 
-    median   least c with S(c) <= 1/2; unknown if fewer than half get there
+    median   least c with S(c) <= 1/2, if at least half of the searches get there
     bounds   least c at which the lower, and the upper, end of the interval is <= 1/2
+
+If fewer get there, S may still fall to 0, as the few that are left decide after others have ended;
+then the median is only known to be above that of all costs, of those who ended too.
 
 Kaplan and Meier, JASA 53 (1958); Brookmeyer and Crowley, "A confidence interval for the median
 survival time", Biometrics 38 (1982), with the log-log interval as R's ``survfit(conf.type =
@@ -69,7 +72,7 @@ class Survival:
         kind: ``"interval"``, or ``"range"`` of too few searches for one.
         reached: number of searches that reached the target.
         searches: number of searches.
-        longest: highest cost of a search, up to which S is known.
+        at_least: the median of all costs, below which that to the target cannot be.
     """
 
     at: Values
@@ -82,7 +85,7 @@ class Survival:
     kind: str
     reached: int
     searches: int
-    longest: float
+    at_least: float
 
 
 @dataclass(frozen=True)
@@ -199,13 +202,13 @@ def survival(costs: Values, reached: Values, confidence: float = CONFIDENCE) -> 
         share=share,
         low=low,
         high=high,
-        median=_first(at, share),
+        median=_first(at, share) if there.mean() >= HALF else math.nan,
         median_low=bounds[0],
         median_high=bounds[1],
         kind=kind,
         reached=int(there.sum()),
         searches=len(costs),
-        longest=float(costs.max()),
+        at_least=float(np.median(costs)),
     )
 
 

@@ -143,12 +143,14 @@ def problem_words(experiment: Experiment, levels: Mapping[str, Any]) -> str:
 
 @cached_per_subject
 def _varied(experiment: Experiment) -> list[str]:
-    """Factors with more than one level in the plan."""
+    """Factors with more than one level in the plan, and the first beside the strategy."""
+    first = other_factors(experiment)[:1]
     parts = [rows for rows in (experiment.runs, experiment.pending) if len(rows)]
     return [
         name
         for name in experiment.factors
-        if len({level for rows in parts if name in rows for level in rows[name]}) > 1
+        if name in first
+        or len({level for rows in parts if name in rows for level in rows[name]}) > 1
     ]
 
 

@@ -154,7 +154,7 @@ def _against(best: Row, own: Sequence[Row], cost: Cost) -> str:
         return ""
     other = rest[0]
     if not formats.known(other["cost"]):
-        return f"; {other[STRATEGY]} takes more than {cost.words(other['cost_most'])}"
+        return f"; {other[STRATEGY]} takes more than {cost.words(other['cost_least'])}"
     part = formats.share(best["cost"] / other["cost"])
     return f", {part} of {other[STRATEGY]}'s {cost.words(other['cost'])}"
 
@@ -175,7 +175,9 @@ def missed_findings(experiment: Experiment) -> list[str]:
             ]
         )
         where = f"{problem}: " if problem else ""
-        why = "; ".join(dict.fromkeys(str(row["why_not"]) for row in missed))
+        why = "; ".join(
+            dict.fromkeys(why for row in missed for why in str(row["why_not"]).split("; "))
+        )
         said.append(f"{where}searches that ended without {SHARE}: {each}. Why: {why}.")
     return said
 

@@ -100,7 +100,7 @@ def _median(name: str, found: Survival) -> dict[str, float]:
         name: found.median,
         f"{name}_low": found.median_low,
         f"{name}_high": found.median_high,
-        f"{name}_most": found.longest,
+        f"{name}_least": found.at_least,
     }
 
 
@@ -113,10 +113,10 @@ def _why_not(whole: Compared, own: pd.DataFrame, there: pd.DataFrame) -> tuple[f
 
 
 def median_words(
-    median: float, most: float, form: Callable[[float | None], str] = formats.joules
+    median: float, least: float, form: Callable[[float | None], str] = formats.joules
 ) -> str:
     """A median, or that it is above what was spent: ``1.2 kJ``, ``more than 4.8 kJ``."""
-    return form(median) if formats.known(median) else f"more than {form(most)}"
+    return form(median) if formats.known(median) else f"more than {form(least)}"
 
 
 @table("targets", "Energy until a search has 95, 99 and 100 % of the best known score")
@@ -127,9 +127,9 @@ def target_table(experiment: Experiment) -> Table:
     note = (
         "Best known: the highest score of all trials that were trained to the end, over all "
         "searches on the problem. Medians over searches, by Kaplan and Meier: a search that ended "
-        "before it was there counts as not there at what it had spent, and the median is above "
-        "that where fewer than half got there. In brackets the 95 % interval by Brookmeyer and "
-        "Crowley; of fewer than six searches, the lowest and the highest. The tuner's own "
+        "before it was there counts as not there at what it had spent; where fewer than half got "
+        "there, the median is above that of all costs. In brackets the 95 % interval by Brookmeyer "
+        "and Crowley; of fewer than six searches, the lowest and the highest. The tuner's own "
         f"{cost.name} is counted in, judging is not."
     )
     title = "" if cost.name == "energy" else "Time until a search has the best known score"
@@ -148,9 +148,9 @@ def _table(experiment: Experiment, cost: str, form: Callable[[float | None], str
     shown = rows[index].drop_duplicates()
     columns = [words(PROBLEM), words(STRATEGY)]
 
-    def median(value: float, low: float, high: float, most: float) -> str:
+    def median(value: float, low: float, high: float, least: float) -> str:
         if not formats.known(value) or not formats.known(low) or low == high:
-            return median_words(value, most, form)
+            return median_words(value, least, form)
         ends = f"{form(low)} to {form(high)}" if formats.known(high) else f"from {form(low)}"
         return f"{form(value)} ({ends})"
 
@@ -158,7 +158,7 @@ def _table(experiment: Experiment, cost: str, form: Callable[[float | None], str
         renamed = {one: f"{name} {one}" for one in of_target if one not in index}
         shown = shown.merge(of_target.rename(columns=renamed), on=index, how="left")
         wide = name != f"{100 * MAIN:g} %"
-        of = tuple(f"{name} {cost}{end}" for end in ("", "_low", "_high", "_most"))
+        of = tuple(f"{name} {cost}{end}" for end in ("", "_low", "_high", "_least"))
         counts = (f"{name} reached", f"{name} searches")
         columns += [
             Column("reached", counts, "{} of {}".format, group=str(name), wide=wide),
