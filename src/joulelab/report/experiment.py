@@ -23,7 +23,7 @@ from joulelab.study.trust import STUDY, code_in, load_approved, unapproved
 
 AVERAGED = ("accuracy", "duration_s", "utilisation_mean", "flops")
 NET, GROSS = "energy_net_j", "energy_gross_j"
-STATUS, STATUSES = "energy_status", ("measured", "estimated", "partly estimated")
+STATUS, STATUSES = "energy_status", ("measured", "estimated", "partly estimated", "replayed")
 """Column of an export; a table from elsewhere seldom says how its energies came about."""
 
 
