@@ -39,7 +39,8 @@ import figures
 import numpy as np
 
 from joulelab.errors import UnknownNameError
-from joulelab.tuning.space import Choice, Value
+from joulelab.tuning.search import make_search
+from joulelab.tuning.space import Choice, SearchSpace, Value
 from joulelab.tuning.strategy import strategies as registry
 from joulelab.tuning.tuner import Tuner
 
@@ -59,6 +60,8 @@ KNOWN = "+cost"
 DRAWS = 2000
 INTERVAL = (2.5, 97.5)
 HUNDREDS = 100
+RACES = 100
+RACED = 100
 Cost = Callable[[Mapping[str, Value]], float]
 
 
@@ -146,10 +149,63 @@ def main() -> None:
         f"the best mean; {args.processes} processes, {time.monotonic() - began_s:.0f} s\n"
     )
     print(markdown(rows, args.tables, args.strategies))
+    with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
+        races = pool.map(raced, [(name, args.target) for name in args.tables], chunksize=1)
+    print(races_markdown(races))
     if args.json is not None:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        written = plain({"summary": rows, "runs": [asdict(run) for run in runs]})
+        written = plain({"summary": rows, "races": races, "runs": [asdict(run) for run in runs]})
         args.json.write_text(json.dumps(written, indent=1, allow_nan=False))
+
+
+def raced(job: tuple[str, float]) -> dict[str, object]:
+    """Random configurations with every stored repetition, and raced.
+
+    Args:
+        job: table and target.
+
+    Returns:
+        Shares of the trainings and of their seconds, and that of replays with the same best
+        configuration.
+    """
+    name, target = job
+    data = table(name, target)
+    space, seeds = SearchSpace(data.space), data.scores.shape[-1]
+    shares, counts, same = [], [], []
+    for seed in range(RACES):
+        search = make_search("random", space, seed, seeds=seeds)
+        order = np.random.default_rng(20_000 + seed).permutation(seeds)
+        spent, count, places = 0.0, 0, []
+        while True:
+            (step,) = search.next()
+            if step.trial == RACED:
+                break
+            at = tuple(levels.index(step.values[n]) for n, levels in data.levels.items())
+            places += [at] if step.repetition == 0 else []
+            one = (*at, order[step.repetition])
+            search.observe(step, [float(data.scores[one])], float(data.seconds[one]))
+            spent += data.seconds[one]
+            count += 1
+        means = np.array([data.scores[at].mean() for at in places])
+        counts.append(count / (RACED * seeds))
+        shares.append(spent / sum(data.seconds[at].sum() for at in places))
+        same.append(bool(np.isclose(means[search.best()[0].number], means.max())))
+    found = {"trainings": counts, "seconds": shares, "same": same}
+    return {"table": name, **{key: float(np.mean(values)) for key, values in found.items()}}
+
+
+def races_markdown(races: Sequence[Mapping[str, object]]) -> str:
+    """A table of races."""
+    lines = [
+        f"Races: {RACED} random configurations, {RACES} replays.\n",
+        "| table | trainings, of all | their seconds, of all | same best |",
+        "|---|---|---|---|",
+        *(
+            "| {table} | {trainings:.0%} | {seconds:.0%} | {same:.0%} |".format(**one)
+            for one in races
+        ),
+    ]
+    return "\n".join(lines)
 
 
 def versions() -> str:

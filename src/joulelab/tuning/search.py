@@ -25,8 +25,11 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from joulelab.errors import UsageError
 from joulelab.registry import Registry
+from joulelab.tuning.racing import Race
 from joulelab.tuning.space import SearchSpace, Value
 from joulelab.tuning.strategy import Strategy, strategies
 
@@ -243,7 +246,27 @@ def rungs(epochs: int) -> tuple[int, ...]:
 
 
 class FullTraining(Rungs):
-    """Trains every trial to the end."""
+    """Trains every trial to the end; with several seeds, those that may win with each (`Race`).
+
+    Args:
+        space: what is searched.
+        seed: determines the search.
+        epochs: of a full training.
+        strategy: proposes values; None for random draws.
+        seeds: most trainings of a trial.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        seed: int,
+        epochs: int,
+        strategy: Strategy | None = None,
+        seeds: int = 1,
+    ) -> None:
+        super().__init__(space, seed, epochs, strategy)
+        self._race = Race(seeds)
+        self._racing: dict[int, float] = {}
 
     @property
     def expected_gain(self) -> float | None:
@@ -256,8 +279,34 @@ class FullTraining(Rungs):
         """Whether the strategy has no further proposals."""
         return self._strategy.most is not None and len(self.trials) >= self._strategy.most
 
+    def best(self) -> tuple[Progress, float] | None:
+        """The leader of the race and its mean; before that, the trial with the highest score."""
+        if self._race.leader is None:
+            return super().best()
+        trial = self.trials[self._race.leader]
+        return trial, trial.score(self.epochs) or 0.0
+
     def _choose(self) -> Step | None:
+        waiting = {trial for trial, _ in self._pending}
+        for number in self._racing:
+            if number not in waiting:
+                trial = self.trials[number]
+                return self._go_on(trial, self.epochs, len(trial.scores))
         return None if self.exhausted else self._new(self.epochs)
+
+    def _observed(self, step: Step, cost: float | None) -> None:
+        trial = self.trials[step.trial]
+        paid = self._racing.pop(step.trial, 0.0)
+        whole = math.nan if cost is None else paid + cost
+        scores = [one[-1] for one in trial.scores.values()]
+        lost = trial.failed or not all(map(math.isfinite, scores))
+        if not lost and self._race.goes_on(step.trial, scores):
+            self._racing[step.trial] = whole
+            return
+        if not lost:
+            self._race.ended(step.trial, scores)
+        # The strategy hears of a trial once: its mean, and what a training of it costs.
+        super()._observed(step, whole / max(len(scores), 1) if math.isfinite(whole) else None)
 
 
 class Discarding(Rungs):
@@ -421,7 +470,12 @@ searches: Registry[type[Search]] = Registry(
 
 
 def make_search(
-    name: str, space: SearchSpace, seed: int, epochs: int = 1, cost: Cost | None = None
+    name: str,
+    space: SearchSpace,
+    seed: int,
+    epochs: int = 1,
+    cost: Cost | None = None,
+    seeds: int | None = None,
 ) -> Search:
     """A search by the name of a search, or of a strategy that trains every trial to the end.
 
@@ -431,18 +485,37 @@ def make_search(
         seed: determines the search.
         epochs: of a full training; 1 if trainings report no more than one score.
         cost: what is known beforehand, from values to a relative cost of an epoch.
+        seeds: most trainings of a trial, each with its own seed; default: the search's own.
 
     Raises:
-        UsageError: an unknown name.
+        UsageError: an unknown name; several seeds for a search that trains a trial only once.
     """
     if name in searches.names() and (epochs > 1 or name not in strategies.names()):
         maker: Callable[..., Search] = searches.get(name)
-        return maker(space, seed, epochs, **_known(maker, cost))
+        check_seeds(name, seeds)
+        return maker(space, seed, epochs, **_known(maker, cost=cost, seeds=seeds))
     make_strategy = strategies.get(name)
-    strategy = make_strategy(space, seed=seed, rounds=0, **_known(make_strategy, cost))
-    return FullTraining(space, seed, epochs, strategy)
+    strategy = make_strategy(space, seed=seed, rounds=0, **_known(make_strategy, cost=cost))
+    return FullTraining(space, seed, epochs, strategy, seeds or 1)
 
 
-def _known(maker: Callable[..., object], cost: Cost | None) -> dict[str, Cost]:
-    takes = cost is not None and "cost" in inspect.signature(maker).parameters
-    return {"cost": cost} if takes and cost is not None else {}
+def check_seeds(name: str, seeds: int | None) -> None:
+    """Check that a search can train a trial with so many seeds.
+
+    Raises:
+        UsageError: it trains every trial only once.
+    """
+    if seeds and seeds > 1 and name in searches.names() and not _takes(searches.get(name), "seeds"):
+        raise UsageError(
+            f"{name} trains every trial with one seed, not with {seeds}",
+            "choose green, or a strategy that trains every trial to the end",
+        )
+
+
+def _known(maker: Callable[..., object], **given: object) -> dict[str, Any]:
+    """Those of the given arguments that it takes."""
+    return {name: one for name, one in given.items() if one is not None and _takes(maker, name)}
+
+
+def _takes(maker: Callable[..., object], name: str) -> bool:
+    return name in inspect.signature(maker).parameters
