@@ -63,7 +63,7 @@ class Race:
 
     def ended(self, trial: int, scores: Sequence[float]) -> None:
         """Learn from a trial that does not go on."""
-        if self.leader is not None and len(scores) >= min(LEAST_SCORES, self._seeds):
+        if self.leader is not None and len(scores) >= min(LEAST_SCORES, max(self._seeds, 2)):
             differences = self._against_leader(scores)
             self._squares += statistics.variance(differences) * (len(scores) - 1)
             self._freedom += len(scores) - 1

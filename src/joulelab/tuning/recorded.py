@@ -21,8 +21,8 @@ What a search proposes is replaced by a recorded trial:
   their distance is lost, and the search ends when all are taken: a table favours whoever chose its
   trials.
 
-A repetition that a search asks for is one of the recorded ones, in an order drawn for every trial;
-where there are no more, they come again. A step costs joules where they are recorded, else seconds,
+A repetition that a search asks for is one of the recorded ones, in an order that is drawn once for
+all trials, so that trials can be compared in pairs; where there are no more, they come again. A step costs joules where they are recorded, else seconds,
 else 1 per epoch.
 """
 
@@ -209,7 +209,8 @@ class RecordedTrials:
         """
         at = self._places[self._key(step.values)]
         count = int(self._counts[at])
-        order = np.random.default_rng((draw, step.trial)).permutation(count)
+        order = np.random.default_rng(draw).permutation(self.repetitions)
+        order = order[order < count]
         place = (at, int(order[step.repetition % count]), slice(step.start, step.end))
         scores: list[float] = self._columns["score"][place].tolist()
         costs = {unit: float(self._columns[unit][place].sum()) for unit in self.units[:-1]}

@@ -13,7 +13,7 @@ search that was interrupted begins again.
 
 from __future__ import annotations
 
-import json
+import inspect
 import math
 import statistics
 import time
@@ -45,7 +45,7 @@ from joulelab.study.store import PlannedRun, Store
 from joulelab.tuning.budget import Budget, parse_budget
 from joulelab.tuning.recorded import ENERGY, SECONDS, RecordedTrials, Replay
 from joulelab.tuning.recorded_tables import recorded
-from joulelab.tuning.search import Step, make_search
+from joulelab.tuning.search import Step, make_search, searches
 
 TABLES = "recorded_tables"
 """Key of the manifest."""
@@ -128,7 +128,9 @@ class ReplayedTuningWorkload(SearchWorkload):
         self.session.listener.started([run])
         recorder.ledger.switch("tuner")
         started_at = time.time()
-        search = make_search(one.strategy, table.space, run.seed, table.epochs)
+        search = make_search(
+            one.strategy, table.space, run.seed, table.epochs, seeds=_seeds(one.strategy, table)
+        )
         trainer = RecordedTrainer(Replay(search, table, run.seed), table)
         asked = Asked(
             header={"strategy": one.strategy, "table": one.table, "seed": run.seed},
@@ -164,7 +166,6 @@ class ReplayedTuningWorkload(SearchWorkload):
             started_at,
             values,
             accuracy=statistics.fmean(judged) if judged else None,
-            hyperparameters=json.dumps(dict(outcome.values)) if outcome.values else None,
         )
 
 
@@ -228,6 +229,7 @@ class RecordedTrainer:
                 status=self.status,
                 reason="" if ENERGY in costs else "the table has no joules",
             ),
+            started_at=time.time(),
             values=step.values,
         )
 
@@ -263,3 +265,11 @@ def check(table: RecordedTrials, budget: Budget) -> None:
             "from 0 to 1, higher for better",
             "divide percentages by 100; turn a loss into 1 / (1 + loss)",
         )
+
+
+def _seeds(strategy: str, table: RecordedTrials) -> int | None:
+    """For a search that repeats trials by itself, no more repetitions than are recorded."""
+    if table.epochs == 1 or strategy not in searches.names():
+        return None
+    usual = inspect.signature(searches.get(strategy)).parameters.get("seeds")
+    return None if usual is None else min(usual.default, table.repetitions)
