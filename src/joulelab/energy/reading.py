@@ -48,7 +48,8 @@ class Status(StrEnum):
     def of_set(cls, statuses: Iterable[object]) -> str:
         """One status for several values side by side, such as the runs of a study.
 
-        Their common status if they agree, else partly estimated; missing values do not count.
+        Their common status if they agree, else partly estimated, or replayed if any is; missing
+        values do not count.
 
         Args:
             statuses: of the values, as members or names; missing if there are none.
@@ -56,7 +57,9 @@ class Status(StrEnum):
         found = {str(status) for status in statuses} - {str(cls.MISSING)}
         if not found:
             return str(cls.MISSING)
-        return found.pop() if len(found) == 1 else str(cls.PARTLY_ESTIMATED)
+        if len(found) == 1:
+            return found.pop()
+        return str(cls.REPLAYED if cls.REPLAYED in found else cls.PARTLY_ESTIMATED)
 
 
 def instrument_of(source: str) -> str:

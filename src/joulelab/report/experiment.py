@@ -33,7 +33,8 @@ class EnergyBasis:
 
     Attributes:
         column: net energy where every run has it, else gross; ``None`` where no run has any.
-        status: ``"measured"``, ``"estimated"``, ``"partly estimated"`` or ``"missing"``.
+        status: ``"measured"``, ``"estimated"``, ``"partly estimated"``, ``"replayed"`` or
+            ``"missing"``.
         remarks: what to know before reading it, in sentences.
     """
 
@@ -282,12 +283,25 @@ def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:
             "are left out of everything about energy."
         )
     column = NET if int(net.sum()) == known else GROSS
-    if column == GROSS:
+    status = Status.of_set(runs.loc[net | gross, STATUS])
+    if status == Status.REPLAYED:
+        remarks.append(_replayed(runs))
+    elif column == GROSS:
         remarks.append(
             f"The idle power is unknown for {formats.count(known - int(net.sum()), 'run')}, so the "
             "energies here are gross: they include what the machine would have used at idle."
         )
-    return EnergyBasis(column, Status.of_set(runs.loc[net | gross, STATUS]), tuple(remarks))
+    return EnergyBasis(column, status, tuple(remarks))
+
+
+def _replayed(runs: pd.DataFrame) -> str:
+    """Where the energies of replayed runs come from, in a sentence."""
+    stated = runs.get("recorded_energy_status", pd.Series(dtype=object)).dropna().unique()
+    were = f", where they were {formats.listing([str(one) for one in stated])}" if len(stated) else ""
+    return (
+        f"The energies are replayed from recorded trials{were}: they were spent when those were "
+        "trained, not by this study, whose ledger has only the work of the searches."
+    )
 
 
 def with_remarks(energy: EnergyBasis, remarks: Iterable[str]) -> EnergyBasis:

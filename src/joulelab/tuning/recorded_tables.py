@@ -29,7 +29,7 @@ from joulelab.tuning.recorded import (
 
 SHIPPED = {"fashion-mnist-10k": ("DensePolyNN", "SimpleCNN")}
 """Learning curves on 10,000 training images: the networks of each table."""
-TABLES = Path("tables")
+TABLES = resources.files("joulelab.tuning") / "tables"
 VALIDATION, TEST = "validation_accuracy", "test_accuracy"
 SCORES = (VALIDATION, "score", "accuracy", TEST)
 """Columns that are taken for the score, in this order, where none is named."""
@@ -179,10 +179,11 @@ def _shipped(name: str) -> tuple[pd.DataFrame, dict[str, str]]:
     """A shipped frame, and the network in it."""
     check_shipped(name)
     file, _, network = name.partition("/")
-    place = resources.files("joulelab.tuning") / str(TABLES) / f"{file}.parquet"
-    with resources.as_file(place) as path:
+    with resources.as_file(TABLES / f"{file}.parquet") as path:
         if not path.is_file():
-            raise UsageError(f"the table {file} is missing from this installation", "reinstall")
+            raise UsageError(
+                f"the table {file} is missing from this installation", "install joulelab again"
+            )
         return pd.read_parquet(path), {"network": network}
 
 

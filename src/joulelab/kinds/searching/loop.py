@@ -244,9 +244,8 @@ class _Run:
         if self.failures >= MOST_FAILURES and not self.successes:
             return f"the first {self.failures} trials failed"
         # A strategy is asked only when all that was proposed has been observed.
-        gain, scores = self.searcher.expected_gain, self._scores()
-        self.gain = gain
-        if gain is None or len(scores) < LEAST_TRIALS:
+        gain = self.gain = self.searcher.expected_gain
+        if gain is None or len(scores := self._scores()) < LEAST_TRIALS:
             return ""
         spread = max(scores) - statistics.median(scores)
         spent = sum(cost for paid in self.paid.values() for cost, _ in paid)
