@@ -72,7 +72,7 @@ def stored_trials(
         first = ", ".join(f"{one} = {quoted(_plain(problems.iloc[0][one]))}" for one in varied)
         raise UsageError(
             f"{folder} has trials of {len(problems)} different problems",
-            f"choose one: {{ file = {quoted(name)}, where = {{ {first} }} }}",
+            f"choose one: {{ file = {quoted(folder)}, where = {{ {first} }} }}",
         )
     known = {*factors, STRATEGY, SCORE, "accuracy", ENERGY, SECONDS, REPETITION, STATUS}
     if variables is None:
