@@ -29,16 +29,11 @@ def replayed(declared: Declared[Experiment, Any]) -> Declared[Experiment, Any]:
     """A table or a figure with a note of where its figures come from."""
 
     def make(experiment: Experiment) -> Table | Figure:
-        made = declared(experiment)
-        return _marked(made, origin(experiment))
+        made: Table | Figure = declared(experiment)
+        return replace(made, note=f"{made.note} {origin(experiment)}".strip())
 
     make.__doc__ = declared.__doc__
     return Declared(declared.key, declared.title, make, declared.makes, folded=declared.folded)
-
-
-def _marked(made: Any, said: str) -> Table | Figure:  # noqa: ANN401 - one of the two
-    name = "note" if isinstance(made, Table) else "caption"
-    return replace(made, **{name: f"{getattr(made, name)} {said}".strip()})
 
 
 def findings(of: Callable[[Experiment], Any]) -> Callable[[Experiment], list[str]]:
