@@ -9,8 +9,9 @@ import pytest
 
 from joulelab.errors import UsageError
 from joulelab.tuning import recorded_tables
-from joulelab.tuning.recorded import RecordedTrials, Replay, replay
+from joulelab.tuning.recorded import RecordedTrials
 from joulelab.tuning.recorded_tables import recorded
+from joulelab.tuning.replaying import Replay, replay
 from joulelab.tuning.search import make_search
 from joulelab.tuning.space import Choice, Float, Int
 

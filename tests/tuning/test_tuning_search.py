@@ -4,10 +4,8 @@ import math
 from collections import Counter
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from joulelab.errors import UsageError
 from joulelab.tuning.search import make_search, rungs, searches
 from joulelab.tuning.space import Choice, Float, SearchSpace
 

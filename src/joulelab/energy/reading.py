@@ -6,7 +6,8 @@ reading lists the domains that contain it, so that a sum can exclude contained o
 
 Every reading has a status. *measured*: read from a sensor throughout. *partly estimated*: read from
 a sensor, with gaps bridged. *estimated*: computed from other data (processor time, a data sheet).
-*replayed*: recorded before and read again, not spent now. *missing*: unknown; the energy is ``None``, never 0, and ``reason`` says why.
+*replayed*: recorded before and read again, not spent now. *missing*: unknown; the energy is
+``None``, never 0, and ``reason`` says why.
 
 Several instruments may read the same domain. One reading counts; the others are kept for comparison
 (`Measurement.others`) and are not part of any sum.

@@ -297,7 +297,7 @@ def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:
 def _replayed(runs: pd.DataFrame) -> str:
     """Where the energies of replayed runs come from, in a sentence."""
     stated = runs.get("recorded_energy_status", pd.Series(dtype=object)).dropna().unique()
-    were = f", where they were {formats.listing([str(one) for one in stated])}" if len(stated) else ""
+    were = f", where they were {formats.listing(list(map(str, stated)))}" if len(stated) else ""
     return (
         f"The energies are replayed from recorded trials{were}: they were spent when those were "
         "trained, not by this study, whose ledger has only the work of the searches."

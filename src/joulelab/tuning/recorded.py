@@ -1,37 +1,19 @@
-"""Recorded trials: a search runs on them in seconds, and takes no energy.
+"""Recorded trials as a table on which searches run.
 
 A table has a row for each training, or for each epoch of each training: the values of some
 variables, a score, and, where they were recorded, joules (``energy_j``) and seconds (``seconds``).
 Rows with the same values are repetitions.
 
-::
-
-    table = recorded("fashion-mnist-10k/DensePolyNN")          # joulelab.tuning.recorded_tables
-    search = make_search("green", table.space, seed=0, epochs=table.epochs)
-    for event in replay(search, table, budget=2000.0):
-        print(event.spent, event.best_score)
-
-What a search proposes is replaced by a recorded trial:
-
-- a *grid* has every combination of its values: the variables are ordered choices, and a proposal is
-  found as it is;
-- of *scattered* trials, the nearest that this search has not taken yet is trained, each variable
-  scaled to its bounds (log where they are positive and two decades apart), and the search is told
-  the recorded values. So it can be no better than the recorded trials, a refinement by less than
-  their distance is lost, and the search ends when all are taken: a table favours whoever chose its
-  trials.
-
-A repetition that a search asks for is one of the recorded ones, in an order that is drawn once for
-all trials, so that trials can be compared in pairs; where there are no more, they come again. A step costs joules where they are recorded, else seconds,
-else 1 per epoch.
+A *grid* has every combination of its values: the variables are ordered choices, and a proposal is
+found as it is. Of *scattered* trials the nearest to a proposal is trained, each variable scaled to
+its bounds (log where they are positive and two decades apart); see `joulelab.tuning.replaying`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +22,7 @@ from numpy.typing import NDArray
 
 from joulelab import formats
 from joulelab.errors import UsageError, quoted
-from joulelab.tuning.search import Search, Step
+from joulelab.tuning.search import Step
 from joulelab.tuning.space import Choice, Float, Int, SearchSpace, Value, Variable
 
 Array = NDArray[np.float64]
@@ -53,24 +35,6 @@ OPTIONAL = (REPETITION, EPOCH, STATUS)
 UNKNOWN_STATUS = "of unknown source"
 DECADES = 100.0
 """Bounds so far apart are seen on a logarithmic axis."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """A step of a replayed search.
-
-    Attributes:
-        step: what was trained.
-        spent: cost of all steps so far.
-        best: number of the trial that the search takes for the best; None before any score.
-        best_score: its mean over all recorded repetitions after the last epoch, of the column
-            ``judged``: not known to the search.
-    """
-
-    step: Step
-    spent: float
-    best: int | None
-    best_score: float | None
 
 
 class RecordedTrials:
@@ -258,7 +222,7 @@ class RecordedTrials:
         twice = rows.duplicated([*variables, REPETITION, EPOCH])
         if twice.any():
             raise UsageError(
-                f"{self.name}, row {int(twice.idxmax()) + 1}, has the values, repetition and epoch "
+                f"{self.name}, row {_first(twice)}, has the values, repetition and epoch "
                 "of another row",
                 "number the repetitions, or leave the column repetition out",
             )
@@ -270,7 +234,7 @@ class RecordedTrials:
             raise UsageError(
                 f"{self.name}: {column} is missing or not a finite number in "
                 f"{formats.count(count, 'row')} of {len(rows):,}, the first of them "
-                f"row {int(wrong.idxmax()) + 1}",
+                f"row {_first(wrong)}",
                 "fill these cells or remove the rows; give a failed training the score of a guess",
             )
 
@@ -347,85 +311,16 @@ class RecordedTrials:
         self.judged: Array = np.nanmean(self._columns["judged"][..., -1], axis=1)
 
 
-class Replay:
-    """A search whose proposals become recorded trials.
-
-    Args:
-        search: on the space of the table, with its epochs; nothing is proposed yet.
-        table: the trials.
-        seed: draws the order of repetitions.
-    """
-
-    def __init__(self, search: Search, table: RecordedTrials, seed: int = 0) -> None:
-        self.search = search
-        self.table = table
-        self._seed = seed
-        self._taken: list[int] = []
-
-    def next(self, most: int = 1) -> list[Step]:
-        """Steps with recorded values; none when all recorded trials are taken."""
-        steps: list[Step] = []
-        while len(steps) < most and not (
-            len(self._taken) == len(self.table) and not self.table.exact
-        ):
-            found = self.search.next(1)
-            if not found:
-                break
-            steps.append(self._recorded(found[0]))
-        return steps
-
-    def run(self, step: Step) -> tuple[list[float], dict[str, float]]:
-        """The scores after each epoch of a step, and its cost in each unit of the table."""
-        return self.table.run(step, self._seed)
-
-    def _recorded(self, step: Step) -> Step:
-        if self.table.exact or step.start or step.repetition:
-            return step
-        number = self.table.nearest(step.values, self._taken)
-        assert number is not None
-        self._taken.append(number)
-        values = self.table.values(number)
-        self.search.substitute(step, values)
-        return replace(step, values=values)
-
-
-def replay(
-    search: Search,
-    table: RecordedTrials,
-    budget: float,
-    unit: str | None = None,
-    seed: int = 0,
-) -> Iterator[Event]:
-    """Run a search on recorded trials until its budget is spent.
-
-    Args:
-        search: on the space of the table, with its epochs.
-        table: the trials.
-        budget: in `unit`; the last step may overshoot it by one epoch.
-        unit: of `table.units`, what a step costs; default: the best that is recorded.
-        seed: draws the order of repetitions.
-
-    Yields:
-        One event for each step.
-    """
-    spent = 0.0
-    searcher = Replay(search, table, seed)
-    while spent < budget and (steps := searcher.next()):
-        step = steps[0]
-        scores, costs = searcher.run(step)
-        cost = costs[unit or table.unit]
-        spent += cost
-        search.observe(step, scores, cost)
-        best = search.best()
-        number = None if best is None else best[0].number
-        yield Event(step, spent, number, None if best is None else table.mean(best[0].values))
-
-
 def _numbers(column: pd.Series[Any]) -> pd.Series[Any]:
     """Numbers; whole ones as int. What is not a number becomes NaN."""
     numbers = pd.to_numeric(column, errors="coerce").astype(np.float64)
     whole = np.isfinite(numbers).all() and (numbers == numbers.round()).all()
     return numbers.astype(np.int64) if whole and numbers.abs().max() < 2**53 else numbers
+
+
+def _first(wrong: pd.Series[Any]) -> int:
+    """The first row that is wrong, counted from 1."""
+    return int(np.argmax(wrong.to_numpy())) + 1
 
 
 def _is_text(column: pd.Series[Any]) -> bool:
@@ -452,5 +347,5 @@ def _item(value: Any) -> Any:  # noqa: ANN401 - a scalar of numpy or Python
 
 def _status(rows: pd.DataFrame) -> str:
     """How the recorded energies came about."""
-    stated = rows[STATUS].dropna().astype(str).unique() if STATUS in rows else []
+    stated = sorted(set(rows[STATUS].dropna().astype(str))) if STATUS in rows else []
     return {0: UNKNOWN_STATUS, 1: "".join(stated)}.get(len(stated), "partly estimated")

@@ -57,8 +57,7 @@ def check_shipped(reference: str) -> None:
     file, _, network = reference.partition("/")
     if network not in SHIPPED[file]:
         raise UsageError(
-            f"{quoted(reference)} is not a shipped table: there are no curves of "
-            f"{quoted(network)}",
+            f"{quoted(reference)} is not a shipped table: there are no curves of {quoted(network)}",
             f"tables: {_shipped_names()}",
         )
 
@@ -103,12 +102,7 @@ def table_of(
     judged: str | None = None,
     where: Mapping[str, Any] | None = None,
 ) -> RecordedTrials:
-    """A table from a frame; for the other arguments see `recorded`.
-
-    Args:
-        frame: a row for each training, or for each epoch of each.
-        name: for errors.
-    """
+    """A table from a frame, named for errors; for the other arguments see `recorded`."""
     rows = selected(frame, name, where or {})
     if score is None:
         score = next((one for one in SCORES if one in rows), None)

@@ -6,31 +6,25 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from joulelab import formats
 from joulelab.kinds.green_tuning.report import GREEN_TUNING
 from joulelab.present import Declared, Figure, Table
 from joulelab.report.experiment import Experiment
 from joulelab.report.report import Report
 
-MARK = "Replayed on recorded trials"
-
-
-def origin(experiment: Experiment) -> str:
-    """``Replayed on recorded trials, from energies that were estimated.``."""
-    column = "recorded_energy_status"
-    known = experiment.runs[column].unique() if column in experiment.runs else []
-    statuses = [str(one) for one in known if one != "missing"]
-    if not statuses:
-        return f"{MARK}, which have no energies."
-    return f"{MARK}, from energies that were {formats.listing(statuses)}; none is spent here."
+NOT_SHOWN = ("optimism",)
+"""Tables about fresh trainings, of which a replay has none."""
+FRESH = "fresh trainings of what a search chose, on the test images"
+JUDGED = "all recorded repetitions of what a search chose, by the column that judges"
+MARK = "Replayed on recorded trials."
 
 
 def replayed(declared: Declared[Experiment, Any]) -> Declared[Experiment, Any]:
-    """A table or a figure with a note of where its figures come from."""
+    """A table or a figure with a note that says that it is of a replay."""
 
     def make(experiment: Experiment) -> Table | Figure:
         made: Table | Figure = declared(experiment)
-        return replace(made, note=f"{made.note} {origin(experiment)}".strip())
+        note = made.note.replace(FRESH, JUDGED)
+        return replace(made, note=note if "replayed" in note else f"{note} {MARK}".strip())
 
     make.__doc__ = declared.__doc__
     return Declared(declared.key, declared.title, make, declared.makes, folded=declared.folded)
@@ -47,10 +41,14 @@ def findings(of: Callable[[Experiment], Any]) -> Callable[[Experiment], list[str
     return said
 
 
-_OF = {one: replayed(one) for one in dict.fromkeys([*GREEN_TUNING.contents, *GREEN_TUNING.lead])}
+_OF = {
+    one: replayed(one)
+    for one in dict.fromkeys([*GREEN_TUNING.contents, *GREEN_TUNING.lead])
+    if one.key not in NOT_SHOWN
+}
 
 REPLAYED_TUNING = Report(
-    contents=[_OF[one] for one in GREEN_TUNING.contents],
-    lead=[_OF[one] for one in GREEN_TUNING.lead],
+    contents=[_OF[one] for one in GREEN_TUNING.contents if one in _OF],
+    lead=[_OF[one] for one in GREEN_TUNING.lead if one in _OF],
     findings=findings(GREEN_TUNING.findings),
 )

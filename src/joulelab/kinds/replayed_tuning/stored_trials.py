@@ -92,9 +92,9 @@ def _trials(experiment: Experiment) -> pd.DataFrame:
 def _of_rounds(experiment: Experiment) -> pd.DataFrame:
     runs = experiment.runs.dropna(subset=["accuracy"])
     names = [name for name in experiment.table.get("space", {}) if name in runs]
-    frame = runs[[*names, *experiment.factors]].assign(
-        **{NAME: experiment.name, SCORE: runs["accuracy"], SECONDS: runs["duration_s"]}
-    )
+    frame = runs[[*names, *experiment.factors]].copy()
+    frame[NAME], frame[SCORE] = experiment.name, runs["accuracy"]
+    frame[SECONDS] = runs["duration_s"]
     if experiment.energy.column is not None:
         frame[ENERGY] = runs[experiment.energy.column]
         frame[STATUS] = runs["energy_status"]
@@ -125,10 +125,11 @@ def _of_searches(experiment: Experiment) -> pd.DataFrame:
     found = found[(found["state"] == "finished") & found["score"].notna()]
     values = pd.DataFrame([json.loads(one) for one in found["values"]], index=found.index)
     sign = -1.0 if experiment.table.get("direction") == "minimize" else 1.0
-    frame = values.assign(
-        **{NAME: experiment.name, SCORE: sign * found["score"], SECONDS: found["seconds"]},
-        **{name: found["run_id"].map(runs[name]) for name in experiment.factors},
-    )
+    frame = values.copy()
+    frame[NAME], frame[SCORE] = experiment.name, sign * found["score"]
+    frame[SECONDS] = found["seconds"]
+    for name in experiment.factors:
+        frame[name] = found["run_id"].map(runs[name])
     if found[ENERGY].notna().all():
         frame[ENERGY] = found[ENERGY]
         frame[STATUS] = found["run_id"].map(runs["energy_status"])

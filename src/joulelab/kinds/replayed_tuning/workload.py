@@ -43,8 +43,9 @@ from joulelab.study.runner import RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun, Store
 from joulelab.tuning.budget import Budget, parse_budget
-from joulelab.tuning.recorded import ENERGY, SECONDS, RecordedTrials, Replay
+from joulelab.tuning.recorded import ENERGY, SECONDS, RecordedTrials
 from joulelab.tuning.recorded_tables import recorded
+from joulelab.tuning.replaying import Replay
 from joulelab.tuning.search import Step, make_search, searches
 
 TABLES = "recorded_tables"
@@ -65,7 +66,7 @@ class ReplayedTuningWorkload(SearchWorkload):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._specs = {
-            name: cast(ReplayedTuningSpec, spec)
+            name: spec
             for name, spec in session.spec.experiments().items()
             if isinstance(spec, ReplayedTuningSpec)
         }
@@ -110,8 +111,8 @@ class ReplayedTuningWorkload(SearchWorkload):
 
     def check_unchanged(self, manifest: Mapping[str, Any], store: Store) -> None:
         """Refuse to go on with tables that have changed."""
-        before = manifest.get(TABLES)
-        for name, now in self.conditions()[TABLES].items() if isinstance(before, dict) else ():
+        before = manifest.get(TABLES, {})
+        for name, now in self.conditions()[TABLES].items():
             if before.get(name, now)["sha256"] != now["sha256"]:
                 raise StoreMismatchError(
                     f"the recorded table {name} has changed since the study began",
@@ -178,7 +179,14 @@ class ReplayedSearcher(PlainSearcher):
 
     def __init__(self, replay: Replay) -> None:
         super().__init__(replay.search)
-        self.next = replay.next
+        self._replay = replay
+        self.next = self._next
+
+    def _next(self, most: int = 1) -> list[Step]:
+        steps = self._replay.next(most)
+        if self._replay.exhausted:
+            self.no_steps = "all recorded trials are taken"
+        return steps
 
 
 class RecordedTrainer:
@@ -254,8 +262,7 @@ def check(table: RecordedTrials, budget: Budget) -> None:
     if column and column not in table.units:
         others = [f"{unit} are recorded" for unit in table.units[:-1]]
         raise UsageError(
-            f"the budget of {budget} cannot be kept: {table.name} has no {noun} "
-            f"(column {column})",
+            f"the budget of {budget} cannot be kept: {table.name} has no {noun} (column {column})",
             f"give a budget in epochs or evaluations{''.join(f'; {one}' for one in others)}",
         )
     lowest, highest = table.range

@@ -237,7 +237,7 @@ class _Run:
                 steps = self.searcher.next(self.trainer.most)
         self.last_thought = measured.spent
         self.thinking = total_spent([self.thinking, measured.spent])
-        return steps, stopped or ("" if steps else "the strategy has no further proposals")
+        return steps, stopped or ("" if steps else self.searcher.no_steps)
 
     def _over(self) -> str:
         """Why no step should follow, apart from the budget; empty if one should."""
