@@ -32,7 +32,7 @@ from joulelab.kinds.replayed_tuning.spec import (
 from joulelab.kinds.replayed_tuning.stored_trials import is_results_folder, stored_trials
 from joulelab.kinds.searching.booked import Thinking
 from joulelab.kinds.searching.journal import Journal
-from joulelab.kinds.searching.loop import Asked, run_search
+from joulelab.kinds.searching.loop import FRESH, Asked, run_search
 from joulelab.kinds.searching.spent import Spent
 from joulelab.kinds.searching.steps import Limit, PlainSearcher, Purpose, Result
 from joulelab.kinds.searching.workload import SearchWorkload
@@ -211,7 +211,9 @@ class RecordedTrainer:
     def train(
         self, steps: Sequence[Step], purpose: Purpose, limit: Limit | None
     ) -> Sequence[Result]:
-        """The recorded scores and costs."""
+        """The recorded scores and costs; a confirmation takes the last repetitions first."""
+        if purpose == "confirm":
+            steps = [replace(one, repetition=FRESH - 1 - one.repetition) for one in steps]
         return [self._trained(step) for step in steps]
 
     @contextmanager
