@@ -273,7 +273,7 @@ def objective(trial):
 
 
 def test_the_finished_trials_of_an_objective_are_a_table(tmp_path):
-    energy = {"meters": ["estimate"], "interval_s": 0.02}
+    energy = {"meters": ["estimate"], "interval_s": 0.02, "idle_s": 0, "cool_down_s": 0}
     given = {"strategy": "asha", "confirm": 1, "energy": energy}
     found = joulelab.tune(objective, budget="20epochs", out=tmp_path / "out", **given)
 
