@@ -14,7 +14,9 @@ import joulelab
 from joulelab.energy.reading import Status
 from joulelab.errors import JoulelabError, SpecError, StoreMismatchError
 from joulelab.kinds.replayed_tuning import workload
+from joulelab.kinds.replayed_tuning.report import REPLAYED_TUNING, WORDS
 from joulelab.kinds.replayed_tuning.stored_trials import stored_trials
+from joulelab.present import Table
 from joulelab.report.experiment import experiments
 from joulelab.report.ledger import ReportedStudy
 from joulelab.report.pages import report_data, write_report
@@ -147,20 +149,22 @@ def test_a_replay_gives_the_same_again_also_after_an_interruption(
 def test_every_table_and_finding_of_the_report_says_replayed(replayed):
     pytest.importorskip("joulelab.kinds.green_tuning.compared")
     data = report_data(ReportedStudy(replayed))
-    experiment = data["experiments"]["replay"]
-    assert experiment["energy_status"] == "replayed"
-    assert "replayed from recorded trials, where they were" in " ".join(experiment["remarks"])
-    made = [one for one in experiment["tables"].values() if "note" in one]
-    assert len(made) >= 3
-    assert all("replayed" in one["note"].lower() for one in made)
+    about = data["experiments"]["replay"]
+    assert about["energy_status"] == "replayed"
+    assert "replayed from recorded trials, where they were" in " ".join(about["remarks"])
+    assert "idle" not in " ".join(about["remarks"])
+    experiment = experiments(replayed)[0]
+    made = [one for one in REPLAYED_TUNING.tables(experiment) if isinstance(one, Table)]
+    assert len(made) >= 4
+    assert all("replayed" in one.note.lower() for one in made)
     *found, cost = data["findings"]
     assert found
     assert all("replayed" in one.lower() for one in found)
     assert "(estimated" in cost
     assert data["energy"]["status"] == "estimated"
     page = write_report(ReportedStudy(replayed)).read_text()
-    assert "fresh trainings" not in page
-    assert "idle" not in " ".join(experiment["remarks"])
+    for of_trainings in WORDS:
+        assert of_trainings not in page
 
 
 def test_replayed_energies_are_not_booked_at_places(replayed):

@@ -13,8 +13,15 @@ from joulelab.report.report import Report
 
 NOT_SHOWN = ("optimism",)
 """Tables about fresh trainings, of which a replay has none."""
-FRESH = "fresh trainings of what a search chose, on the test images"
-JUDGED = "all recorded repetitions of what a search chose, by the column that judges"
+WORDS = {
+    "fresh trainings of what a search chose, on the test images": (
+        "all recorded repetitions of what a search chose, by the column that judges"
+    ),
+    "The tuner's own energy is counted in, judging is not.": (
+        "The tuner's own energy is not counted in: it is of another machine."
+    ),
+}
+"""What is said of trainings, and what of a replay instead."""
 MARK = "Replayed on recorded trials."
 
 
@@ -23,7 +30,9 @@ def replayed(declared: Declared[Experiment, Any]) -> Declared[Experiment, Any]:
 
     def make(experiment: Experiment) -> Table | Figure:
         made: Table | Figure = declared(experiment)
-        note = made.note.replace(FRESH, JUDGED)
+        note = made.note
+        for trained, read in WORDS.items():
+            note = note.replace(trained, read)
         return replace(made, note=note if "replayed" in note else f"{note} {MARK}".strip())
 
     make.__doc__ = declared.__doc__
