@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from joulelab import formats
 from joulelab.errors import UsageError, quoted, suggestion
 from joulelab.tuning.recorded import (
     ENERGY,
@@ -104,6 +105,11 @@ def table_of(
 ) -> RecordedTrials:
     """A table from a frame, named for errors; for the other arguments see `recorded`."""
     rows = selected(frame, name, where or {})
+    if len(rows) < 2:  # noqa: PLR2004 - a search needs a choice
+        raise UsageError(
+            f"{name} has {formats.count(len(rows), 'row')}: there is nothing to search",
+            "give a table with two different trials at least",
+        )
     if score is None:
         score = next((one for one in SCORES if one in rows), None)
         if score is None:
