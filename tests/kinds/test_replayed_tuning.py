@@ -265,8 +265,10 @@ def test_the_trainings_of_a_tuning_study_are_a_table(tables, tmp_path):
     assert runs["best_recorded"].iloc[0] == own.groupby("learning_rate")["accuracy"].mean().max()
 
 
+OBJECTIVE = """
+import math
+
 def objective(trial):
-    """Three epochs, of which bad trials are told to stop."""
     rate = trial.suggest_float("rate", 1e-4, 1e-1, log=True)
     for epoch in range(1, 4):
         score = 0.9 - 0.1 * abs(math.log10(rate) + 3) - 0.1 / epoch
@@ -274,12 +276,15 @@ def objective(trial):
         if trial.should_prune():
             break
     return score
+"""
 
 
 def test_the_finished_trials_of_an_objective_are_a_table(tmp_path):
     energy = {"meters": ["estimate"], "interval_s": 0.02, "idle_s": 0, "cool_down_s": 0}
     given = {"strategy": "asha", "confirm": 1, "energy": energy}
-    found = joulelab.tune(objective, budget="20epochs", out=tmp_path / "out", **given)
+    (tmp_path / "mine.py").write_text(OBJECTIVE)
+    place = f"{tmp_path / 'mine.py'}:objective"
+    found = joulelab.tune(place, budget="12epochs", out=tmp_path / "out", **given)
 
     table = stored_trials(str(tmp_path / "out"))
 

@@ -25,6 +25,8 @@ AVERAGED = ("accuracy", "duration_s", "utilisation_mean", "flops")
 NET, GROSS = "energy_net_j", "energy_gross_j"
 STATUS, STATUSES = "energy_status", ("measured", "estimated", "partly estimated", "replayed")
 """Column of an export; a table from elsewhere seldom says how its energies came about."""
+RECORDED = "recorded_energy_status"
+"""Column of replayed runs: how their energies came about when they were recorded."""
 
 
 @dataclass(frozen=True)
@@ -268,7 +270,8 @@ def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:
     net, gross = runs[NET].notna(), runs[GROSS].notna()
     known = int((net | gross).sum())
     if not known:
-        because = missing_reasons(readings) or ("no meter gave a value",)
+        none = "the recorded trials have none" if RECORDED in runs else "no meter gave a value"
+        because = missing_reasons(readings) or (none,)
         return EnergyBasis(None, "missing", (f"No energy is known: {'; '.join(because)}.",))
     remarks = []
     if flagged := [flag for flag in runs.get("energy_flags", ()) if isinstance(flag, str) and flag]:
@@ -296,7 +299,7 @@ def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:
 
 def _replayed(runs: pd.DataFrame) -> str:
     """Where the energies of replayed runs come from, in a sentence."""
-    stated = runs.get("recorded_energy_status", pd.Series(dtype=object)).dropna().unique()
+    stated = runs.get(RECORDED, pd.Series(dtype=object)).dropna().unique()
     were = f", where they were {formats.listing(list(map(str, stated)))}" if len(stated) else ""
     return (
         f"The energies are replayed from recorded trials{were}: they were spent when those were "

@@ -36,6 +36,7 @@ from joulelab.kinds.searching.loop import FRESH, Asked, run_search
 from joulelab.kinds.searching.spent import Spent
 from joulelab.kinds.searching.steps import Limit, PlainSearcher, Purpose, Result
 from joulelab.kinds.searching.workload import SearchWorkload
+from joulelab.report.experiment import RECORDED
 from joulelab.study.design import Configuration
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
@@ -101,7 +102,7 @@ class ReplayedTuningWorkload(SearchWorkload):
                     "score": table.score,
                     "judged": table.judged_by,
                     "recorded": list(table.units),
-                    "recorded_energy_status": table.status or str(Status.MISSING),
+                    RECORDED: table.status or str(Status.MISSING),
                     "notes": list(table.notes),
                     "sha256": table.checksum,
                 }
@@ -152,7 +153,7 @@ class ReplayedTuningWorkload(SearchWorkload):
             "judged": len(judged),
             "judged_sd": statistics.stdev(judged) if len(judged) > 1 else None,
             "best_recorded": table.best,
-            "recorded_energy_status": table.status or str(Status.MISSING),
+            RECORDED: table.status or str(Status.MISSING),
             # Of this machine, and so not a part of the recorded energy.
             "tuner_s": trainer.thought_s,
             "tuner_j": None,
