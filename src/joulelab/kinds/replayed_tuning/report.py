@@ -18,6 +18,9 @@ WORDS = {
     "fresh trainings of what a search chose, on the test images": (
         "all recorded repetitions of what a search chose, by the column that judges"
     ),
+    "Every joule of the searches.": (
+        "Recorded joules alone; what the tuner has used here is in the ledger of the study."
+    ),
     "The tuner's own energy is counted in, judging is not.": (
         "The tuner's own energy is not counted in: it is of another machine."
     ),
@@ -51,7 +54,7 @@ def _check_costs(experiment: Experiment) -> None:
     runs = experiment.runs
     if len(runs) and not any(runs[one].notna().all() for one in ("energy_gross_j", "duration_s")):
         raise Unavailable(
-            "some tables have no joules and some no seconds, so that costs cannot be compared; "
+            "the tables have neither all joules nor all seconds, so costs cannot be compared; "
             "give tables with the same costs an experiment each."
         )
 
