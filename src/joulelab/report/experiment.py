@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -70,6 +70,9 @@ class Experiment:
         noun: what a run is: ``training``, ``window``.
         impossible: number of runs whose energy was of 0 or below, and is taken for unknown.
         curves: gives the metrics that the runs have reported while they ran.
+        ledger: gives the booked intervals of the experiment.
+        pending: one row per run that has not ended.
+        folder: of the results; ``None`` for a table from elsewhere.
     """
 
     name: str
@@ -87,6 +90,9 @@ class Experiment:
     noun: str = "training"
     impossible: int = 0
     curves: Callable[[], pd.DataFrame] = pd.DataFrame
+    ledger: Callable[[], pd.DataFrame] = pd.DataFrame
+    pending: pd.DataFrame = field(default_factory=pd.DataFrame)
+    folder: Path | None = None
 
     @property
     def title(self) -> str:
@@ -164,9 +170,17 @@ def experiments(results: Results) -> list[Experiment]:
                 noun=_noun(str(table.get("kind", ""))),
                 impossible=impossible,
                 curves=results.curves_frame,
+                ledger=partial(_ledger_of, results, name),
+                pending=rows[~rows["state"].isin(["finished", "failed"])] if len(rows) else rows,
+                folder=results.folder,
             )
         )
     return found
+
+
+def _ledger_of(results: Results, experiment: str) -> pd.DataFrame:
+    ledger = results.ledger_frame()
+    return ledger[ledger["experiment"] == experiment]
 
 
 def _noun(kind: str) -> str:

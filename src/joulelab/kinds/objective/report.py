@@ -8,7 +8,15 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.trade_off import undominated
-from joulelab.kinds.searching.report import SEARCH, costs, in_words, searches, steps
+from joulelab.kinds.searching.report import (
+    SEARCH,
+    costs,
+    in_words,
+    searches,
+    sign,
+    steps,
+    under_way,
+)
 from joulelab.present import (
     Axis,
     Column,
@@ -25,11 +33,6 @@ from joulelab.report.experiment import Experiment
 from joulelab.report.report import Report, sentences
 
 LONG = 20
-
-
-def sign(experiment: Experiment) -> float:
-    """1 where higher scores are better, else -1."""
-    return -1.0 if experiment.table.get("direction") == "minimize" else 1.0
 
 
 @table("best", "Best values")
@@ -168,4 +171,5 @@ OBJECTIVE = Report(
     contents=(best_values, best_curve, score_front, costs, trial_table),
     lead=(best_curve, best_values),
     findings=sentences(best_finding),
+    under_way=(under_way,),
 )
