@@ -147,7 +147,6 @@ def test_a_replay_gives_the_same_again_also_after_an_interruption(
 
 
 def test_every_table_and_finding_of_the_report_says_replayed(replayed):
-    pytest.importorskip("joulelab.kinds.green_tuning.compared")
     data = report_data(ReportedStudy(replayed))
     about = data["experiments"]["replay"]
     assert about["energy_status"] == "replayed"
