@@ -23,8 +23,10 @@ from joulelab.study.trust import STUDY, code_in, load_approved, unapproved
 
 AVERAGED = ("accuracy", "duration_s", "utilisation_mean", "flops")
 NET, GROSS = "energy_net_j", "energy_gross_j"
-STATUS, STATUSES = "energy_status", ("measured", "estimated", "partly estimated")
+STATUS, STATUSES = "energy_status", ("measured", "estimated", "partly estimated", "replayed")
 """Column of an export; a table from elsewhere seldom says how its energies came about."""
+RECORDED = "recorded_energy_status"
+"""Column of replayed runs: how their energies came about when they were recorded."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class EnergyBasis:
 
     Attributes:
         column: net energy where every run has it, else gross; ``None`` where no run has any.
-        status: ``"measured"``, ``"estimated"``, ``"partly estimated"`` or ``"missing"``.
+        status: ``"measured"``, ``"estimated"``, ``"partly estimated"``, ``"replayed"`` or
+            ``"missing"``.
         remarks: what to know before reading it, in sentences.
     """
 
@@ -281,7 +284,8 @@ def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:
     net, gross = runs[NET].notna(), runs[GROSS].notna()
     known = int((net | gross).sum())
     if not known:
-        because = missing_reasons(readings) or ("no meter gave a value",)
+        none = "the recorded trials have none" if RECORDED in runs else "no meter gave a value"
+        because = missing_reasons(readings) or (none,)
         return EnergyBasis(None, "missing", (f"No energy is known: {'; '.join(because)}.",))
     remarks = []
     if flagged := [flag for flag in runs.get("energy_flags", ()) if isinstance(flag, str) and flag]:
@@ -296,12 +300,25 @@ def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:
             "are left out of everything about energy."
         )
     column = NET if int(net.sum()) == known else GROSS
-    if column == GROSS:
+    status = Status.of_set(runs.loc[net | gross, STATUS])
+    if status == Status.REPLAYED:
+        remarks.append(_replayed(runs))
+    elif column == GROSS:
         remarks.append(
             f"The idle power is unknown for {formats.count(known - int(net.sum()), 'run')}, so the "
             "energies here are gross: they include what the machine would have used at idle."
         )
-    return EnergyBasis(column, Status.of_set(runs.loc[net | gross, STATUS]), tuple(remarks))
+    return EnergyBasis(column, status, tuple(remarks))
+
+
+def _replayed(runs: pd.DataFrame) -> str:
+    """Where the energies of replayed runs come from, in a sentence."""
+    stated = runs.get(RECORDED, pd.Series(dtype=object)).dropna().unique()
+    were = f", where they were {formats.listing(list(map(str, stated)))}" if len(stated) else ""
+    return (
+        f"The energies are replayed from recorded trials{were}: they were spent when those were "
+        "trained, not by this study, whose ledger has only the work of the searches."
+    )
 
 
 def with_remarks(energy: EnergyBasis, remarks: Iterable[str]) -> EnergyBasis:

@@ -23,6 +23,7 @@ TONES: dict[str, Tone] = {
     "measured": "good",
     "estimated": "doubtful",
     "partly estimated": "doubtful",
+    "replayed": "doubtful",
     "missing": "bad",
 }
 """Colours of the statuses of energy."""

@@ -132,6 +132,11 @@ class FreezeThaw(Search):
         self._codes.append(self.space.encode(values))
         return super()._begin(values, end)
 
+    def substitute(self, step: Step, values: Mapping[str, Value]) -> None:
+        """Record that a new trial has other values than those proposed."""
+        super().substitute(step, values)
+        self._codes[step.trial] = self.space.encode(values)
+
     def _observed(self, step: Step, cost: float | None) -> None:
         if cost is not None and math.isfinite(cost) and cost > 0:
             self._paid.append((step.trial, cost / (step.end - step.start)))

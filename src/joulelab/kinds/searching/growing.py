@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from joulelab.errors import UsageError
-from joulelab.kinds.searching.steps import TO_END, Result, scores_of
+from joulelab.kinds.searching.steps import NO_PROPOSALS, TO_END, Result, scores_of
 from joulelab.tuning.search import Cost, Progress, Search, Step, make_search
 from joulelab.tuning.space import Choice, SearchSpace, Value, Variable
 
@@ -53,6 +53,8 @@ class GrowingSearcher:
         cost: what is known beforehand, from values to a relative cost.
         seeds: most trainings of a trial; default: the search's own.
     """
+
+    no_steps = NO_PROPOSALS
 
     def __init__(
         self,

@@ -54,6 +54,7 @@ def curve_columns(lines: Sequence[Line], sign: float) -> dict[str, list[Any]] | 
                 "end": step["start"] + len(line["scores"]),
                 "epochs": float(spent["epochs"]),
                 "energy_j": float("nan") if spent["joules"] is None else spent["joules"],
+                "energy_status": spent["status"],
                 "duration_s": float(spent["seconds"]),
                 "values": json.dumps(line["values"] or step["values"]),
                 "attributes": json.dumps(line["attributes"]),

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 import time
@@ -133,7 +134,7 @@ class SearchWorkload(Workload):
             "epochs": spent.epochs,
             "grams": spent.grams,
             **{f"{kind}_j": part.joules for kind, part in outcome.parts.items()},
-            **{f"{kind}_s": part.seconds for kind, part in outcome.parts.items()},
+            **{f"{kind}_s": _finite(part.seconds) for kind, part in outcome.parts.items()},
         }
         row: Row = {
             "run_id": run.run_id,
@@ -146,7 +147,7 @@ class SearchWorkload(Workload):
             "energy_gross_j": spent.joules,
             "energy_error_j": spent.error_j,
             "energy_status": spent.status,
-            "duration_s": spent.seconds,
+            "duration_s": _finite(spent.seconds),
             "started_at": started_at,
             "metrics": json.dumps({"flops_reason": NOT_COUNTED, "values": {**common, **values}}),
             **columns,
@@ -180,3 +181,8 @@ class SearchWorkload(Workload):
             grams=grams,
             status=row["energy_status"],
         )
+
+
+def _finite(seconds: float) -> float | None:
+    """None where replayed trials have no times."""
+    return seconds if math.isfinite(seconds) else None
