@@ -150,7 +150,7 @@ def journal_lines():
             },
             "scores": [0.6 + trial / 10],
             "state": "finished" if trial else "paused",
-            "spent": {"seconds": 2.0, "epochs": 1.0, "joules": 30.0},
+            "spent": {"seconds": 2.0, "epochs": 1.0, "joules": 30.0, "status": "estimated"},
             "tuner": {"seconds": 0.0 if trial else 0.5, "joules": 0.0 if trial else 4.0},
         }
         for trial in (0, 1)
