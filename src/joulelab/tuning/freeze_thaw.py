@@ -15,6 +15,10 @@ the expected gain in the best mean: either the trial overtakes, or it no longer 
 Every step is judged by the same equation, so seeds are added by a race: to the leader and to those
 that may still beat it. The step with the highest gain per predicted cost is taken.
 
+With two goals, the gain is that of the hypervolume of the front (`joulelab.tuning.front`): the sum
+of equation 1 over the segments of the front of all other trials, b the level of each. The second
+goal is known after an epoch, and predicted before.
+
 Sources: freeze-thaw: Swersky, Snoek and Adams, arXiv 1406.3896. Equation 1 is the knowledge
 gradient of a single alternative: Frazier, Powell and Dayanik, INFORMS J. Computing 21 (2009),
 equation 14.
@@ -33,6 +37,7 @@ from threadpoolctl import threadpool_limits
 
 from joulelab.tuning.acquisition import log_expected_improvement
 from joulelab.tuning.features import Features
+from joulelab.tuning.front import Front
 from joulelab.tuning.gaussian_process import GaussianProcess
 from joulelab.tuning.green import (
     BEST_KEPT,
@@ -40,6 +45,7 @@ from joulelab.tuning.green import (
     LEAST_COST_SPREAD,
     SCORE,
     Cost,
+    front_of,
     known_log_cost,
 )
 from joulelab.tuning.scaled_process import Scaled, ScaledProcess, standard_scores, standardised
@@ -73,23 +79,32 @@ class FreezeThaw(Search):
         seed: determines the search.
         epochs: of a full training.
         cost: what is known beforehand, from values to a relative cost of an epoch.
+        goals: 2 for a second one.
     """
 
     def __init__(
-        self, space: SearchSpace, seed: int, epochs: int, cost: Cost | None = None
+        self,
+        space: SearchSpace,
+        seed: int,
+        epochs: int,
+        cost: Cost | None = None,
+        goals: int = 1,
     ) -> None:
         super().__init__(space, seed, epochs)
         self.cost = cost
+        self.goals = goals
         self.rungs = rungs(epochs)
         self._features = Features(space)
         groups = self._features.groups
         self._costs = ScaledProcess(groups, COST, partial(standardised, least=LEAST_COST_SPREAD))
+        self._seconds = ScaledProcess(groups, COST, partial(standardised, least=LEAST_COST_SPREAD))
         variables = len(space.variables)
         self._scores = ScaledProcess(
             np.append(groups, variables), SCORE, standard_scores, {variables: EPOCHS_LENGTH}
         )
         self._codes: list[Codes] = []
         self._paid: list[tuple[int, float]] = []
+        self._shown: list[tuple[int, float]] = []
         self._asked = 0
         self._gain: float | None = None
 
@@ -125,7 +140,9 @@ class FreezeThaw(Search):
         self._codes.append(self.space.encode(values))
         return super()._begin(values, end)
 
-    def _observed(self, step: Step, cost: float | None) -> None:
+    def _observed(self, step: Step, cost: float | None, second: float | None) -> None:
+        if second is not None:
+            self._shown.append((step.trial, second))
         if cost is not None and math.isfinite(cost) and cost > 0:
             self._paid.append((step.trial, cost / (step.end - step.start)))
 
@@ -134,11 +151,16 @@ class FreezeThaw(Search):
         process, scaled = self._process(list(self._pending.values()))
         target = self._at_end(list(options.codes))
         mean, change = process.lookahead(target, self._columns(options.codes, options.ends))
-        gap = self._gap(process, mean, options)
         log_cost = self._log_cost(options.codes) + np.log(options.epochs)
-        log_gain = log_expected_improvement(-gap, change, 0.0) - log_cost
+        extent = 1.0
+        if self.goals > 1:
+            extent, log_gain = self._front_gain(process, mean, change, options)
+            log_gain -= log_cost
+        else:
+            gap = self._gap(process, mean, options)
+            log_gain = log_expected_improvement(-gap, change, 0.0) - log_cost
         chosen = int(np.argmax(log_gain))
-        self._gain = scaled.unit * math.exp(log_gain.max())
+        self._gain = scaled.unit * math.exp(log_gain.max()) / extent
         known = options.trials[chosen]
         if known is None:
             return self._start(options.codes[chosen])
@@ -254,6 +276,45 @@ class FreezeThaw(Search):
         # A new trial that is expected to be the best gains all that.
         fresh = np.array([known is None for known in options.trials])
         return np.where(fresh, other - mean, gaps)
+
+    def _front_gain(
+        self, process: GaussianProcess, mean: Array, change: Array, options: _Options
+    ) -> tuple[float, Array]:
+        """The extent of the front, and the logarithm of the gain in hypervolume of each step."""
+        means, _ = process.predict(self._at_end(self._codes))
+        of_trials, _ = self._log_second(np.stack(self._codes))
+        log_second, spread = self._log_second(options.codes)
+        highest = max(float(of_trials.max()), float(log_second.max()))
+        front = front_of(of_trials, means, highest)
+        numbers = np.array([-1 if one is None else one[0].number for one in options.trials])
+        begun = numbers >= 0
+        log_gain = np.empty(len(mean))
+        log_gain[~begun] = front.log_gain(
+            log_second[~begun], mean[~begun], change[~begun], spread[~begun]
+        )
+        some = begun & ~np.isin(numbers, front.members)
+        log_gain[some] = front.log_change(log_second[some], mean[some], change[some])
+        for member in front.members:
+            mine = numbers == member
+            if mine.any():
+                others = Front.of(
+                    np.delete(of_trials, member),
+                    np.delete(means, member),
+                    front.end,
+                    float(front.levels[0]),
+                )
+                log_gain[mine] = others.log_change(log_second[mine], mean[mine], change[mine])
+        return front.end - float(of_trials.min()), log_gain
+
+    def _log_second(self, codes: Codes) -> tuple[Array, Array]:
+        """Mean and standard deviation of the logarithm of the second goal."""
+        if not self._shown:
+            return np.zeros(len(codes)), np.full(len(codes), LEAST_COST_SPREAD)
+        points = self._features(np.stack([self._codes[trial] for trial, _ in self._shown]))
+        logs = np.log([second for _, second in self._shown])
+        process, (_, centre, unit) = self._seconds.given(points, logs)
+        mean, std = process.predict(self._features(codes))
+        return centre + unit * mean, unit * std
 
     def _log_cost(self, codes: Codes) -> Array:
         """Logarithm of the expected cost of an epoch."""

@@ -8,6 +8,9 @@
             search.observe(step, scores, cost)       # a score after each epoch of the step
     trial, score = search.best()
 
+With two goals, the second is told with every step, as of a full training of its values. ``green``
+seeks the front of both (`joulelab.tuning.front`); all others seek the score.
+
 A *strategy* proposes values (`joulelab.tuning.strategy`); a search also decides about epochs. It is
 determined by its seed and what it observed: an interrupted search is resumed by asking for the
 same steps again, and observing the stored results.
@@ -25,6 +28,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from joulelab.registry import Registry
 from joulelab.tuning.space import SearchSpace, Value
@@ -64,12 +68,19 @@ class Progress:
         values: of the trial.
         scores: for each repetition a score after every epoch; higher is better, NaN if none.
         failed: a step ended without scores.
+        seconds: the second goal of a full training, as each step has shown it; lower is better.
     """
 
     number: int
     values: Mapping[str, Value]
     scores: dict[int, list[float]] = field(default_factory=dict)
     failed: bool = False
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def second(self) -> float | None:
+        """The second goal: the mean of what the steps have shown; None where unknown."""
+        return sum(self.seconds) / len(self.seconds) if self.seconds else None
 
     def epochs(self, repetition: int = 0) -> int:
         """Epochs of a repetition."""
@@ -120,7 +131,13 @@ class Search(ABC):
             steps.append(step)
         return steps
 
-    def observe(self, step: Step, scores: Sequence[float] | None, cost: float | None) -> None:
+    def observe(
+        self,
+        step: Step,
+        scores: Sequence[float] | None,
+        cost: float | None,
+        second: float | None = None,
+    ) -> None:
         """Record the result of a step.
 
         Args:
@@ -128,6 +145,8 @@ class Search(ABC):
             scores: after each of its epochs, higher is better; None for a failed training, and
                 fewer where it ended early.
             cost: of the step, in any unit, the same for all; None where it is unknown.
+            second: the second goal of a full training, above 0, lower is better; None where it is
+                unknown.
         """
         del self._pending[step.trial, step.repetition]
         trial = self.trials[step.trial]
@@ -136,9 +155,15 @@ class Search(ABC):
         else:
             trial.scores.setdefault(step.repetition, []).extend(float(one) for one in scores)
             trial.failed |= len(scores) < step.end - step.start
-        self._observed(step, cost)
+        if second is not None and not (math.isfinite(second) and second > 0):
+            second = None
+        if second is not None:
+            trial.seconds.append(second)
+        self._observed(step, cost, second)
 
-    def _observed(self, step: Step, cost: float | None) -> None:  # noqa: B027
+    def _observed(  # noqa: B027
+        self, step: Step, cost: float | None, second: float | None
+    ) -> None:
         """Learn from a step; `trials` has its scores already."""
 
     def add(
@@ -146,6 +171,7 @@ class Search(ABC):
         values: Mapping[str, Value],
         scores: Sequence[Sequence[float]],
         cost: float | None = None,
+        second: float | None = None,
     ) -> None:
         """Record a trial that this search has not proposed; it may propose to go on with it.
 
@@ -153,6 +179,7 @@ class Search(ABC):
             values: of the trial.
             scores: for each repetition a score after every epoch; none for a failed trial.
             cost: of all its epochs, as for `observe`.
+            second: as for `observe`.
         """
         epochs = sum(map(len, scores))
         step = self._begin(values, len(scores[0]) if scores else 1)
@@ -162,7 +189,7 @@ class Search(ABC):
                 step = self._go_on(trial, len(one), repetition)
             self._pending[step.trial, step.repetition] = step
             share = None if cost is None else cost * len(one) / epochs if epochs else cost
-            self.observe(step, one or None, share)
+            self.observe(step, one or None, share, second)
 
     @property
     def expected_gain(self) -> float | None:
@@ -180,6 +207,14 @@ class Search(ABC):
             if scored:
                 return max(scored, key=lambda pair: pair[1])
         return None
+
+    def finished(self) -> list[Progress]:
+        """The trials that were trained to the end, with a score."""
+        return [
+            one
+            for one in self.trials
+            if not one.failed and one.score(self.epochs) is not None
+        ]
 
     def _begin(self, values: Mapping[str, Value], end: int) -> Step:
         trial = Progress(len(self.trials), values)
@@ -210,10 +245,12 @@ class Rungs(Search):
     def _new(self, end: int) -> Step:
         return self._begin(self._strategy.propose(len(self.trials)), end)
 
-    def _observed(self, step: Step, cost: float | None) -> None:
+    def _observed(self, step: Step, cost: float | None, second: float | None) -> None:
         trial = self.trials[step.trial]
         if cost is not None:
             self._strategy.paid(step.trial, cost)
+        if second is not None:
+            self._strategy.measured(step.trial, second)
         score = trial.score(trial.epochs()) if trial.epochs() and not trial.failed else None
         self._strategy.observe(step.trial, trial.values, score)
 
@@ -411,8 +448,13 @@ searches: Registry[type[Search]] = Registry(
 )
 
 
-def make_search(
-    name: str, space: SearchSpace, seed: int, epochs: int = 1, cost: Cost | None = None
+def make_search(  # noqa: PLR0913 - what a search may be told
+    name: str,
+    space: SearchSpace,
+    seed: int,
+    epochs: int = 1,
+    cost: Cost | None = None,
+    goals: int = 1,
 ) -> Search:
     """A search by the name of a search, or of a strategy that trains every trial to the end.
 
@@ -422,18 +464,21 @@ def make_search(
         seed: determines the search.
         epochs: of a full training; 1 if trainings report no more than one score.
         cost: what is known beforehand, from values to a relative cost of an epoch.
+        goals: 2 for a second one; a search that does not know of it seeks the score.
 
     Raises:
         UsageError: an unknown name.
     """
+    known = {key: one for key, one in (("cost", cost), ("goals", goals)) if one is not None}
     if name in searches.names() and (epochs > 1 or name not in strategies.names()):
         maker: Callable[..., Search] = searches.get(name)
-        return maker(space, seed, epochs, **_known(maker, cost))
+        return maker(space, seed, epochs, **taken(maker, known))
     make_strategy = strategies.get(name)
-    strategy = make_strategy(space, seed=seed, rounds=0, **_known(make_strategy, cost))
+    strategy = make_strategy(space, seed=seed, rounds=0, **taken(make_strategy, known))
     return FullTraining(space, seed, epochs, strategy)
 
 
-def _known(maker: Callable[..., object], cost: Cost | None) -> dict[str, Cost]:
-    takes = cost is not None and "cost" in inspect.signature(maker).parameters
-    return {"cost": cost} if takes and cost is not None else {}
+def taken(maker: Callable[..., object], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of some arguments that a search or a strategy takes."""
+    names = inspect.signature(maker).parameters
+    return {name: one for name, one in given.items() if name in names}
