@@ -7,7 +7,8 @@ A table holds the scores and the training seconds of every configuration of a sp
 several seeds. A run evaluates what the strategy proposes: each evaluation is a stored repetition,
 drawn by the seed of the run, and costs its training seconds. The run ends with the first
 configuration whose mean score is at least 99 % of the best mean (a loss: at most 1 / 0.99 of the
-least), or at the cap, without having reached it.
+least), or, without having reached it, when it has spent what 100 evaluations of mean cost take (or
+after 400 of them).
 
 Every strategy meets the same draws in the n-th evaluation of a seed. Medians are over seeds, where
 a run that did not reach the target counts as dearer than all others; intervals, of 95 %, are by
@@ -39,7 +40,8 @@ import figures
 import numpy as np
 
 from joulelab.errors import UnknownNameError
-from joulelab.tuning.space import Choice, Value
+from joulelab.tuning.search import make_search
+from joulelab.tuning.space import Choice, SearchSpace, Value
 from joulelab.tuning.strategy import strategies as registry
 from joulelab.tuning.tuner import Tuner
 
@@ -59,6 +61,9 @@ KNOWN = "+cost"
 DRAWS = 2000
 INTERVAL = (2.5, 97.5)
 HUNDREDS = 100
+MOST_PER_CAP = 4
+RACES = 100
+RACED = 100
 Cost = Callable[[Mapping[str, Value]], float]
 
 
@@ -98,7 +103,7 @@ class Run:
         strategy: name of the strategy, with ``+cost`` if it was told the cost.
         seed: of the run.
         reached: whether it reached the target.
-        evaluations: until then, or the cap.
+        evaluations: until then, or until the cap.
         cost_s: training seconds until then.
         proposals_s: seconds that the strategy itself took.
     """
@@ -120,7 +125,9 @@ def main() -> None:
     parser.add_argument("--strategies", nargs="+", default=STRATEGIES, metavar="STRATEGY")
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--cap", type=int, default=100, help="evaluations of a run at most")
+    parser.add_argument(
+        "--cap", type=int, default=100, help="mean evaluations' worth that a run may spend"
+    )
     parser.add_argument("--target", type=float, default=0.99, help="share of the best mean score")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--json", type=Path, help="write every run and the summary to a file")
@@ -142,14 +149,68 @@ def main() -> None:
     rows = summary(runs, args.tables, args.strategies)
     print(f"{figures.machine()}; {versions()}\n")
     print(
-        f"{args.seeds} seeds, {args.cap} evaluations at most, target {100 * args.target:g} % of "
-        f"the best mean; {args.processes} processes, {time.monotonic() - began_s:.0f} s\n"
+        f"{args.seeds} seeds, {args.cap} evaluations' worth at most, target "
+        f"{100 * args.target:g} % of the best mean; {args.processes} processes, "
+        f"{time.monotonic() - began_s:.0f} s\n"
     )
     print(markdown(rows, args.tables, args.strategies))
+    with multiprocessing.get_context("spawn").Pool(args.processes) as pool:
+        races = pool.map(raced, [(name, args.target) for name in args.tables], chunksize=1)
+    print(races_markdown(races))
     if args.json is not None:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        written = plain({"summary": rows, "runs": [asdict(run) for run in runs]})
+        written = plain({"summary": rows, "races": races, "runs": [asdict(run) for run in runs]})
         args.json.write_text(json.dumps(written, indent=1, allow_nan=False))
+
+
+def raced(job: tuple[str, float]) -> dict[str, object]:
+    """Random configurations with every stored repetition, and raced.
+
+    Args:
+        job: table and target.
+
+    Returns:
+        Shares of the trainings and of their seconds, and that of replays with the same best
+        configuration.
+    """
+    name, target = job
+    data = table(name, target)
+    space, seeds = SearchSpace(data.space), data.scores.shape[-1]
+    shares, counts, same = [], [], []
+    for seed in range(RACES):
+        search = make_search("random", space, seed, seeds=seeds)
+        order = np.random.default_rng(20_000 + seed).permutation(seeds)
+        spent, count, places = 0.0, 0, []
+        while True:
+            (step,) = search.next()
+            if step.trial == RACED:
+                break
+            at = tuple(levels.index(step.values[n]) for n, levels in data.levels.items())
+            places += [at] if step.repetition == 0 else []
+            one = (*at, order[step.repetition])
+            search.observe(step, [float(data.scores[one])], float(data.seconds[one]))
+            spent += data.seconds[one]
+            count += 1
+        means = np.array([data.scores[at].mean() for at in places])
+        counts.append(count / (RACED * seeds))
+        shares.append(spent / sum(data.seconds[at].sum() for at in places))
+        same.append(bool(np.isclose(means[search.best()[0].number], means.max())))
+    found = {"trainings": counts, "seconds": shares, "same": same}
+    return {"table": name, **{key: float(np.mean(values)) for key, values in found.items()}}
+
+
+def races_markdown(races: Sequence[Mapping[str, object]]) -> str:
+    """A table of races."""
+    lines = [
+        f"Races: {RACED} random configurations, {RACES} replays.\n",
+        "| table | trainings, of all | their seconds, of all | same best |",
+        "|---|---|---|---|",
+        *(
+            "| {table} | {trainings:.0%} | {seconds:.0%} | {same:.0%} |".format(**one)
+            for one in races
+        ),
+    ]
+    return "\n".join(lines)
 
 
 def versions() -> str:
@@ -188,7 +249,9 @@ def search(job: tuple[str, str, int, int, float]) -> Run:
     )
     repetitions = np.random.default_rng(10_000 + seed)
     cost_s = proposals_s = 0.0
-    for count in range(1, cap + 1):
+    count, most_s = 0, cap * np.nanmean(data.seconds)
+    while cost_s < most_s and count < MOST_PER_CAP * cap:
+        count += 1
         began_s = time.perf_counter()
         trial = tuner.ask()
         proposals_s += time.perf_counter() - began_s
@@ -199,7 +262,7 @@ def search(job: tuple[str, str, int, int, float]) -> Run:
         if data.good[at]:
             return Run(name, strategy, seed, True, count, cost_s, proposals_s)
         tuner.tell(trial, float(data.scores[at][one]), cost=float(data.seconds[at][one]))
-    return Run(name, strategy, seed, False, cap, cost_s, proposals_s)
+    return Run(name, strategy, seed, False, count, cost_s, proposals_s)
 
 
 @cache

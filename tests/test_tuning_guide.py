@@ -39,7 +39,6 @@ def test_the_network_of_the_guide_is_tuned_with_its_checkpoints(guide):
 
 @pytest.mark.long
 def test_the_lightning_module_of_the_guide_is_tuned(guide):
-    pytest.importorskip("lightning")
     found = tune("lit.py", "40epochs", confirm=1)
     assert found.score > 0.8
     assert (found.trials["trained"] <= 9 * found.trials["repetitions"]).all()

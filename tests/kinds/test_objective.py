@@ -163,6 +163,31 @@ def test_an_objective_without_variables_is_refused(work):
         work("def objective(trial): return 1.0")
 
 
+def test_noisy_trials_are_raced_on_the_same_seeds(work):
+    found = work(
+        "import random\n"
+        "def objective(trial):\n"
+        "    which = trial.suggest_int('which', 0, 4)\n"
+        "    trial.set_user_attr('noise', noise := random.gauss(0, 1))\n"
+        "    return which + noise\n",
+        budget="24evaluations",
+        strategy="grid",
+        seeds=4,
+        confirm=0,
+    )
+    assert found.values == {"which": 4}
+    assert min(found.trials["repetitions"]) < max(found.trials["repetitions"]) == 4
+    noise = {}
+    for line in journal(found.folder):
+        noise.setdefault(line["step"]["repetition"], set()).add(line["attributes"]["noise"])
+    assert {len(values) for values in noise.values()} == {1}
+
+
+def test_seeds_of_a_search_that_trains_once_are_refused(work):
+    with pytest.raises(SpecError, match="asha trains every trial with one seed, not with 2"):
+        work(EPOCHS, strategy="asha", seeds=2)
+
+
 def test_lower_scores_are_better_where_the_user_says_so(work):
     source = "def objective(trial):\n    return (trial.suggest_float('x', -1.0, 1.0) - 0.2) ** 2\n"
     found = work(source, "25evaluations", direction="minimize", target=0.01, confirm=1)

@@ -42,6 +42,7 @@ def run_tune(asked: Tune) -> None:
                 direction=asked.direction.value,
                 epochs=asked.epochs,
                 target=asked.target,
+                seeds=asked.seeds,
                 confirm=asked.confirm,
                 timeout_s=timeout_s,
                 cost=asked.cost,

@@ -46,6 +46,12 @@ class Tune:
     epochs: int | None = option(
         None, "Epochs of a full training; default: what the first trial reports.", "N", min=1
     )
+    seeds: int | None = option(
+        None,
+        "Most trainings of a trial; one gets another seed only while it may still beat the best.",
+        "N",
+        min=1,
+    )
     confirm: int = option(3, "Fresh seeds for the best values.", "N", min=0)
     timeout: str | None = option(None, "Longest duration of a call, such as 10min.", "TIME")
     cost: str | None = option(

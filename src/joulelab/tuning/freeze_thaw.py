@@ -57,8 +57,8 @@ Array = NDArray[np.float64]
 EPOCHS_LENGTH = 5.0
 """Median length of the column of epochs: curves are smooth."""
 
-MOST_REPETITIONS = 8
-"""A trial is not trained with more seeds."""
+SEEDS = 8
+"""Most trainings of a trial, unless told."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,7 @@ class FreezeThaw(Search):
         seed: determines the search.
         epochs: of a full training.
         cost: what is known beforehand, from values to a relative cost of an epoch.
+        seeds: most trainings of a trial.
         goals: 2 for a second one.
     """
 
@@ -88,9 +89,11 @@ class FreezeThaw(Search):
         seed: int,
         epochs: int,
         cost: Cost | None = None,
+        seeds: int = SEEDS,
         goals: int = 1,
     ) -> None:
         super().__init__(space, seed, epochs)
+        self._most_seeds = seeds
         self.cost = cost
         self.goals = goals
         self.rungs = rungs(epochs)
@@ -146,8 +149,10 @@ class FreezeThaw(Search):
         if cost is not None and math.isfinite(cost) and cost > 0:
             self._paid.append((step.trial, cost / (step.end - step.start)))
 
-    def _most_valuable(self, generator: np.random.Generator) -> Step:
+    def _most_valuable(self, generator: np.random.Generator) -> Step | None:
         options = self._options(generator)
+        if not len(options.ends):
+            return None  # every point was tried, and has all its seeds
         process, scaled = self._process(list(self._pending.values()))
         target = self._at_end(list(options.codes))
         mean, change = process.lookahead(target, self._columns(options.codes, options.ends))
@@ -201,7 +206,7 @@ class FreezeThaw(Search):
         done = trial.epochs(latest)
         if done < self.epochs:
             return [(latest, next(rung for rung in self.rungs if rung > done))]
-        if latest + 1 < MOST_REPETITIONS:
+        if latest + 1 < self._most_seeds:
             return [(latest + 1, self.epochs)]
         return []
 

@@ -183,5 +183,6 @@ def count_goals(goals: Sequence[str], second: Sequence[str] = SECOND) -> int:
         return 2
     possible = " or ".join(f"{SCORE},{name}" for name in second)
     raise UsageError(
-        f"goals {quoted(','.join(map(str, named)))} are not possible", f"give {SCORE}, or {possible}"
+        f"goals {quoted(','.join(map(str, named)))} are not possible",
+        f"give {SCORE}, or {possible}",
     )

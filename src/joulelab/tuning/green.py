@@ -237,7 +237,7 @@ class Green(Strategy):
         return mean, std, observed, unit
 
 
-def extended(  # noqa: PLR0913 - two goals of two sets of points
+def extended(
     reached: Array, observed: Array, log_second: Array, spread: Array, mean: Array, std: Array
 ) -> tuple[float, Array]:
     """By how much candidates may extend the front of what is known.

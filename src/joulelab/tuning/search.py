@@ -30,7 +30,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from joulelab.errors import UsageError
 from joulelab.registry import Registry
+from joulelab.tuning.racing import Race
 from joulelab.tuning.space import SearchSpace, Value
 from joulelab.tuning.strategy import Strategy, strategies
 
@@ -210,11 +212,7 @@ class Search(ABC):
 
     def finished(self) -> list[Progress]:
         """The trials that were trained to the end, with a score."""
-        return [
-            one
-            for one in self.trials
-            if not one.failed and one.score(self.epochs) is not None
-        ]
+        return [one for one in self.trials if not one.failed and one.score(self.epochs) is not None]
 
     def _begin(self, values: Mapping[str, Value], end: int) -> Step:
         trial = Progress(len(self.trials), values)
@@ -249,8 +247,8 @@ class Rungs(Search):
         trial = self.trials[step.trial]
         if cost is not None:
             self._strategy.paid(step.trial, cost)
-        if second is not None:
-            self._strategy.measured(step.trial, second)
+        if trial.second is not None:
+            self._strategy.measured(step.trial, trial.second)
         score = trial.score(trial.epochs()) if trial.epochs() and not trial.failed else None
         self._strategy.observe(step.trial, trial.values, score)
 
@@ -271,7 +269,27 @@ def rungs(epochs: int) -> tuple[int, ...]:
 
 
 class FullTraining(Rungs):
-    """Trains every trial to the end."""
+    """Trains every trial to the end; with several seeds, those that may win with each (`Race`).
+
+    Args:
+        space: what is searched.
+        seed: determines the search.
+        epochs: of a full training.
+        strategy: proposes values; None for random draws.
+        seeds: most trainings of a trial.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        seed: int,
+        epochs: int,
+        strategy: Strategy | None = None,
+        seeds: int = 1,
+    ) -> None:
+        super().__init__(space, seed, epochs, strategy)
+        self._race = Race(seeds)
+        self._racing: dict[int, float] = {}
 
     @property
     def expected_gain(self) -> float | None:
@@ -284,8 +302,35 @@ class FullTraining(Rungs):
         """Whether the strategy has no further proposals."""
         return self._strategy.most is not None and len(self.trials) >= self._strategy.most
 
+    def best(self) -> tuple[Progress, float] | None:
+        """The leader of the race and its mean; before that, the trial with the highest score."""
+        if self._race.leader is None:
+            return super().best()
+        trial = self.trials[self._race.leader]
+        return trial, trial.score(self.epochs) or 0.0
+
     def _choose(self) -> Step | None:
+        waiting = {trial for trial, _ in self._pending}
+        for number in self._racing:
+            if number not in waiting:
+                trial = self.trials[number]
+                return self._go_on(trial, self.epochs, len(trial.scores))
         return None if self.exhausted else self._new(self.epochs)
+
+    def _observed(self, step: Step, cost: float | None, second: float | None) -> None:
+        trial = self.trials[step.trial]
+        paid = self._racing.pop(step.trial, 0.0)
+        whole = math.nan if cost is None else paid + cost
+        scores = [one[-1] for one in trial.scores.values()]
+        lost = trial.failed or not all(map(math.isfinite, scores))
+        if not lost and self._race.goes_on(step.trial, scores):
+            self._racing[step.trial] = whole
+            return
+        if not lost:
+            self._race.ended(step.trial, scores)
+        # The strategy hears of a trial once: its mean, and what a training of it costs.
+        each = whole / max(len(scores), 1) if math.isfinite(whole) else None
+        super()._observed(step, each, second)
 
 
 class Discarding(Rungs):
@@ -448,12 +493,13 @@ searches: Registry[type[Search]] = Registry(
 )
 
 
-def make_search(  # noqa: PLR0913 - what a search may be told
+def make_search(
     name: str,
     space: SearchSpace,
     seed: int,
     epochs: int = 1,
     cost: Cost | None = None,
+    seeds: int | None = None,
     goals: int = 1,
 ) -> Search:
     """A search by the name of a search, or of a strategy that trains every trial to the end.
@@ -464,21 +510,40 @@ def make_search(  # noqa: PLR0913 - what a search may be told
         seed: determines the search.
         epochs: of a full training; 1 if trainings report no more than one score.
         cost: what is known beforehand, from values to a relative cost of an epoch.
+        seeds: most trainings of a trial, each with its own seed; default: the search's own.
         goals: 2 for a second one; a search that does not know of it seeks the score.
 
     Raises:
-        UsageError: an unknown name.
+        UsageError: an unknown name; several seeds for a search that trains a trial only once.
     """
-    known = {key: one for key, one in (("cost", cost), ("goals", goals)) if one is not None}
     if name in searches.names() and (epochs > 1 or name not in strategies.names()):
         maker: Callable[..., Search] = searches.get(name)
-        return maker(space, seed, epochs, **taken(maker, known))
+        check_seeds(name, seeds)
+        return maker(space, seed, epochs, **taken(maker, cost=cost, goals=goals, seeds=seeds))
     make_strategy = strategies.get(name)
-    strategy = make_strategy(space, seed=seed, rounds=0, **taken(make_strategy, known))
-    return FullTraining(space, seed, epochs, strategy)
+    strategy = make_strategy(
+        space, seed=seed, rounds=0, **taken(make_strategy, cost=cost, goals=goals)
+    )
+    return FullTraining(space, seed, epochs, strategy, seeds or 1)
 
 
-def taken(maker: Callable[..., object], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of some arguments that a search or a strategy takes."""
-    names = inspect.signature(maker).parameters
-    return {name: one for name, one in given.items() if name in names}
+def check_seeds(name: str, seeds: int | None) -> None:
+    """Check that a search can train a trial with so many seeds.
+
+    Raises:
+        UsageError: it trains every trial only once.
+    """
+    if seeds and seeds > 1 and name in searches.names() and not _takes(searches.get(name), "seeds"):
+        raise UsageError(
+            f"{name} trains every trial with one seed, not with {seeds}",
+            "choose green, or a strategy that trains every trial to the end",
+        )
+
+
+def taken(maker: Callable[..., object], **given: object) -> dict[str, Any]:
+    """Those of the given arguments that a search or a strategy takes."""
+    return {name: one for name, one in given.items() if one is not None and _takes(maker, name)}
+
+
+def _takes(maker: Callable[..., object], name: str) -> bool:
+    return name in inspect.signature(maker).parameters

@@ -85,7 +85,7 @@ class Tuner:
         self.space = space if isinstance(space, SearchSpace) else SearchSpace(space)
         self.goals = count_goals(goals)
         maker = strategies.get(strategy)
-        options = taken(maker, {"cost": cost, "goals": self.goals})
+        options = taken(maker, cost=cost, goals=self.goals)
         self.strategy: Strategy = maker(self.space, seed=seed, rounds=0, **options)
         self.price = price
         self.trials: list[Trial] = []

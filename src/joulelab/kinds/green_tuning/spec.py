@@ -31,7 +31,7 @@ from joulelab.study.design import Factor, Level
 from joulelab.study.spec import Count, Kind, StudySpec
 from joulelab.study.validation import as_value_error, known, unique
 from joulelab.tuning.budget import parse_budget
-from joulelab.tuning.search import searches
+from joulelab.tuning.search import check_seeds, searches
 from joulelab.tuning.space import SearchSpace
 from joulelab.tuning.strategy import strategies as known_strategies
 
@@ -63,6 +63,8 @@ class GreenTuningSpec(TrainingExperimentSpec):
         network_options: for a network's name, its keyword arguments.
         space: searched hyperparameters, in order.
         budget: of each search: ``"270 epochs"``, ``"20kJ"``, ``"1h"``.
+        seeds: most trainings of a trial, each with its own seed; a trial gets another one only
+            while it may still beat the best. Default: 8 for ``green``, else 1.
         target: accuracy that ends a search.
         tune_on: what a search sees: the accuracy on held-out training images, or, as in the
             paper, on the test images that also judge it.
@@ -80,6 +82,7 @@ class GreenTuningSpec(TrainingExperimentSpec):
     network_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     space: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     budget: str
+    seeds: Count | None = None
     target: Annotated[float, Field(gt=0, le=1)] | None = None
     tune_on: Literal["validation", "test"] = "validation"
     held_out: Annotated[float, Field(gt=0)] = 0.1
@@ -117,6 +120,9 @@ class GreenTuningSpec(TrainingExperimentSpec):
 
     @model_validator(mode="after")
     def _consistent(self) -> GreenTuningSpec:
+        with as_value_error():
+            for name in self.strategies:
+                check_seeds(name, self.seeds)
         most = len(self.space)
         if self.hyperparameters and max(unique(self.hyperparameters)) > most:
             raise ValueError(

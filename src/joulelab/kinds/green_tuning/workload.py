@@ -108,7 +108,9 @@ class GreenTuningWorkload(SearchWorkload):
     ) -> None:
         spec = self._specs[one.experiment]
         self._executor.forget()
-        search = make_search(one.strategy, one.space, run.seed, one.settings.epochs)
+        search = make_search(
+            one.strategy, one.space, run.seed, one.settings.epochs, seeds=spec.seeds
+        )
         trainer = PopulationTrainer(self, one, run, recorder)
         asked = Asked(
             header={
@@ -118,6 +120,7 @@ class GreenTuningWorkload(SearchWorkload):
                 "epochs": one.settings.epochs,
                 "target": spec.target,
                 "together": spec.together,
+                **({} if spec.seeds is None else {"seeds": spec.seeds}),
             },
             budget=parse_budget(spec.budget),
             confirm=0,
@@ -232,7 +235,8 @@ class PopulationTrainer(BookedTrainer):
         return found
 
     def _segment(self, step: Step) -> Segment:
-        seed = derive_seed(self.run.seed, "trial", step.trial, step.repetition)
+        # Common random numbers: a repetition has the same seed in every trial, so that trials pair.
+        seed = derive_seed(self.run.seed, "trial", step.repetition)
         return Segment((step.trial, step.repetition), self._member(step.values, seed), step.end)
 
     def _member(self, values: Mapping[str, Any], seed: int) -> Member:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from joulelab.errors import quoted
 from joulelab.kinds.program.spec import (
@@ -34,7 +34,7 @@ from joulelab.study.design import Configuration, Factor, Level
 from joulelab.study.spec import Count, ExperimentSpec, Kind, StudySpec
 from joulelab.study.validation import as_value_error, known
 from joulelab.tuning.budget import parse_budget
-from joulelab.tuning.search import searches
+from joulelab.tuning.search import check_seeds, searches
 from joulelab.tuning.space import SearchSpace
 from joulelab.tuning.strategy import strategies
 
@@ -58,6 +58,8 @@ class ObjectiveSpec(ExperimentSpec):
         space: the variables; default: what the objective asks for.
         epochs: of a full training; default: what the first trial reports.
         target: score that ends the search once fresh seeds confirm it.
+        seeds: most trainings of a trial, each with its own seed; a trial gets another one only
+            while it may still beat the best. Default: 8 for green over epochs, else 1.
         confirm: trainings of the best values with fresh seeds at the end; 0 for none.
         timeout_s: longest duration of a call.
         cost: ``"file.py:function"`` that says what is known beforehand: from values to a relative
@@ -82,6 +84,7 @@ class ObjectiveSpec(ExperimentSpec):
     space: dict[str, dict[str, Any]] = Field(default_factory=dict)
     epochs: Count | None = None
     target: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    seeds: Count | None = None
     confirm: Annotated[int, Field(ge=0, strict=True)] = 3
     timeout_s: Annotated[float, Field(gt=0)] | None = None
     cost: Annotated[str, Field(pattern=r"^[^:]+:[A-Za-z_][\w.]*$")] | None = None
@@ -117,6 +120,12 @@ class ObjectiveSpec(ExperimentSpec):
         if not text.rpartition(":")[0]:
             raise ValueError(f"{quoted(text)} does not name a file or module")
         return text
+
+    @model_validator(mode="after")
+    def _raced(self) -> ObjectiveSpec:
+        with as_value_error():
+            check_seeds(self.strategy, self.seeds)
+        return self
 
     @property
     def sign(self) -> float:

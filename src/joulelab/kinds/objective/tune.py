@@ -108,6 +108,7 @@ def tune(  # noqa: PLR0913 - what a search may be told
     direction: Literal["maximize", "minimize"] = "maximize",
     epochs: int | None = None,
     target: float | None = None,
+    seeds: int | None = None,
     confirm: int = 3,
     timeout_s: float | None = None,
     cost: Callable[[Mapping[str, Value]], float] | str | None = None,
@@ -133,6 +134,8 @@ def tune(  # noqa: PLR0913 - what a search may be told
         direction: whether higher or lower scores are better.
         epochs: of a full training; default: what the first trial reports.
         target: score that ends the search once fresh seeds confirm it.
+        seeds: most trainings of a trial; it gets another seed only while it may still beat the
+            best. Default: 8 for green over epochs, else 1.
         confirm: fresh seeds for the best values.
         timeout_s: longest duration of a call of the objective.
         cost: what is known beforehand: from values to a relative cost above 0.
@@ -162,6 +165,7 @@ def tune(  # noqa: PLR0913 - what a search may be told
         "space": space_tables(space),
         "epochs": epochs,
         "target": target,
+        "seeds": seeds,
         "confirm": confirm,
         "timeout_s": timeout_s,
         "cost": None if cost is None else _reference(cost),

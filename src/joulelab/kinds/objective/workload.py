@@ -92,7 +92,7 @@ class ObjectiveWorkload(SearchWorkload):
         folder = self.folder_of(run)
         cost = load(spec.cost) if spec.cost else None
         space = SearchSpace.from_dict(spec.space) if spec.space else None
-        searcher = GrowingSearcher(spec.strategy, run.seed, space, spec.epochs, cost)
+        searcher = GrowingSearcher(spec.strategy, run.seed, space, spec.epochs, cost, spec.seeds)
         trainer = ObjectiveTrainer(
             self.session,
             recorder,
@@ -112,6 +112,7 @@ class ObjectiveWorkload(SearchWorkload):
                 "direction": spec.direction,
                 "confirm": spec.confirm,
                 "target": spec.target,
+                **({} if spec.seeds is None else {"seeds": spec.seeds}),
             },
             budget=self._budget(spec),
             confirm=spec.confirm,
@@ -133,7 +134,7 @@ class ObjectiveWorkload(SearchWorkload):
     ) -> ObjectiveJob:
         training = folder / "trials" / f"{step.trial:04d}-{step.repetition}"
         what = "confirm" if step.repetition >= FRESH else "trial"
-        own_seed = derive_seed(seed, what, step.trial, step.repetition) >> (63 - SEED_BITS)
+        own_seed = derive_seed(seed, what, step.repetition) >> (63 - SEED_BITS)
         return ObjectiveJob(
             label=f"{label}, trial {step.trial}",
             device=self.session.device.name,

@@ -51,6 +51,7 @@ class GrowingSearcher:
         space: None where the objective tells it.
         epochs: of a full training; None where the first trial tells it.
         cost: what is known beforehand, from values to a relative cost.
+        seeds: most trainings of a trial; default: the search's own.
     """
 
     def __init__(
@@ -60,9 +61,10 @@ class GrowingSearcher:
         space: SearchSpace | None = None,
         epochs: int | None = None,
         cost: Cost | None = None,
+        seeds: int | None = None,
     ) -> None:
         self._make: Make = lambda variables, length: make_search(
-            strategy, variables, seed, length, cost
+            strategy, variables, seed, length, cost, seeds
         )
         self._seed = seed
         self._given = space
