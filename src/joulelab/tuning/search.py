@@ -30,8 +30,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from joulelab.errors import UsageError
 from joulelab.registry import Registry
+from joulelab.tuning.front import knee
 from joulelab.tuning.racing import Race
 from joulelab.tuning.space import SearchSpace, Value
 from joulelab.tuning.strategy import Strategy, strategies
@@ -70,19 +73,21 @@ class Progress:
         values: of the trial.
         scores: for each repetition a score after every epoch; higher is better, NaN if none.
         failed: a step ended without scores.
-        seconds: the second goal of a full training, as each step has shown it; lower is better.
+        seconds: the second goal of a full training, as each step has shown it, and the epochs of
+            the step; lower is better.
     """
 
     number: int
     values: Mapping[str, Value]
     scores: dict[int, list[float]] = field(default_factory=dict)
     failed: bool = False
-    seconds: list[float] = field(default_factory=list)
+    seconds: list[tuple[float, int]] = field(default_factory=list)
 
     @property
     def second(self) -> float | None:
-        """The second goal: the mean of what the steps have shown; None where unknown."""
-        return sum(self.seconds) / len(self.seconds) if self.seconds else None
+        """The second goal: the mean over the epochs of all steps; None where unknown."""
+        epochs = sum(count for _, count in self.seconds)
+        return sum(one * count for one, count in self.seconds) / epochs if epochs else None
 
     def epochs(self, repetition: int = 0) -> int:
         """Epochs of a repetition."""
@@ -160,7 +165,7 @@ class Search(ABC):
         if second is not None and not (math.isfinite(second) and second > 0):
             second = None
         if second is not None:
-            trial.seconds.append(second)
+            trial.seconds.append((second, step.end - step.start))
         self._observed(step, cost, second)
 
     def _observed(  # noqa: B027
@@ -210,9 +215,19 @@ class Search(ABC):
                 return max(scored, key=lambda pair: pair[1])
         return None
 
-    def finished(self) -> list[Progress]:
-        """The trials that were trained to the end, with a score."""
-        return [one for one in self.trials if not one.failed and one.score(self.epochs) is not None]
+    def knee(self) -> tuple[Progress, float] | None:
+        """The trial at the knee of the front (`joulelab.tuning.front.knee`), and its score.
+
+        None with a short front, or without a second goal. Only trials that were trained to the end
+        count.
+        """
+        found = [
+            (one, score, one.second)
+            for one in self.trials
+            if not one.failed and (score := one.score(self.epochs)) is not None and one.second
+        ]
+        at = knee(np.array([one[2] for one in found]), np.array([one[1] for one in found]))
+        return None if at is None else found[at][:2]
 
     def _begin(self, values: Mapping[str, Value], end: int) -> Step:
         trial = Progress(len(self.trials), values)

@@ -22,7 +22,8 @@ from joulelab.kinds.objective.trainer import ObjectiveTrainer
 from joulelab.kinds.program.process import end_all, left_behind
 from joulelab.kinds.program.worker import INSIDE, load
 from joulelab.kinds.searching.growing import GrowingSearcher
-from joulelab.kinds.searching.loop import FRESH, Asked, Outcome
+from joulelab.kinds.searching.loop import FRESH, Asked
+from joulelab.kinds.searching.outcome import Outcome
 from joulelab.kinds.searching.workload import SearchWorkload
 from joulelab.study.design import Configuration, derive_seed
 from joulelab.study.listener import WorkloadSummary

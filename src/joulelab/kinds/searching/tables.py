@@ -44,8 +44,11 @@ def curve_columns(lines: Sequence[Line], sign: float) -> dict[str, list[Any]] | 
                 "duration_s": float(spent["seconds"]),
                 "values": json.dumps(line["values"] or step["values"]),
                 "attributes": json.dumps(line["attributes"]),
+                "second": line.get("second"),
             }
         )
+    if rows and all(row["second"] is None for row in rows):
+        rows = [{name: one for name, one in row.items() if name != "second"} for row in rows]
     return {name: [row[name] for row in rows] for name in rows[0]} if rows else None
 
 
@@ -77,6 +80,8 @@ def trial_rows(lines: Sequence[Line], sign: float) -> list[dict[str, Any]]:
         row["values"] = line["values"] or step["values"]
         row["state"], row["reason"] = line["state"], line["reason"]
         row["attributes"] = line["attributes"]
+        if line.get("second") is not None:
+            row["second"] = line["second"]
         row["energy_j"] = _plus(row["energy_j"], spent["joules"])
         row["duration_s"] += spent["seconds"]
         row["trained"] += spent["epochs"]

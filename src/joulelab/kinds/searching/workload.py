@@ -20,7 +20,8 @@ from joulelab.energy.carbon.footprint import footprint
 from joulelab.errors import MeterError, SpecError
 from joulelab.kinds.searching.booked import KIND, why_unknown
 from joulelab.kinds.searching.journal import STEPS, Journal
-from joulelab.kinds.searching.loop import Asked, Outcome, run_search
+from joulelab.kinds.searching.loop import Asked, run_search
+from joulelab.kinds.searching.outcome import Outcome
 from joulelab.kinds.searching.spent import Spent
 from joulelab.kinds.searching.steps import Searcher, Trainer
 from joulelab.kinds.searching.tables import curve_columns
@@ -132,6 +133,7 @@ class SearchWorkload(Workload):
             "stopped": outcome.stopped,
             "epochs": spent.epochs,
             "grams": spent.grams,
+            **knee_columns(outcome, sign),
             **{f"{kind}_j": part.joules for kind, part in outcome.parts.items()},
             **{f"{kind}_s": part.seconds for kind, part in outcome.parts.items()},
         }
@@ -180,3 +182,20 @@ class SearchWorkload(Workload):
             grams=grams,
             status=row["energy_status"],
         )
+
+
+def knee_columns(outcome: Outcome, sign: float) -> dict[str, Any]:
+    """With two goals: the second goal of the best trial, and the trial at the knee of the front."""
+    if outcome.second is None:
+        return {}
+    columns: dict[str, Any] = {"second": outcome.second}
+    if (knee := outcome.knee) is not None and knee.score is not None:
+        columns |= {
+            "knee_trial": knee.trial,
+            "knee": json.dumps(dict(knee.values)),
+            "knee_score": sign * knee.score,
+            "knee_second": knee.second,
+        }
+        if knee.mean is not None:
+            columns["knee_confirmed"] = sign * knee.mean
+    return columns
