@@ -111,6 +111,7 @@ class ObjectiveTrainer(BookedTrainer):
             beyond=curve.between(end, curve.reached) if scores else (),
             stoppable=bool(told.get("asks")),
             attributes=told.get("attributes", {}),
+            second=told.get("second") if scores else None,
         )
 
 

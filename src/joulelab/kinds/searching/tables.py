@@ -96,6 +96,8 @@ def trial_rows(lines: Sequence[Line], sign: float) -> list[dict[str, Any]]:
         row["epochs"] = max((epoch for epoch, _ in last), default=0)
         scores = [score for epoch, score in last if epoch == row["epochs"]]
         row["score"] = sum(scores) / len(scores) if scores else None
+        if "second" not in row and row["energy_j"] is not None and row["trained"]:
+            row["second"] = row["energy_j"] / row["trained"] * row["epochs"]
     return list(rows.values())
 
 
