@@ -149,10 +149,11 @@ def _front_rows(found: Tuned) -> list[tuple[str, str]]:
         return [("front", front)]
     share = formats.percent(knee.second / found.second)
     # A share of a score has a sense only where scores are counted from 0.
-    of_best = (
-        f" ({formats.percent(knee.score / found.score)} of the best)" if found.score > 0 else ""
-    )
-    said = f"{formats.number(knee.score)}{of_best} for {share} of the energy: {_words(knee.values)}"
+    of_best = ""
+    if found.score > 0:
+        of_best = f" ({formats.percent(knee.score / found.score)} of the best)"
+    what = "energy" if found.second_goal == "energy" else "second goal"
+    said = f"{formats.number(knee.score)}{of_best} for {share} of the {what}: {_words(knee.values)}"
     if knee.confirmed is not None:
         said += f"; {formats.number(knee.confirmed)} on fresh seeds"
     return [("front", front), ("knee", said)]
@@ -171,7 +172,12 @@ def _data(found: Tuned) -> dict[str, Any]:
     goals: dict[str, Any] = {}
     if found.second is not None:
         knee = None if found.knee is None else asdict(found.knee)
-        goals = {"second": found.second, "knee": knee, "front": found.front["trial"].tolist()}
+        goals = {
+            "second": found.second,
+            "second_goal": found.second_goal,
+            "knee": knee,
+            "front": found.front["trial"].tolist(),
+        }
     return {
         "values": dict(found.values),
         "score": found.score,

@@ -96,6 +96,7 @@ class Tuned:
         stopped: why the search ended.
         folder: with the results.
         second: with two goals, the second one of the best, as the search saw it.
+        second_goal: ``"energy"`` of a full training in joules, or ``"returned"`` by the objective.
         knee: with two goals, the values where a little of the score saves most; None for a front
             of fewer than three trials.
     """
@@ -110,6 +111,7 @@ class Tuned:
     stopped: str
     folder: Path
     second: float | None = None
+    second_goal: str = ""
     knee: Knee | None = None
 
     @cached_property
@@ -260,6 +262,7 @@ def tuned(results: Results) -> Tuned:
         stopped=str(row["stopped"]),
         folder=results.folder,
         second=known("second"),
+        second_goal=str(row.get("second_goal") or ""),
         knee=None
         if (at := known("knee_score")) is None
         else Knee(

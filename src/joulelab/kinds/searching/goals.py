@@ -4,6 +4,8 @@ from __future__ import annotations
 
 ENERGY = ("energy",)
 """Names of their second goal."""
+RETURNED = "returned"
+"""What the second goal is where trainings return it."""
 
 
 def check_target(target: float | None, two_goals: bool) -> None:
@@ -13,6 +15,4 @@ def check_target(target: float | None, two_goals: bool) -> None:
         ValueError: both are given.
     """
     if target is not None and two_goals:
-        raise ValueError(
-            "target ends a search at one score, but two goals seek a front: leave out one"
-        )
+        raise ValueError("target ends a search at a score, but two goals seek a front: give one")

@@ -157,7 +157,7 @@ class _Run:
             if best[0].number not in self.confirmed and outcome.epochs is not None:
                 self._confirm(best[0].number, best[0].values)
             outcome.confirmed = self.confirmed.get(best[0].number, [])
-            outcome.second = best[0].second
+            outcome.second, outcome.returned = best[0].second, self.returned
             outcome.knee = self._knee(best[0].number)
         elif not self.successes:
             outcome.failure = f"{stopped}: {self.first_error}" if self.first_error else stopped
@@ -264,6 +264,7 @@ class _Run:
     def _train(self, steps: Sequence[Step], purpose: Purpose) -> list[Result]:
         """Results of steps, stored or new; observed where they belong to the search."""
         results: list[Result] = []
+        steps = self._by_stack(steps)
         for step in steps:
             stored = self.journal.peek()
             if stored is not None and "stopped" in stored:  # the budget did not allow for it
@@ -273,10 +274,10 @@ class _Run:
                 break
             self.parts["tuner"].append(Spent.from_dict(line["tuner"]))
             results.append(Result.from_dict(line))
-        if left := steps[len(results) :]:
+        while left := steps[len(results) :]:
             self._tell(left[0], purpose)
             for step, result in zip(
-                left, self.trainer.train(left, purpose, self._limit(left)), strict=True
+                left, self.trainer.train(left, purpose, self._limit(left)), strict=False
             ):
                 line = {"step": {"purpose": purpose, **_identity(step)}, **result.to_dict()}
                 self.journal.append({**line, "tuner": self.thinking.to_dict()})
@@ -286,6 +287,17 @@ class _Run:
         self._booked(steps, results, purpose)
         self._tell(None, purpose)
         return results
+
+    def _by_stack(self, steps: Sequence[Step]) -> list[Step]:
+        """Steps that can be trained together next to each other, else in their order."""
+        stacks: list[tuple[object, list[Step]]] = []
+        for step in steps:
+            of = self.trainer.stack(step)
+            mine = next((own for other, own in stacks if other == of), None)
+            if mine is None:
+                stacks.append((of, mine := []))
+            mine.append(step)
+        return [step for _, own in stacks for step in own]
 
     def _booked(
         self, steps: Sequence[Step], results: list[Result], purpose: Purpose

@@ -53,6 +53,7 @@ class Outcome(Found):
     """What a search found: the best trial, and more.
 
     Attributes:
+        returned: whether trainings have returned the second goal; else it is their energy.
         knee: with two goals, the trial at the knee of the front; None for a short front.
         stopped: why the search ended.
         spent: in all.
@@ -61,6 +62,7 @@ class Outcome(Found):
         failure: why nothing was found; empty if something was.
     """
 
+    returned: bool = False
     knee: Found | None = None
     stopped: str = ""
     spent: Spent = field(default_factory=Spent)

@@ -106,11 +106,14 @@ class Trainer(Protocol):
     def train(
         self, steps: Sequence[Step], purpose: Purpose, limit: Limit | None
     ) -> Sequence[Result]:
-        """Train steps; a failure is a result, in the order of the steps.
+        """Train the first steps, at least one; a failure is a result, in the order of the steps.
 
         Raises:
             KeyboardInterrupt: what was under way has been booked.
         """
+
+    def stack(self, step: Step) -> object:
+        """What the steps that are trained together have in common; equal ones may be."""
 
     def thinking(self) -> AbstractContextManager[Measuring]:
         """Measure the search's own work."""

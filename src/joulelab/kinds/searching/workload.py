@@ -19,6 +19,7 @@ from joulelab.energy.booking import Booking
 from joulelab.energy.carbon.footprint import footprint
 from joulelab.errors import MeterError, SpecError
 from joulelab.kinds.searching.booked import KIND, why_unknown
+from joulelab.kinds.searching.goals import ENERGY, RETURNED
 from joulelab.kinds.searching.journal import STEPS, Journal
 from joulelab.kinds.searching.loop import Asked, run_search
 from joulelab.kinds.searching.outcome import Outcome
@@ -188,7 +189,8 @@ def knee_columns(outcome: Outcome, sign: float) -> dict[str, Any]:
     """With two goals: the second goal of the best trial, and the trial at the knee of the front."""
     if outcome.second is None:
         return {}
-    columns: dict[str, Any] = {"second": outcome.second}
+    goal = RETURNED if outcome.returned else ENERGY[0]
+    columns: dict[str, Any] = {"second": outcome.second, "second_goal": goal}
     if (knee := outcome.knee) is not None and knee.score is not None:
         columns |= {
             "knee_trial": knee.trial,

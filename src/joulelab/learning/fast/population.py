@@ -146,6 +146,14 @@ class Population:
         self._trainings.pop(key, None)
         self._stacks = {keys: stack for keys, stack in self._stacks.items() if key not in keys}
 
+    def size(self, key: Hashable) -> int:
+        """Bytes of the weights and moments of a training; 0 for an unknown key."""
+        if key not in self._trainings:
+            return 0
+        state = self._trainings[key].state
+        tensors = [*state.weights.values(), *(one for m in state.moments for one in m.values())]
+        return sum(one.numel() * one.element_size() for one in tensors)
+
     def prepare(self, members: int) -> bool:
         """Find the fastest schedule for a number of members, unless known for this machine.
 
