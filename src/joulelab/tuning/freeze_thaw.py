@@ -287,16 +287,14 @@ class FreezeThaw(Search):
     ) -> tuple[float, Array]:
         """The extent of the front, and the logarithm of the gain in hypervolume of each step."""
         means, _ = process.predict(self._at_end(self._codes))
-        of_trials, _ = self._log_second(np.stack(self._codes))
-        log_second, spread = self._log_second(options.codes)
+        of_trials = self._log_second(np.stack(self._codes))
+        log_second = self._log_second(options.codes)
         highest = max(float(of_trials.max()), float(log_second.max()))
         front = front_of(of_trials, means, highest)
         numbers = np.array([-1 if one is None else one[0].number for one in options.trials])
         begun = numbers >= 0
         log_gain = np.empty(len(mean))
-        log_gain[~begun] = front.log_gain(
-            log_second[~begun], mean[~begun], change[~begun], spread[~begun]
-        )
+        log_gain[~begun] = front.log_gain(log_second[~begun], mean[~begun], change[~begun])
         some = begun & ~np.isin(numbers, front.members)
         log_gain[some] = front.log_change(log_second[some], mean[some], change[some])
         for member in front.members:
@@ -311,15 +309,15 @@ class FreezeThaw(Search):
                 log_gain[mine] = others.log_change(log_second[mine], mean[mine], change[mine])
         return front.end - float(of_trials.min()), log_gain
 
-    def _log_second(self, codes: Codes) -> tuple[Array, Array]:
-        """Mean and standard deviation of the logarithm of the second goal."""
+    def _log_second(self, codes: Codes) -> Array:
+        """Predicted logarithm of the second goal."""
         if not self._shown:
-            return np.zeros(len(codes)), np.full(len(codes), LEAST_COST_SPREAD)
+            return np.zeros(len(codes))
         points = self._features(np.stack([self._codes[trial] for trial, _ in self._shown]))
         logs = np.log([second for _, second in self._shown])
         process, (_, centre, unit) = self._seconds.given(points, logs)
-        mean, std = process.predict(self._features(codes))
-        return centre + unit * mean, unit * std
+        mean, _ = process.predict(self._features(codes))
+        return centre + unit * mean
 
     def _log_cost(self, codes: Codes) -> Array:
         """Logarithm of the expected cost of an epoch."""

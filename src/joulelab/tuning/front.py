@@ -16,10 +16,11 @@ the expected improvement is exact: a sum over the segments k of L, of widths w_k
 
     EHVI = sum_k w_k EI(mu, sigma, L_k)                                           (equation 3)
 
-with EI of `joulelab.tuning.acquisition`. If x_c is normal too, equation 3 is averaged over three
-nodes (Gauss and Hermite). A point that exists already, whose score is about to be known better,
-changes the hypervolume without it to one with it; per segment that is s h(-|mu - L_k| / s), as in
-equation 1 of `joulelab.tuning.freeze_thaw`, where L is the level of the others.
+with EI of `joulelab.tuning.acquisition`. An energy is nearly known from the configuration, so x_c
+is its predicted mean: on recorded curves, averaging over its distribution gained nothing. A point
+that exists already, whose score is about to be known better, changes the hypervolume of the others
+by what it adds: per segment s h(-|mu - L_k| / s), as in equation 1 of
+`joulelab.tuning.freeze_thaw`, where L is the level of the others.
 
 Sources: expected hypervolume improvement: Emmerich, Giannakoglou and Naujoks, IEEE Trans.
 Evolutionary Computation 10 (2006); in closed form by strips, of which equation 3 is the case of one
@@ -28,7 +29,6 @@ deterministic goal: Yang, Emmerich, Deutz and Bäck, J. Global Optimization 75 (
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,9 +43,6 @@ Array = NDArray[np.float64]
 SCORE = "score"
 SECOND = ("energy", "cost")
 """Names of the second goal: the energy of a full training, or what a user tells as the cost."""
-
-_NODES = np.array([-math.sqrt(3.0), 0.0, math.sqrt(3.0)])
-_WEIGHTS = np.array([1 / 6, 2 / 3, 1 / 6])
 
 LEAST_ON_FRONT = 3
 """A front of fewer points has no knee."""
@@ -89,21 +86,15 @@ class Front:
         widths = np.diff(np.append(self.edges, self.end))[1:]
         return float(widths @ (self.levels[1:] - self.levels[0]))
 
-    def log_gain(
-        self, log_second: Array, mean: Array, std: Array, spread: Array | None = None
-    ) -> Array:
+    def log_gain(self, log_second: Array, mean: Array, std: Array) -> Array:
         """Logarithm of equation 3 of new points; -infinity beyond the reference.
 
         Args:
             log_second: logarithm of their second goal, (candidates,).
             mean: of their scores.
             std: standard deviation of the same, above 0.
-            spread: standard deviation of `log_second`; None where it is known.
         """
-        if spread is None:
-            return self._summed(log_second, mean, std, new=True)
-        nodes = [self._summed(log_second + at * spread, mean, std, new=True) for at in _NODES]
-        return np.logaddexp.reduce(np.stack(nodes) + np.log(_WEIGHTS)[:, None], axis=0)
+        return self._summed(log_second, mean, std, new=True)
 
     def log_change(self, log_second: Array, mean: Array, std: Array) -> Array:
         """The same of points that exist, on the front of all others.
@@ -122,7 +113,9 @@ class Front:
         gap = gap if new else -np.abs(gap)
         gains = log_expected_improvement(gap, np.broadcast_to(std[:, None], gap.shape), 0.0)
         with np.errstate(divide="ignore"):
-            return np.logaddexp.reduce(gains + np.log(np.maximum(widths, 0.0)), axis=1)
+            logs: Array = gains + np.log(np.maximum(widths, 0.0))
+        summed: Array = np.logaddexp.reduce(logs, axis=1)
+        return summed
 
 
 def on_front(second: Array, score: Array) -> NDArray[np.intp]:
@@ -137,7 +130,8 @@ def on_front(second: Array, score: Array) -> NDArray[np.intp]:
     """
     order = np.lexsort((-score, second))
     best = np.maximum.accumulate(np.concatenate([[-np.inf], score[order]]))
-    return order[np.diff(best) > 0]
+    found: NDArray[np.intp] = order[np.diff(best) > 0]
+    return found
 
 
 def knee(second: Array, score: Array) -> int | None:

@@ -156,9 +156,11 @@ class Green(Strategy):
         log_cost = log_mean + log_std**2 / 2
         mean, std, observed, unit = self._predict_score(earlier, number, codes)
         if self.goals > 1:
-            seconds = self._predict_log_second(earlier, codes)
-            reached, _ = self._predict_log_second(earlier, np.stack([one.code for one in earlier]))
-            extent, log_gain = extended(reached, observed, *seconds, mean, std)
+            log_second = self._predict_log_second(earlier, codes)
+            reached = self._predict_log_second(earlier, np.stack([one.code for one in earlier]))
+            front = front_of(reached, observed, max(reached.max(), log_second.max()))
+            extent = front.end - reached.min()
+            log_gain = front.log_gain(log_second, mean, std)
             self._gain[number] = unit * math.exp((log_gain - log_cost).max()) / extent
             weight = 1.0 - min(1.0, len(earlier) / LAST_AT)
             best: Codes = codes[np.argmax(log_gain - weight * log_cost)]
@@ -203,16 +205,16 @@ class Green(Strategy):
         mean, std = process.predict(self._features(codes))
         return known + centre + unit * mean, unit * std
 
-    def _predict_log_second(self, earlier: list[_Seen], codes: Codes) -> tuple[Array, Array]:
-        """The same of the second goal, which is the cost where nothing else was told."""
+    def _predict_log_second(self, earlier: list[_Seen], codes: Codes) -> Array:
+        """Mean logarithm of the second goal, which is the cost where nothing else was told."""
         told = [one for one in earlier if not math.isnan(one.second)]
         if not told:
-            return self._predict_log_cost(earlier, codes)
+            return self._predict_log_cost(earlier, codes)[0]
         points = self._features(np.stack([one.code for one in told]))
         logs = np.log([one.second for one in told])
         process, (_, centre, unit) = self._seconds.given(points, logs)
-        mean, std = process.predict(self._features(codes))
-        return centre + unit * mean, unit * std
+        mean, _ = process.predict(self._features(codes))
+        return centre + unit * mean
 
     def _predict_score(
         self, earlier: list[_Seen], number: int, codes: Codes
@@ -235,28 +237,6 @@ class Green(Strategy):
             )
         mean, std = process.predict(self._features(codes))
         return mean, std, observed, unit
-
-
-def extended(
-    reached: Array, observed: Array, log_second: Array, spread: Array, mean: Array, std: Array
-) -> tuple[float, Array]:
-    """By how much candidates may extend the front of what is known.
-
-    Args:
-        reached: logarithm of the second goal of the points so far, (points,).
-        observed: their mean scores.
-        log_second: logarithm of the second goal of candidates, (candidates,).
-        spread: standard deviation of the same.
-        mean: of their scores.
-        std: standard deviation of the same.
-
-    Returns:
-        The extent of the front in logarithms of the second goal, and the logarithm of the expected
-        improvement of its hypervolume, (candidates,).
-    """
-    front = front_of(reached, observed, max(float(reached.max()), float(log_second.max())))
-    extent = front.end - float(reached.min())
-    return extent, front.log_gain(log_second, mean, std, spread)
 
 
 def front_of(log_second: Array, score: Array, highest: float) -> Front:

@@ -114,4 +114,4 @@ def corners(space: SearchSpace) -> Iterator[dict[str, Value]]:
 
 
 def _levels(variable: Variable) -> tuple[Value, ...]:
-    return variable.levels if isinstance(variable, Choice) else variable.attained_bounds()
+    return tuple(variable.levels if isinstance(variable, Choice) else variable.attained_bounds())

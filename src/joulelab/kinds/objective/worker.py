@@ -80,8 +80,9 @@ def scores(returned: Any, two_goals: bool) -> dict[str, float]:  # noqa: ANN401 
         return {"score": check_number(returned)}
     if not two_goals:
         raise UsageError(
-            f"the objective has returned {len(returned)} values",
-            "return one number, or ask for two goals: --goals score,energy",
+            f"the objective has returned {len(returned)} values; return one number, or ask for two "
+            "goals, score and energy",
+            "--goals score,energy",
         )
     if len(returned) != 2:  # noqa: PLR2004 - a pair
         raise UsageError(
