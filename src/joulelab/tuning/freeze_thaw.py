@@ -17,7 +17,12 @@ that may still beat it. The step with the highest gain per predicted cost is tak
 
 With two goals, the gain is that of the hypervolume of the front (`joulelab.tuning.front`): the sum
 of equation 1 over the segments of the front of all other trials, b the level of each. The second
-goal is known after an epoch, and predicted before.
+goal is known after an epoch, and predicted before. But a front consists of finished trials, and a
+mean may be known long before: so a step also counts as a part of the way to the end, and its value
+is the larger of the two::
+
+    max(gain / cost of the step, EHVI on the front of finished trials / cost to the end)
+                                                                                 (equation 2)
 
 Sources: freeze-thaw: Swersky, Snoek and Adams, arXiv 1406.3896. Equation 1 is the knowledge
 gradient of a single alternative: Frazier, Powell and Dayanik, INFORMS J. Computing 21 (2009),
@@ -63,11 +68,20 @@ SEEDS = 8
 
 @dataclass(frozen=True)
 class _Options:
-    """Possible steps: rows of arrays, and the steps of the trials that exist."""
+    """Possible steps: rows of arrays, and the steps of the trials that exist.
+
+    Attributes:
+        codes: of the values.
+        ends: epoch at the end of each step.
+        epochs: of each step.
+        left: the same to the end of the training.
+        trials: trial and repetition of each step; None for a new trial.
+    """
 
     codes: Codes
     ends: NDArray[np.intp]
     epochs: NDArray[np.intp]
+    left: NDArray[np.intp]
     trials: list[tuple[Progress, int] | None]
 
 
@@ -159,8 +173,7 @@ class FreezeThaw(Search):
         log_cost = self._log_cost(options.codes) + np.log(options.epochs)
         extent = 1.0
         if self.goals > 1:
-            extent, log_gain = self._front_gain(process, mean, change, options)
-            log_gain -= log_cost
+            extent, log_gain = self._front_gain(process, mean, change, options, log_cost)
         else:
             gap = self._gap(process, mean, options)
             log_gain = log_expected_improvement(-gap, change, 0.0) - log_cost
@@ -195,6 +208,7 @@ class FreezeThaw(Search):
             np.concatenate([known, fresh]),
             np.array(ends + first),
             np.array([end - start for end, start in zip(ends, starts, strict=True)] + first),
+            self.epochs - np.array(starts + [0] * len(first)),
             [(trial, repetition) for trial, repetition, _ in steps] + [None] * len(fresh),
         )
 
@@ -283,31 +297,40 @@ class FreezeThaw(Search):
         return np.where(fresh, other - mean, gaps)
 
     def _front_gain(
-        self, process: GaussianProcess, mean: Array, change: Array, options: _Options
+        self,
+        process: GaussianProcess,
+        mean: Array,
+        change: Array,
+        options: _Options,
+        log_cost: Array,
     ) -> tuple[float, Array]:
-        """The extent of the front, and the logarithm of the gain in hypervolume of each step."""
+        """The extent of the front, and the logarithm of the gain of each step per cost."""
         means, _ = process.predict(self._at_end(self._codes))
         of_trials = self._log_second(np.stack(self._codes))
         log_second = self._log_second(options.codes)
-        highest = max(float(of_trials.max()), float(log_second.max()))
-        front = front_of(of_trials, means, highest)
+        front = front_of(of_trials, means, max(float(of_trials.max()), float(log_second.max())))
+        least = float(front.levels[0])
         numbers = np.array([-1 if one is None else one[0].number for one in options.trials])
-        begun = numbers >= 0
-        log_gain = np.empty(len(mean))
-        log_gain[~begun] = front.log_gain(log_second[~begun], mean[~begun], change[~begun])
-        some = begun & ~np.isin(numbers, front.members)
-        log_gain[some] = front.log_change(log_second[some], mean[some], change[some])
+        # What is learned: of new trials, of others, and of those that are on the front.
+        log_gain = np.where(
+            numbers < 0,
+            front.log_gain(log_second, mean, change),
+            front.log_change(log_second, mean, change),
+        )
         for member in front.members:
             mine = numbers == member
-            if mine.any():
-                others = Front.of(
-                    np.delete(of_trials, member),
-                    np.delete(means, member),
-                    front.end,
-                    float(front.levels[0]),
-                )
-                log_gain[mine] = others.log_change(log_second[mine], mean[mine], change[mine])
-        return front.end - float(of_trials.min()), log_gain
+            others = np.delete(of_trials, member), np.delete(means, member)
+            log_gain[mine] = Front.of(*others, front.end, least).log_change(
+                log_second[mine], mean[mine], change[mine]
+            )
+        # What is reached at the end, by those that are not there yet.
+        ended = [one.number for one in self.trials if one.score(self.epochs) is not None]
+        finished = Front.of(of_trials[ended], means[ended], front.end, least)
+        _, std = process.predict(self._at_end(list(options.codes)))
+        to_end = log_cost + np.log(options.left / options.epochs)
+        reached = finished.log_gain(log_second, mean, std) - to_end
+        reached[np.isin(numbers, ended)] = -np.inf
+        return front.end - float(of_trials.min()), np.maximum(log_gain - log_cost, reached)
 
     def _log_second(self, codes: Codes) -> Array:
         """Predicted logarithm of the second goal."""

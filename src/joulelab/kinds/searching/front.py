@@ -196,7 +196,7 @@ def hypervolume_curve(experiment: Experiment) -> Figure:
     for name, some in problems(experiment, rows):
         score = sign(experiment) * some["score"].to_numpy(float)
         log_second = np.log(some["second"].to_numpy(float))
-        end, least = float(log_second.max()), float(np.median(score))
+        end, least = float(log_second.max()), float(np.quantile(score, 0.25))
         whole = Front.of(log_second, score, end, least).hypervolume
         if whole <= 0:
             continue
@@ -226,7 +226,7 @@ def hypervolume_curve(experiment: Experiment) -> Figure:
     return Figure(
         lambda width: curves(drawn, x, y, step="post", width=width),
         "Area under the front over the logarithm of the energy of a training. Reference point: "
-        f"the highest energy of any trial, and the median score, {formats.listing(references)}."
+        f"the highest energy of any trial, and the lower quartile of scores, {formats.listing(references)}."
         + (" Medians over searches." if several else ""),
         "A line for every strategy.",
     )
@@ -276,7 +276,7 @@ def front_finding(experiment: Experiment) -> list[str]:
             f"{where}, at the knee of its front: {head} for "
             f"{formats.percent(energy[1] / energy[0])} of the {goal}: "
             f"{formats.number(score[1])} against {formats.number(score[0])} ({basis}), "
-            f"{form(energy[1])} against {form(energy[0])} a training, with "
+            f"{form(energy[1])} against {form(energy[0])}{'' if returned else ' a training'}, with "
             f"{in_words(json.loads(str(run['knee'])))}."
         )
     return said

@@ -377,7 +377,9 @@ class _Run:
         budget, one, epochs = self.asked.budget, self._per_epoch(), self.searcher.epochs
         if budget is None or one is None or epochs is None:
             return 0.0
-        return min(self.asked.confirm * epochs * one, CONFIRMATION_SHARE * budget.amount)
+        # With two goals the knee is confirmed too.
+        trainings = self.asked.confirm * self.asked.goals
+        return min(trainings * epochs * one, CONFIRMATION_SHARE * budget.amount)
 
     def _fitting(self, steps: Sequence[Step], reserved: float | None = None) -> Sequence[Step]:
         """The first of some steps, those that the budget allows for."""
