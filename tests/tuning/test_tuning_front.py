@@ -143,11 +143,9 @@ def trained(name, goals, budget, seed=0):
 
 def test_green_over_epochs_trains_along_the_front_to_the_end():
     found = {}
-    for goals in (1, 2):
-        search = trained("green", goals, budget=4000)
+    for name, goals in (("green", 2), ("green", 1), ("asha", 2), ("random", 2)):
+        search = trained(name, goals, budget=2000)
         whole = [one for one in search.trials if one.score(9) is not None]
-        found[goals] = hypervolume([(one.second / 9, one.score(9)) for one in whole])
-    assert found[2] > found[1]
-    search = trained("asha", 2, budget=4000)
-    whole = [one for one in search.trials if one.score(9) is not None]
-    assert found[2] > hypervolume([(one.second / 9, one.score(9)) for one in whole])
+        found[name, goals] = hypervolume([(one.second / 9, one.score(9)) for one in whole])
+    best = found.pop(("green", 2))
+    assert best > 1.3 * max(found.values())

@@ -226,7 +226,8 @@ def hypervolume_curve(experiment: Experiment) -> Figure:
     return Figure(
         lambda width: curves(drawn, x, y, step="post", width=width),
         "Area under the front over the logarithm of the energy of a training. Reference point: "
-        f"the highest energy of any trial, and the lower quartile of scores, {formats.listing(references)}."
+        "the highest energy of any trial, and the lower quartile of scores, "
+        f"{formats.listing(references)}."
         + (" Medians over searches." if several else ""),
         "A line for every strategy.",
     )
