@@ -75,10 +75,10 @@ GRIDS: dict[str, dict[str, tuple[float, ...]]] = {
         "conv_layers": (1, 2),
         "batch_size": BATCH_SIZES,
         "learning_rate": LEARNING_RATES,
-        "beta1": (0.3, 0.6, 0.9, 0.97),
+        "beta1": (0.5, 0.9),
     },
 }
-"""Levels of each variable: 256 configurations of each network."""
+"""Levels of each variable: 256 and 128 configurations."""
 
 OPTIONS = ("linear_layers", "conv_layers")
 """Variables that are options of a network; a stack has one level of them and of the batch size."""
