@@ -11,6 +11,7 @@ from joulelab.kinds.searching.journal import read_journal
 from joulelab.learning.fast.population import Population
 from joulelab.report.ledger import ReportedStudy
 from joulelab.report.pages import write_report
+from joulelab.study.results import Results
 from joulelab.study.study import Study
 from joulelab.study.study_file import check_spec
 
@@ -83,9 +84,7 @@ def test_without_a_pair_the_second_goal_is_the_energy_of_a_training(tune):
     trial = found.trials.set_index("trial")
     best = trial[trial["score"] == found.score].iloc[0]
     assert found.second == pytest.approx(best["energy_j"])
-    with_report = ReportedStudy.load(found.folder)
-    write_report(with_report)
-    page = (found.folder / "report" / "index.html").read_text()
+    page = write_report(ReportedStudy(Results.open(found.folder))).read_text()
     assert "The front of score and energy" in page
     assert "How the front grew" in page
 

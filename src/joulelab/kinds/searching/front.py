@@ -227,8 +227,7 @@ def hypervolume_curve(experiment: Experiment) -> Figure:
         lambda width: curves(drawn, x, y, step="post", width=width),
         "Area under the front over the logarithm of the energy of a training. Reference point: "
         "the highest energy of any trial, and the lower quartile of scores, "
-        f"{formats.listing(references)}."
-        + (" Medians over searches." if several else ""),
+        f"{formats.listing(references)}." + (" Medians over searches." if several else ""),
         "A line for every strategy.",
     )
 
