@@ -56,7 +56,7 @@ def test_a_point_that_exists_changes_the_hypervolume_by_what_it_becomes():
     (change,) = np.exp(front.log_change(np.array([1.2]), np.array([0.7]), np.array([0.3])))
     after = rng.normal(0.7, 0.3, 100_000)
     parts = [(0.8, 0.5), (2.0, 0.9)]
-    gained = sum(w * (np.maximum(after, l).mean() - max(0.7, l)) for w, l in parts)
+    gained = sum(w * (np.maximum(after, level).mean() - max(0.7, level)) for w, level in parts)
     assert change == pytest.approx(gained, rel=0.03)
 
 

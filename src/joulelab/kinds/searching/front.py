@@ -87,7 +87,8 @@ def finished(experiment: Experiment) -> pd.DataFrame:
     for name in ("strategy", *PROBLEM):
         if name in runs and name not in rows:
             rows = rows.assign(**{name: rows["run_id"].map(runs[name])})
-    return rows
+    found: pd.DataFrame = rows
+    return found
 
 
 def problems(experiment: Experiment, rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
