@@ -72,7 +72,7 @@ class PopulationExecutor(Executor[SegmentsJob, Trained]):
         torch.set_num_threads(job.threads)
 
     def _prepare(self, job: SegmentsJob) -> bool:
-        return self._population_of(job).prepare(len(job.segments))
+        return self._population_of(job).prepare_for(job.segments)
 
     def _carry_out(self, job: SegmentsJob, progress: Progress) -> Trained:
         population = self._population_of(job)
