@@ -1,12 +1,15 @@
 """Searches with two goals: a pair that is returned, or score and energy; stacks of a space."""
 
 import json
+import re
+from types import SimpleNamespace
 
 import pytest
 
 import joulelab
 from joulelab.errors import JoulelabError, SpecError
 from joulelab.kinds.objective.executor import ObjectiveExecutor
+from joulelab.kinds.searching.front import front_finding
 from joulelab.kinds.searching.journal import read_journal
 from joulelab.learning.fast.population import Population
 from joulelab.report.ledger import ReportedStudy
@@ -157,12 +160,22 @@ def test_networks_of_several_stacks_are_tuned_and_measured_apart(tmp_path, monke
             study().run(tmp_path / "out")
     before = steps(tmp_path / "out")
     assert before
-    row = study().run(tmp_path / "out").to_frame().iloc[0]
+    # Whatever the front is: its first trial is taken for the knee.
+    monkeypatch.setattr("joulelab.tuning.search.knee", lambda second, _: 0 if len(second) else None)
+    frame = study().run(tmp_path / "out").to_frame()
+    row = frame.iloc[0]
     assert steps(tmp_path / "out")[: len(before)] == before
     assert row["state"] == "finished"
     assert row["epochs"] <= 27
     assert row["second_goal"] == "energy"
     assert set(json.loads(row["best"])) == {"learning_rate", "linear_layers", "batch_size"}
+    # The knee is judged like the best: on fresh seeds, with the energy of those trainings.
+    assert 0 < row["knee_judged"] <= 1
+    assert min(row["judged_j"], row["knee_judged_j"]) > 0
+    (said,) = front_finding(SimpleNamespace(runs=frame))
+    assert re.match(
+        r"DensePolyNN, green, at the knee of its front: [0-9.]+ % of the best acc", said
+    )
     # A call of a population is a window of its own: of one batch size and depth.
     assert len({(one.batch_size, one.network_options["linear_layers"]) for one in tasks}) > 1
 
