@@ -323,8 +323,14 @@ class FreezeThaw(Search):
             log_gain[mine] = Front.of(*others, front.end, least).log_change(
                 log_second[mine], mean[mine], change[mine]
             )
-        # What is reached at the end, by those that are not there yet.
-        ended = [one.number for one in self.trials if one.score(self.epochs) is not None]
+        # What is reached at the end, by those that are not there yet; as if pending ones were, so
+        # that the next step is not for a similar trial.
+        waiting = {trial for trial, _ in self._pending}
+        ended = [
+            one.number
+            for one in self.trials
+            if one.number in waiting or one.score(self.epochs) is not None
+        ]
         finished = Front.of(of_trials[ended], means[ended], front.end, least)
         _, std = process.predict(self._at_end(list(options.codes)))
         to_end = log_cost + np.log(options.left / options.epochs)
