@@ -15,7 +15,7 @@ import torch
 from pyarrow import parquet
 
 from joulelab.learning.fast import trial
-from joulelab.tuning.recorded import RecordedCurves
+from joulelab.tuning.recorded import RecordedTrials
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 SMALL = [
@@ -74,7 +74,7 @@ def check_table(curves, folder):
         assert 1 <= row["stack_size"] <= TRAININGS
         assert (row["energy_j"] is None) == (row["energy_status"] == "missing")
     # Searches run on it.
-    replayed = RecordedCurves(table.to_pandas(), list(levels))
+    replayed = RecordedTrials(table.to_pandas(), list(levels), judged="test_accuracy")
     assert replayed.judged.size == UNITS * TRAININGS // 2
     assert (replayed.epochs, replayed.repetitions) == (EPOCHS, 2)
     return rows

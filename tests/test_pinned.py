@@ -27,6 +27,7 @@ TABLES = ("runs", "energy", "rounds", "ledger", "requests", "predictions")
 PAGES = ("index.html", "claims.html", "paper.html")
 SHIPPED = (
     "batching",
+    "green-tuning",
     "quickstart",
     "timeline",
     "training-cost",

@@ -9,8 +9,9 @@ from joulelab.kinds.searching.journal import read_journal
 from joulelab.learning.fast.population import Population
 from joulelab.report.ledger import ReportedStudy
 from joulelab.report.pages import write_report
+from joulelab.study.results import Results
 from joulelab.study.study import Study
-from joulelab.study.study_file import check_spec
+from joulelab.study.study_file import check_spec, load_spec
 
 SPACE = {"learning_rate": {"type": "continuous", "low": 1e-5, "high": 1e-1}}
 
@@ -88,6 +89,9 @@ def test_a_search_that_was_interrupted_goes_on_and_books_what_it_trains_again(
         study(strategies=["halving"]).run(tmp_path / "out")
     before = steps(tmp_path / "out")
     monkeypatch.setattr(Population, "train", train)
+    page = write_report(ReportedStudy(Results.open(tmp_path / "out"))).read_text()
+    assert "Searches in progress" in page
+    assert "of 40 epochs" in page
 
     frame = study(strategies=["halving"]).run(tmp_path / "out").to_frame()
 
@@ -108,9 +112,28 @@ def test_a_search_that_was_interrupted_goes_on_and_books_what_it_trains_again(
 
 def test_the_report_says_what_each_strategy_reached(unbroken):
     page = write_report(ReportedStudy(unbroken[0])).read_text()
-    for words in ("What each strategy reached", "halving", "Where the energy of the search went"):
+    for words in ("What each strategy reached", "halving", "Where the energy of the searches went"):
         assert words in page
+    assert "The ledger of the study has" in page
+    assert "for the trials, the same." in page
+    assert "No run has a figure of energy" not in page
     assert json.loads(unbroken[0].to_frame()["best"].iloc[0])["learning_rate"] > 0
+
+
+def test_what_a_search_sees_can_be_a_factor():
+    (one,) = study(tune_on=["validation", "test"]).spec.experiments().values()
+    assert one.factors()[-1].levels == ("validation", "test")
+    plain = study().spec.experiments()["tuning"]
+    assert "tune_on" not in {factor.name for factor in plain.factors()}
+
+
+def test_a_miniature_lets_a_search_do_as_many_full_trainings():
+    spec = load_spec("green-tuning", scale=0.01)
+    tuning = spec.experiments()["tuning"]
+    assert (tuning.budget, spec.epochs, tuning.repetitions) == ("98 epochs", 9, 3)
+    assert "a budget of 98 epochs instead of 270 epochs" in spec.miniature_in_words()
+    joules = load_spec("green-tuning", ["experiment.tuning.budget=20kJ"], scale=0.01)
+    assert joules.experiments()["tuning"].budget == "20kJ"  # as the user has set it
 
 
 @pytest.mark.parametrize(
@@ -120,6 +143,8 @@ def test_the_report_says_what_each_strategy_reached(unbroken):
         ({"budget": "many epochs"}, "many epochs"),
         ({"hyperparameters": [2]}, "the space has 1"),
         ({"space": {}}, "at least 1"),
+        ({"tune_on": ["test", "test"]}, "test"),
+        ({"tune_on": ["training"]}, "validation"),
     ],
 )
 def test_what_cannot_be_searched_is_refused(given, message):

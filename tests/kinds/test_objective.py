@@ -14,6 +14,8 @@ import joulelab
 from joulelab.errors import JoulelabError, SpecError, StoreMismatchError, UsageError
 from joulelab.kinds.objective.trial import Trial, TrialStoppedError
 from joulelab.kinds.searching.journal import read_journal
+from joulelab.report.ledger import ReportedStudy
+from joulelab.report.pages import write_report
 from joulelab.study.results import Results
 
 ENERGY = {"meters": ["estimate"], "interval_s": 0.02}
@@ -258,6 +260,9 @@ def test_a_killed_search_goes_on_exactly(work, tmp_path):
         assert process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.wait()
+    page = write_report(ReportedStudy(Results.open("killed"))).read_text()
+    assert "Searches in progress" in page
+    assert "of 40 epochs" in page
     again = joulelab.tune(
         "train.py:objective", budget="40epochs", out="killed", strategy="asha", confirm=1,
         energy=ENERGY,

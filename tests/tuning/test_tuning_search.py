@@ -4,11 +4,8 @@ import math
 from collections import Counter
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from joulelab.errors import UsageError
-from joulelab.tuning.recorded import RecordedCurves, replay
 from joulelab.tuning.search import make_search, rungs, searches
 from joulelab.tuning.space import Choice, Float, SearchSpace
 
@@ -151,37 +148,3 @@ def test_seeds_are_added_to_trials_that_may_win():
     assert repeated
     assert len(repeated) < len(search.trials) / 4
     assert all(one.score(EPOCHS) > best - 0.05 for one in repeated)
-
-
-@pytest.fixture
-def table():
-    rates = (1e-4, 1e-3, 1e-2, 1e-1)
-    rows = [
-        {"rate": rate, "layers": layers, "repetition": repetition, "epoch": epoch + 1}
-        | {"validation_accuracy": score, "test_accuracy": score - 0.01}
-        | {"energy_j": 0.5 * layers, "seconds": 0.1}
-        for rate in rates
-        for layers in (1, 2, 3)
-        for repetition in (0, 1)
-        for epoch, score in enumerate(curve({"rate": rate, "layers": layers}, repetition))
-    ]
-    return pd.DataFrame(rows)
-
-
-def test_a_replay_books_what_every_epoch_took(table):
-    recorded = RecordedCurves(table, ["rate", "layers"])
-    search = make_search("green", recorded.space, 0, recorded.epochs)
-
-    events = list(replay(search, recorded, budget=100.0))
-
-    joules = [0.5 * e.step.values["layers"] * (e.step.end - e.step.start) for e in events]
-    assert [event.spent for event in events] == pytest.approx(np.cumsum(joules))
-    assert events[-2].spent < 100.0 <= events[-1].spent
-    assert events[-1].best_score == pytest.approx(recorded.best)
-
-
-def test_an_incomplete_table_is_refused(table):
-    with pytest.raises(UsageError, match="has 647 rows instead of 648"):
-        RecordedCurves(table.iloc[1:], ["rate", "layers"])
-    with pytest.raises(UsageError, match="no column 'seconds'"):
-        RecordedCurves(table.drop(columns="seconds"), ["rate", "layers"])

@@ -17,6 +17,7 @@ posthoc           which configurations differ in energy; are there enough runs t
 interaction       do factors act together? (factorial ANOVA, aligned rank transform)
 two_samples       how often is one sample larger, and by how much? (Cliff, Wilcoxon, Hodges-Lehmann)
 comparison        means, ratios and differences with their intervals (Student, Welch)
+search_cost       what do searches spend for a score, and have at equal cost? (Kaplan-Meier)
 ranking           which treatment is best over many blocks, and is that more than chance? (Friedman)
 coupling          does time predict energy, and where does a faster one use more energy?
 factor_increase   by how much does a factor raise energy?

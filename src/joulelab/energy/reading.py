@@ -6,7 +6,8 @@ reading lists the domains that contain it, so that a sum can exclude contained o
 
 Every reading has a status. *measured*: read from a sensor throughout. *partly estimated*: read from
 a sensor, with gaps bridged. *estimated*: computed from other data (processor time, a data sheet).
-*missing*: unknown; the energy is ``None``, never 0, and ``reason`` says why.
+*replayed*: recorded before and read again, not spent now. *missing*: unknown; the energy is
+``None``, never 0, and ``reason`` says why.
 
 Several instruments may read the same domain. One reading counts; the others are kept for comparison
 (`Measurement.others`) and are not part of any sum.
@@ -32,6 +33,7 @@ class Status(StrEnum):
     MEASURED = "measured"
     PARTLY_ESTIMATED = "partly estimated"
     ESTIMATED = "estimated"
+    REPLAYED = "replayed"
     MISSING = "missing"
 
     @classmethod
@@ -47,7 +49,8 @@ class Status(StrEnum):
     def of_set(cls, statuses: Iterable[object]) -> str:
         """One status for several values side by side, such as the runs of a study.
 
-        Their common status if they agree, else partly estimated; missing values do not count.
+        Their common status if they agree, else partly estimated, or replayed if any is; missing
+        values do not count.
 
         Args:
             statuses: of the values, as members or names; missing if there are none.
@@ -55,7 +58,9 @@ class Status(StrEnum):
         found = {str(status) for status in statuses} - {str(cls.MISSING)}
         if not found:
             return str(cls.MISSING)
-        return found.pop() if len(found) == 1 else str(cls.PARTLY_ESTIMATED)
+        if len(found) == 1:
+            return found.pop()
+        return str(cls.REPLAYED if cls.REPLAYED in found else cls.PARTLY_ESTIMATED)
 
 
 def instrument_of(source: str) -> str:

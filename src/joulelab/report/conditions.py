@@ -130,12 +130,19 @@ def counted(runs: pd.DataFrame) -> list[str]:
     )
     if not len(done):
         return []
-    groups = done.groupby(["energy_domains", "energy_source", "energy_status"], sort=False)
+    groups = done.groupby(
+        ["energy_domains", "energy_source", "energy_status"], sort=False, dropna=False
+    )
     return [
-        f"{formats.listing(str(domains).split('+'))}: {status} (source: {source}), "
+        f"{_counts(domains)}: {status}{f' (source: {source})' if isinstance(source, str) else ''}, "
         f"{formats.count(len(rows), 'run')}"
         for (domains, source, status), rows in groups
     ]
+
+
+def _counts(domains: object) -> str:
+    """The domains that an energy adds up, or the steps: a search has no reading of its own."""
+    return formats.listing(domains.split("+")) if isinstance(domains, str) else "its steps"
 
 
 def progress(runs: pd.DataFrame) -> str:

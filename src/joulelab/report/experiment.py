@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,8 +23,10 @@ from joulelab.study.trust import STUDY, code_in, load_approved, unapproved
 
 AVERAGED = ("accuracy", "duration_s", "utilisation_mean", "flops")
 NET, GROSS = "energy_net_j", "energy_gross_j"
-STATUS, STATUSES = "energy_status", ("measured", "estimated", "partly estimated")
+STATUS, STATUSES = "energy_status", ("measured", "estimated", "partly estimated", "replayed")
 """Column of an export; a table from elsewhere seldom says how its energies came about."""
+RECORDED = "recorded_energy_status"
+"""Column of replayed runs: how their energies came about when they were recorded."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class EnergyBasis:
 
     Attributes:
         column: net energy where every run has it, else gross; ``None`` where no run has any.
-        status: ``"measured"``, ``"estimated"``, ``"partly estimated"`` or ``"missing"``.
+        status: ``"measured"``, ``"estimated"``, ``"partly estimated"``, ``"replayed"`` or
+            ``"missing"``.
         remarks: what to know before reading it, in sentences.
     """
 
@@ -67,6 +70,9 @@ class Experiment:
         noun: what a run is: ``training``, ``window``.
         impossible: number of runs whose energy was of 0 or below, and is taken for unknown.
         curves: gives the metrics that the runs have reported while they ran.
+        ledger: gives the booked intervals of the experiment.
+        pending: one row per run that has not ended.
+        folder: of the results; ``None`` for a table from elsewhere.
     """
 
     name: str
@@ -84,6 +90,9 @@ class Experiment:
     noun: str = "training"
     impossible: int = 0
     curves: Callable[[], pd.DataFrame] = pd.DataFrame
+    ledger: Callable[[], pd.DataFrame] = pd.DataFrame
+    pending: pd.DataFrame = field(default_factory=pd.DataFrame)
+    folder: Path | None = None
 
     @property
     def title(self) -> str:
@@ -161,9 +170,17 @@ def experiments(results: Results) -> list[Experiment]:
                 noun=_noun(str(table.get("kind", ""))),
                 impossible=impossible,
                 curves=results.curves_frame,
+                ledger=partial(_ledger_of, results, name),
+                pending=rows[~rows["state"].isin(["finished", "failed"])] if len(rows) else rows,
+                folder=results.folder,
             )
         )
     return found
+
+
+def _ledger_of(results: Results, experiment: str) -> pd.DataFrame:
+    ledger = results.ledger_frame()
+    return ledger[ledger["experiment"] == experiment]
 
 
 def _noun(kind: str) -> str:
@@ -267,7 +284,8 @@ def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:
     net, gross = runs[NET].notna(), runs[GROSS].notna()
     known = int((net | gross).sum())
     if not known:
-        because = missing_reasons(readings) or ("no meter gave a value",)
+        none = "the recorded trials have none" if RECORDED in runs else "no meter gave a value"
+        because = missing_reasons(readings) or (none,)
         return EnergyBasis(None, "missing", (f"No energy is known: {'; '.join(because)}.",))
     remarks = []
     if flagged := [flag for flag in runs.get("energy_flags", ()) if isinstance(flag, str) and flag]:
@@ -282,12 +300,25 @@ def energy_basis(runs: pd.DataFrame, readings: pd.DataFrame) -> EnergyBasis:
             "are left out of everything about energy."
         )
     column = NET if int(net.sum()) == known else GROSS
-    if column == GROSS:
+    status = Status.of_set(runs.loc[net | gross, STATUS])
+    if status == Status.REPLAYED:
+        remarks.append(_replayed(runs))
+    elif column == GROSS:
         remarks.append(
             f"The idle power is unknown for {formats.count(known - int(net.sum()), 'run')}, so the "
             "energies here are gross: they include what the machine would have used at idle."
         )
-    return EnergyBasis(column, Status.of_set(runs.loc[net | gross, STATUS]), tuple(remarks))
+    return EnergyBasis(column, status, tuple(remarks))
+
+
+def _replayed(runs: pd.DataFrame) -> str:
+    """Where the energies of replayed runs come from, in a sentence."""
+    stated = runs.get(RECORDED, pd.Series(dtype=object)).dropna().unique()
+    were = f", where they were {formats.listing(list(map(str, stated)))}" if len(stated) else ""
+    return (
+        f"The energies are replayed from recorded trials{were}: they were spent when those were "
+        "trained, not by this study, whose ledger has only the work of the searches."
+    )
 
 
 def with_remarks(energy: EnergyBasis, remarks: Iterable[str]) -> EnergyBasis:

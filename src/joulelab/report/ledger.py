@@ -23,6 +23,7 @@ TONES: dict[str, Tone] = {
     "measured": "good",
     "estimated": "doubtful",
     "partly estimated": "doubtful",
+    "replayed": "doubtful",
     "missing": "bad",
 }
 """Colours of the statuses of energy."""
@@ -214,7 +215,12 @@ def energy_by_domain(study: ReportedStudy) -> Table:
     """Energy of the finished runs by domain, with source, status and error bound."""
     readings = study.results.energy_frame()
     if not len(readings):
-        raise Unavailable("no run has been measured yet.")
+        summed = len(study.runs) and study.runs["energy_gross_j"].notna().any()
+        raise Unavailable(
+            "the energy of a run is the sum over its steps, which are not told apart by domain."
+            if summed
+            else "no run has been measured yet."
+        )
     read = readings.assign(known=readings["gross_j"].notna())
     for column in ("gross_j", "net_j", "error_j"):
         read[column] = read[column].astype(float)

@@ -232,9 +232,10 @@ def study_view(study: ReportedStudy) -> View:
 
 def experiment_tables(experiment: Experiment) -> list[Part]:
     """The tables of an experiment; those left out for the same reason are named together."""
+    report = report_of(experiment)
     if not len(experiment.runs):
-        return ["No run has finished yet."]
-    return _joined(report_of(experiment).tables(experiment))
+        return ["No run has finished yet.", *report.progress(experiment)]
+    return _joined([*report.progress(experiment), *report.tables(experiment)])
 
 
 def brief_view(study: ReportedStudy) -> View:
@@ -362,6 +363,7 @@ def _experiment_section(
             f"{formats.count(diverged, 'run')} diverged; their energy and accuracy are included."
         )
     parts += experiment.energy.remarks
+    parts += [_named(experiment.name, one) for one in report.progress(experiment)]
     if not len(runs):
         parts.append(Omitted("all", "Results", "no run has finished yet."))
     else:

@@ -180,6 +180,10 @@ def book(experiment: Experiment, places: Sequence[Place], pue: float, by: str) -
     energy_j = runs[GROSS] if len(runs) else pd.Series(dtype=float)
     usable = runs[energy_j > 0]
     remarks = []
+    if "energy_status" in usable and (replayed := usable["energy_status"] == Status.REPLAYED).any():
+        usable = usable[~replayed]
+        count = formats.count(int(replayed.sum()), "run")
+        remarks.append(f"{count} left out: replayed energies were spent before, elsewhere.")
     impossible = experiment.impossible + int((energy_j <= 0).sum())
     if unknown := int(energy_j.isna().sum()) - experiment.impossible:
         remarks.append(f"{formats.count(unknown, 'run')} without a figure of energy left out.")

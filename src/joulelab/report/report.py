@@ -88,6 +88,7 @@ class Report:
             the end of a run as well; default: the first of each.
         findings: makes sentences, the most important first; default: which factor moves the energy.
         side_pages: pages beside the report for those experiments that they concern.
+        under_way: tables of runs that have not ended, shown before the others.
         claims: the claims of an experiment's own table in the study file.
     """
 
@@ -97,6 +98,7 @@ class Report:
         default_factory=lambda: sentences(effect_finding)
     )
     side_pages: tuple[SidePage, ...] = ()
+    under_way: Sequence[Declared[Experiment, Table]] = ()
     claims: Callable[[Experiment], Sequence[Claim]] = lambda _: ()
 
     def __post_init__(self) -> None:
@@ -137,4 +139,9 @@ class Report:
 
     def data(self, experiment: Experiment) -> dict[str, Any]:
         """Every table as plain data, by its key."""
-        return tables_data(self.tables(experiment))
+        return tables_data([*self.progress(experiment), *self.tables(experiment)])
+
+    def progress(self, experiment: Experiment) -> list[Table | Omitted]:
+        """The tables of runs that have not ended; none without such runs."""
+        made = [one.shown(experiment) for one in self.under_way if len(experiment.pending)]
+        return [one for one in made if not isinstance(one, Omitted) or one.reason]

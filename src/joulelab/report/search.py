@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -178,9 +178,18 @@ def convergence_words(panels: Mapping[str, pd.DataFrame]) -> str:
     )
 
 
-def setting(experiment: Experiment, levels: Mapping[str, Any]) -> list[str]:
-    """Levels in words, without factors that do not vary: ``SimpleCNN``, ``5 hyperparameters``."""
-    said = [name for name in levels if name in experiment.varied] or list(levels)[:1]
+def setting(
+    experiment: Experiment, levels: Mapping[str, Any], varied: Collection[str] | None = None
+) -> list[str]:
+    """Levels in words, without factors that do not vary: ``SimpleCNN``, ``5 hyperparameters``.
+
+    Args:
+        experiment: has the factors.
+        levels: by factor.
+        varied: the factors that vary; default: among the finished runs.
+    """
+    of = experiment.varied if varied is None else varied
+    said = [name for name in levels if name in of] or list(levels)[:1]
     return [
         str(levels[name])
         if isinstance(levels[name], str)
@@ -223,7 +232,16 @@ def own_ranking(experiment: Experiment) -> Ranking:
 @table("ranks", "Strategies compared over configurations: Friedman, Nemenyi, Wilcoxon")
 def ranks(experiment: Experiment) -> Table:
     """Which strategies differ over the configurations."""
-    made = own_ranking(experiment)
+    return rank_table(own_ranking(experiment))
+
+
+def rank_table(made: Ranking, block: str = "configuration") -> Table:
+    """The pairs of a ranking, with Friedman's test in the note.
+
+    Args:
+        made: the ranking.
+        block: what a block is.
+    """
     columns = [
         words("one", "first"),
         words("other", "second"),
@@ -242,18 +260,18 @@ def ranks(experiment: Experiment) -> Table:
         words("interval", ("effect_low", "effect_high"), form=formats.between(formats.effect)),
     ]
     note = (
-        f"{friedman_words(made)} Wilcoxon's p are adjusted by Holm; r is the rank-biserial "
+        f"{friedman_words(made, block)} Wilcoxon's p are adjusted by Holm; r is the rank-biserial "
         "correlation, above 0 where the first is better."
     )
     return Table(made.pairs, columns, note)
 
 
-def friedman_words(made: Ranking) -> str:
+def friedman_words(made: Ranking, block: str = "configuration") -> str:
     """Friedman's test, its effect size and Nemenyi's critical difference, in two sentences."""
     w = formats.interval(made.w_low, made.w_high, formats.effect)
     left_out = f", {made.dropped} left out" if made.dropped else ""
     return (
-        f"Friedman over {formats.count(made.blocks, 'configuration')}{left_out}: "
+        f"Friedman over {formats.count(made.blocks, block)}{left_out}: "
         f"\N{GREEK SMALL LETTER CHI}\N{SUPERSCRIPT TWO}({made.df}) = "
         f"{formats.statistic(made.chi2)}, p {formats.p_value(made.p_exact)} ({made.p_method}); "
         f"Kendall's W = {formats.effect(made.kendalls_w)} ({w}). Mean ranks differ from "
@@ -267,13 +285,13 @@ def rank_diagram(experiment: Experiment) -> Figure:
     return rank_figure(own_ranking(experiment))
 
 
-def rank_figure(made: Ranking) -> Figure:
+def rank_figure(made: Ranking, block: str = "configuration") -> Figure:
     """Mean ranks, those that do not differ joined by a bar."""
     treatments = made.treatments
     mean_ranks = dict(
         zip(treatments["treatment"].astype(str), treatments["mean_rank"], strict=True)
     )
-    test = f"Nemenyi, {formats.count(made.blocks, 'configuration')}, p < 0.05"
+    test = f"Nemenyi, {formats.count(made.blocks, block)}, p < 0.05"
     listed = formats.listing([f"{name} {rank:.2f}" for name, rank in mean_ranks.items()])
     return Figure(
         lambda width: critical_difference_figure(

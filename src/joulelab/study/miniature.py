@@ -174,10 +174,15 @@ def thinned_value(study: Mapping[str, Any], key: str, whole: Number) -> Number:
         ) from None
     for one in (value, whole):
         if isinstance(one, bool) or not isinstance(one, int | float):
-            if key in ("train_images", "test_images") and isinstance(one, str):
+            if _may_be_text(key) and isinstance(one, str):
                 continue
             raise ValueError(f"{quoted(key)} is {quoted(one)}, which is not a number")
     return value
+
+
+def _may_be_text(key: str) -> bool:
+    """Whether a key may have words: ``"all"`` images, a budget of ``"270 epochs"``."""
+    return key in ("train_images", "test_images") or key.endswith(".budget")
 
 
 def miniature_in_words(
@@ -200,7 +205,7 @@ def miniature_in_words(
     parts = []
     for name in study["experiment"]:
         of = [
-            f"{value_at(study, key):,} of {whole[key]:,} {COUNTED.get(what, what)}"
+            _reduced_in_words(value_at(study, key), whole[key], what)
             for what in _by_words(study["experiment"][name])
             if (key := f"experiment.{name}.{what}") in whole
         ]
@@ -213,6 +218,12 @@ def miniature_in_words(
     if "batch_size" in whole:
         parts.append(f"batches of {study['batch_size']:,} instead of {whole['batch_size']:,}")
     return f"a miniature at scale {_scale_in_words(table)}: {', '.join(parts)}"
+
+
+def _reduced_in_words(now: Number, whole: Number, what: str) -> str:
+    if isinstance(now, str) or isinstance(whole, str):
+        return f"a {what} of {now} instead of {whole}"
+    return f"{now:,} of {whole:,} {COUNTED.get(what, what)}"
 
 
 def _scale_in_words(table: Mapping[str, Any]) -> str:

@@ -365,6 +365,10 @@ kinds: Registry[Kind] = Registry(
             "joulelab.kinds.green_tuning.spec:GREEN_TUNING",
             "strategies x networks on a budget: which reaches the accuracy with the fewest joules?",
         ),
+        "replayed-tuning": (
+            "joulelab.kinds.replayed_tuning.spec:REPLAYED_TUNING",
+            "strategies x recorded trials: which strategy is best, in seconds and at no energy?",
+        ),
         "objective": (
             "joulelab.kinds.objective.spec:OBJECTIVE",
             "a Python function of your own that is tuned: the best score for the least energy",

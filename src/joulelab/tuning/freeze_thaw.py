@@ -157,6 +157,11 @@ class FreezeThaw(Search):
         self._codes.append(self.space.encode(values))
         return super()._begin(values, end)
 
+    def substitute(self, step: Step, values: Mapping[str, Value]) -> None:
+        """Record that a new trial has other values than those proposed."""
+        super().substitute(step, values)
+        self._codes[step.trial] = self.space.encode(values)
+
     def _observed(self, step: Step, cost: float | None, second: float | None) -> None:
         if second is not None:
             self._shown.append((step.trial, second))

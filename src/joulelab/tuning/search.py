@@ -173,6 +173,15 @@ class Search(ABC):
     ) -> None:
         """Learn from a step; `trials` has its scores already."""
 
+    def substitute(self, step: Step, values: Mapping[str, Value]) -> None:
+        """Record that a new trial has other values than those proposed.
+
+        Args:
+            step: the first of the trial, from `next`; not observed yet.
+            values: that are trained instead.
+        """
+        self.trials[step.trial].values = dict(values)
+
     def add(
         self,
         values: Mapping[str, Value],

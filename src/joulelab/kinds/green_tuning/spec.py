@@ -17,13 +17,14 @@ judged afterwards: trained with fresh seeds, and evaluated on the test images.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from joulelab.errors import quoted
+from joulelab.kinds.green_tuning.miniature import search_miniature
 from joulelab.kinds.green_tuning.stacks import check_options, check_variable
 from joulelab.kinds.searching.goals import ENERGY, check_target
 from joulelab.kinds.training.spec import TrainingConfiguration, TrainingExperimentSpec
@@ -38,7 +39,9 @@ from joulelab.tuning.space import SearchSpace
 from joulelab.tuning.strategy import strategies as known_strategies
 
 Names = Annotated[list[str], Field(min_length=1)]
-TEST = "test"
+Seen = Literal["validation", "test"]
+VALIDATION: Seen = "validation"
+TEST: Seen = "test"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +51,12 @@ class GreenTuningConfiguration(TrainingConfiguration):
     Attributes:
         strategy: name of a search or a strategy.
         space: what is searched.
+        tune_on: what a search sees.
     """
 
     strategy: str
     space: SearchSpace
+    tune_on: str
 
 
 class GreenTuningSpec(TrainingExperimentSpec):
@@ -72,7 +77,7 @@ class GreenTuningSpec(TrainingExperimentSpec):
             while it may still beat the best. Default: 8 for ``green``, else 1.
         target: accuracy that ends a search.
         tune_on: what a search sees: the accuracy on held-out training images, or, as in the
-            paper, on the test images that also judge it.
+            paper, on the test images that also judge it. A list makes it a factor.
         held_out: number or share of the training images that are held out.
         judged: fresh trainings of what a search chose, evaluated on the test images; their cost
             is not part of the budget.
@@ -90,7 +95,7 @@ class GreenTuningSpec(TrainingExperimentSpec):
     goals: list[str] | None = None
     seeds: Count | None = None
     target: Annotated[float, Field(gt=0, le=1)] | None = None
-    tune_on: Literal["validation", "test"] = "validation"
+    tune_on: Seen | Annotated[list[Seen], Field(min_length=1)] = VALIDATION
     held_out: Annotated[float, Field(gt=0)] = 0.1
     judged: Annotated[int, Field(ge=0, strict=True)] = 8
     together: Count = 8
@@ -107,6 +112,11 @@ class GreenTuningSpec(TrainingExperimentSpec):
     @classmethod
     def _known_networks(cls, names: list[str]) -> list[str]:
         return [known(known_networks, name) for name in unique(names)]
+
+    @field_validator("tune_on")
+    @classmethod
+    def _each_once(cls, seen: Seen | list[Seen]) -> Seen | list[Seen]:
+        return unique(seen) if isinstance(seen, list) else seen
 
     @field_validator("budget")
     @classmethod
@@ -163,6 +173,7 @@ class GreenTuningSpec(TrainingExperimentSpec):
             Factor("strategy", tuple(self.strategies)),
             Factor("network", tuple(self.networks)),
             Factor("hyperparameters", tuple(self.hyperparameters or [len(self.space)])),
+            *([Factor("tune_on", tuple(self.tune_on))] if isinstance(self.tune_on, list) else []),
             *self.varied(),
         )
 
@@ -177,7 +188,18 @@ class GreenTuningSpec(TrainingExperimentSpec):
             network_options=self.network_options.get(network, {}),
             strategy=str(levels["strategy"]),
             space=SearchSpace.from_dict(self.space).first(int(levels["hyperparameters"])),
+            tune_on=str(levels.get("tune_on", self.tune_on)),
         )
+
+    @staticmethod
+    def miniature(
+        study: Mapping[str, Any],
+        configurations: Mapping[str, int],
+        scale: float,
+        overridden: Collection[tuple[str, ...]],
+    ) -> dict[str, Any]:
+        """Scale a study of searches down to a share of its work."""
+        return search_miniature(study, configurations, scale, overridden)
 
 
 GREEN_TUNING = Kind(

@@ -20,7 +20,7 @@ from joulelab.errors import SpecError, TrainingError
 from joulelab.kinds.green_tuning.executor import PopulationExecutor, SegmentsJob, Trained
 from joulelab.kinds.green_tuning.spec import TEST, GreenTuningConfiguration, GreenTuningSpec
 from joulelab.kinds.green_tuning.stacks import corners, hyperparameters, task_of
-from joulelab.kinds.searching.booked import KIND, BookedTrainer
+from joulelab.kinds.searching.booked import JUDGING, KIND, BookedTrainer
 from joulelab.kinds.searching.loop import Asked
 from joulelab.kinds.searching.steps import Limit, PlainSearcher, Purpose, Result
 from joulelab.kinds.searching.workload import SearchWorkload
@@ -42,7 +42,6 @@ from joulelab.study.store import PlannedRun, Store
 from joulelab.tuning.budget import parse_budget
 from joulelab.tuning.search import Step, make_search
 
-JUDGING = "judging"
 SEED_BITS = 31
 JUDGED_TOGETHER = 8
 
@@ -163,7 +162,7 @@ class GreenTuningWorkload(SearchWorkload):
         """The training images, and as test images those whose accuracy a search sees."""
         spec = self._specs[one.experiment]
         whole = self._data.images[one.dataset]
-        if spec.tune_on == TEST:
+        if one.tune_on == TEST:
             return whole
         key = (one.experiment, one.dataset)
         if key not in self._seen:

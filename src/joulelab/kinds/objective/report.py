@@ -10,10 +10,17 @@ from joulelab.kinds.searching.front import (
     front_table,
     hypervolume_curve,
     score_front,
-    sign,
     trials,
 )
-from joulelab.kinds.searching.report import SEARCH, costs, in_words, searches, steps
+from joulelab.kinds.searching.report import (
+    SEARCH,
+    costs,
+    in_words,
+    searches,
+    sign,
+    steps,
+    under_way,
+)
 from joulelab.present import (
     Axis,
     Column,
@@ -129,4 +136,5 @@ OBJECTIVE = Report(
     ),
     lead=(best_curve, best_values),
     findings=sentences(best_finding, front_finding),
+    under_way=(under_way,),
 )

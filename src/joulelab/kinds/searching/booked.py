@@ -19,6 +19,8 @@ from joulelab.study.store import PlannedRun
 
 KIND = "trial"
 """Of an entry in the ledger."""
+JUDGING = "judging"
+"""Of an entry for the trainings that judge what a search chose; they are not part of it."""
 
 JobT = TypeVar("JobT", bound=Job)
 R = TypeVar("R")

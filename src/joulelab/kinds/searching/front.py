@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from joulelab import formats
 from joulelab.analysis.trade_off import undominated
 from joulelab.kinds.searching.goals import RETURNED
-from joulelab.kinds.searching.report import SEARCH, in_words, searches, steps
+from joulelab.kinds.searching.report import SEARCH, in_words, searches, sign, steps
 from joulelab.present import (
     Axis,
     Column,
@@ -34,11 +34,6 @@ PROBLEM = ("dataset", "network", "hyperparameters")
 
 LABELLED = 12
 """Longest front whose points have names in the figure."""
-
-
-def sign(experiment: Experiment) -> float:
-    """1 where higher scores are better, else -1."""
-    return -1.0 if experiment.table.get("direction") == "minimize" else 1.0
 
 
 def trials(experiment: Experiment) -> pd.DataFrame:

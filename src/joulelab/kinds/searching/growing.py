@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from joulelab.errors import UsageError
-from joulelab.kinds.searching.steps import TO_END, Result, scores_of
+from joulelab.kinds.searching.steps import NO_PROPOSALS, TO_END, Result, scores_of
 from joulelab.tuning.search import Cost, Progress, Search, Step, make_search
 from joulelab.tuning.space import Choice, SearchSpace, Value, Variable
 
@@ -56,6 +56,8 @@ class GrowingSearcher:
         goals: 2 for a second one; then the first trial is always trained to its end, and tells
             whether the objective returns the second goal.
     """
+
+    no_steps = NO_PROPOSALS
 
     def __init__(
         self,

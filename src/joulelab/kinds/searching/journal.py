@@ -29,15 +29,16 @@ class Journal:
     """The lines of a search, read and then continued.
 
     Args:
-        path: of the file; created with the first line.
+        path: of the file, created with the first line; None to keep the lines in memory alone,
+            where a search that was interrupted may as well begin again.
 
     Attributes:
         lines: all lines.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self.path = path
-        self.lines = read_journal(path, cut=True)
+        self.lines = [] if path is None else read_journal(path, cut=True)
         self._at = 0
 
     def peek(self) -> dict[str, Any] | None:
@@ -77,21 +78,26 @@ class Journal:
             StoreWriteError: it cannot be written.
         """
         text = f"{json.dumps(line)}\n"
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise StoreWriteError(
-                f"{self.path} cannot be written: {error.strerror or error}",
-                "free disk space, then run the same command again: nothing is lost",
-            ) from error
+        if self.path is not None:
+            _write(self.path, text)
         over = self.peek() is None
         self.lines.append(json.loads(text))
         if over:
             self._at = len(self.lines)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise StoreWriteError(
+            f"{path} cannot be written: {error.strerror or error}",
+            "free disk space, then run the same command again: nothing is lost",
+        ) from error
 
 
 def read_journal(path: Path, *, cut: bool = False) -> list[dict[str, Any]]:

@@ -135,8 +135,11 @@ class _Run:
         self.journal = journal
         self.asked = asked
         self.listen = listen
-        self.parts: dict[str, list[Spent]] = {"search": [], "confirm": [], "tuner": []}
+        self.parts = {"search": Spent(), "confirm": Spent(), "tuner": Spent()}
         self.thinking = self.last_thought = Spent()
+        self.lost = total_spent(
+            Spent.from_dict(line["lost"]) for line in journal.lines if "lost" in line
+        )
         self.unit: Unit | None = asked.budget.unit if asked.budget else None
         self.paid: dict[int, list[tuple[float, float]]] = {}
         self.confirmed: dict[int, list[float]] = {}
@@ -161,10 +164,8 @@ class _Run:
             outcome.knee = self._knee(best[0].number)
         elif not self.successes:
             outcome.failure = f"{stopped}: {self.first_error}" if self.first_error else stopped
-        lost = [Spent.from_dict(line["lost"]) for line in self.journal.lines if "lost" in line]
-        self.parts["interrupted"] = lost
-        self.parts["tuner"].append(self.thinking)
-        outcome.parts = {kind: total_spent(parts) for kind, parts in self.parts.items()}
+        self._spend("tuner", self.thinking)
+        outcome.parts = {**self.parts, "interrupted": self.lost}
         outcome.spent = total_spent(outcome.parts.values())
         return outcome
 
@@ -208,16 +209,15 @@ class _Run:
                 steps = self.searcher.next(self.trainer.most)
         self.last_thought = measured.spent
         self.thinking = total_spent([self.thinking, measured.spent])
-        return steps, stopped or ("" if steps else "the strategy has no further proposals")
+        return steps, stopped or ("" if steps else self.searcher.no_steps)
 
     def _over(self) -> str:
         """Why no step should follow, apart from the budget; empty if one should."""
         if self.failures >= MOST_FAILURES and not self.successes:
             return f"the first {self.failures} trials failed"
         # A strategy is asked only when all that was proposed has been observed.
-        gain, scores = self.searcher.expected_gain, self._scores()
-        self.gain = gain
-        if gain is None or len(scores) < LEAST_TRIALS:
+        gain = self.gain = self.searcher.expected_gain
+        if gain is None or len(scores := self._scores()) < LEAST_TRIALS:
             return ""
         spread = max(scores) - statistics.median(scores)
         spent = sum(cost for paid in self.paid.values() for cost, _ in paid)
@@ -272,7 +272,7 @@ class _Run:
             line = self.journal.take("step", {"purpose": purpose, **_identity(step)})
             if line is None:
                 break
-            self.parts["tuner"].append(Spent.from_dict(line["tuner"]))
+            self._spend("tuner", Spent.from_dict(line["tuner"]))
             results.append(Result.from_dict(line))
         while left := steps[len(results) :]:
             self._tell(left[0], purpose)
@@ -281,7 +281,7 @@ class _Run:
             ):
                 line = {"step": {"purpose": purpose, **_identity(step)}, **result.to_dict()}
                 self.journal.append({**line, "tuner": self.thinking.to_dict()})
-                self.parts["tuner"].append(self.thinking)
+                self._spend("tuner", self.thinking)
                 self.thinking = Spent()
                 results.append(result)
         self._booked(steps, results, purpose)
@@ -307,7 +307,7 @@ class _Run:
         return results
 
     def _book(self, step: Step, result: Result, purpose: Purpose) -> None:
-        self.parts[purpose].append(result.spent)
+        self._spend(purpose, result.spent)
         if self.unit is None:
             self.unit = "seconds" if result.spent.joules is None else "joules"
         cost = result.spent.amount(self.unit, self.searcher.epochs or 1)
@@ -342,14 +342,14 @@ class _Run:
 
     # The budget
 
+    def _spend(self, kind: str, spent: Spent) -> None:
+        self.parts[kind] = total_spent([self.parts[kind], spent])
+
     def _spent(self) -> float | None:
         """Spent so far in the unit of the budget, the tuner's own work and lost work included."""
         if self.unit is None:
             return 0.0
-        lost = [Spent.from_dict(line["lost"]) for line in self.journal.lines if "lost" in line]
-        whole = total_spent(
-            [*(one for parts in self.parts.values() for one in parts), *lost, self.thinking]
-        )
+        whole = total_spent([*self.parts.values(), self.lost, self.thinking])
         return whole.amount(self.unit, self.searcher.epochs or 1)
 
     def _per_epoch(self, trial: int | None = None) -> float | None:

@@ -15,6 +15,7 @@ from joulelab.tuning.space import Value
 
 State = Literal["finished", "paused", "pruned", "failed", "timed out"]
 Purpose = Literal["search", "confirm"]
+NO_PROPOSALS = "the strategy has no further proposals"
 FAILURES: tuple[State, ...] = ("failed", "timed out")
 TO_END = 0
 """The end of a step that is trained as far as it goes."""
@@ -125,7 +126,10 @@ class Searcher(Protocol):
     Attributes:
         epochs: of a full training; None while it is unknown.
         trials: that have been begun.
+        no_steps: why there is no further step, once `next` gives none.
     """
+
+    no_steps: str
 
     @property
     def epochs(self) -> int | None:
@@ -158,6 +162,8 @@ class PlainSearcher:
     Args:
         search: decides.
     """
+
+    no_steps = NO_PROPOSALS
 
     def __init__(self, search: Search) -> None:
         self._search = search

@@ -17,16 +17,29 @@ def steps_of(lines: Sequence[Line]) -> list[Line]:
 def curve_columns(lines: Sequence[Line], sign: float) -> dict[str, list[Any]] | None:
     """A row for every step, for the store; None without steps.
 
+    ``t_s`` and ``spent_j`` are what the search had spent when the score was known, its own work and
+    interrupted steps included: the scores of steps that were trained together are known at once.
+
     Args:
         lines: of a journal.
         sign: -1 where lower scores are better.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     seconds = joules = 0.0
-    for line in steps_of(lines):
+    began: list[int] = []  # first rows of steps that were trained together
+    before = None
+    for line in lines:
+        if "lost" in line:
+            seconds += line["lost"]["seconds"]
+            joules += line["lost"]["joules"] or 0.0
+        if "step" not in line:
+            continue
         spent, step, tuner = line["spent"], line["step"], line["tuner"]
         seconds += spent["seconds"] + tuner["seconds"]
         joules += (spent["joules"] or 0.0) + (tuner["joules"] or 0.0)
+        if tuner["seconds"] or not rows or line["started_at"] != before:
+            began.append(len(rows))
+        before = line["started_at"]
         rows.append(
             {
                 "metric": step["purpose"],
@@ -41,15 +54,21 @@ def curve_columns(lines: Sequence[Line], sign: float) -> dict[str, list[Any]] | 
                 "end": step["start"] + len(line["scores"]),
                 "epochs": float(spent["epochs"]),
                 "energy_j": float("nan") if spent["joules"] is None else spent["joules"],
+                "energy_status": spent["status"],
                 "duration_s": float(spent["seconds"]),
                 "values": json.dumps(line["values"] or step["values"]),
                 "attributes": json.dumps(line["attributes"]),
                 "second": line.get("second"),
             }
         )
-    if rows and all(row["second"] is None for row in rows):
+    if not rows:
+        return None
+    for first, end in zip(began, [*began[1:], len(rows)], strict=True):
+        for row in rows[first:end]:
+            row |= {name: rows[end - 1][name] for name in ("t_s", "spent_j")}
+    if all(row["second"] is None for row in rows):
         rows = [{name: one for name, one in row.items() if name != "second"} for row in rows]
-    return {name: [row[name] for row in rows] for name in rows[0]} if rows else None
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def trial_rows(lines: Sequence[Line], sign: float) -> list[dict[str, Any]]:

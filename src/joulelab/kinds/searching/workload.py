@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 import time
@@ -136,7 +137,7 @@ class SearchWorkload(Workload):
             "grams": spent.grams,
             **knee_columns(outcome, sign),
             **{f"{kind}_j": part.joules for kind, part in outcome.parts.items()},
-            **{f"{kind}_s": part.seconds for kind, part in outcome.parts.items()},
+            **{f"{kind}_s": _finite(part.seconds) for kind, part in outcome.parts.items()},
         }
         row: Row = {
             "run_id": run.run_id,
@@ -149,7 +150,7 @@ class SearchWorkload(Workload):
             "energy_gross_j": spent.joules,
             "energy_error_j": spent.error_j,
             "energy_status": spent.status,
-            "duration_s": spent.seconds,
+            "duration_s": _finite(spent.seconds),
             "started_at": started_at,
             "metrics": json.dumps({"flops_reason": NOT_COUNTED, "values": {**common, **values}}),
             **columns,
@@ -201,3 +202,8 @@ def knee_columns(outcome: Outcome, sign: float) -> dict[str, Any]:
         if knee.mean is not None:
             columns["knee_confirmed"] = sign * knee.mean
     return columns
+
+
+def _finite(seconds: float) -> float | None:
+    """None where replayed trials have no times."""
+    return seconds if math.isfinite(seconds) else None

@@ -67,6 +67,9 @@ def training_miniature(
     configurations: Mapping[str, int],
     scale: float,
     overridden: Collection[tuple[str, ...]] = (),
+    *,
+    least_repetitions: int = LEAST_REPETITIONS,
+    least_epochs: int = LEAST_EPOCHS,
 ) -> dict[str, Any]:
     """Scale a study down to a share of its work.
 
@@ -75,6 +78,8 @@ def training_miniature(
         configurations: number of configurations of each experiment.
         scale: the share, between 0 and 1.
         overridden: keys, or tables, that stay unchanged, each split into parts.
+        least_repetitions: fewest repetitions that are kept.
+        least_epochs: fewest epochs.
 
     Returns:
         The keys of the miniature, including the table ``[miniature]``.
@@ -92,11 +97,13 @@ def training_miniature(
     images_exponent = 0.0 if is_set("train_images") else IMAGES
     epochs_exponent = 0.0 if is_set("epochs") else EPOCHS
     later = epochs_exponent + images_exponent
-    trainings = _thin_experiments(thin, configurations, scale, later, is_set)
+    trainings = _thin_experiments(
+        thin, configurations, scale, later, is_set, least_repetitions=least_repetitions
+    )
     thinning = _Thinning(scale / trainings, later)
     share = trainings
     if epochs_exponent:
-        kept = thinned_count(study["epochs"], LEAST_EPOCHS, thinning.share(EPOCHS))
+        kept = thinned_count(study["epochs"], least_epochs, thinning.share(EPOCHS))
         thin["epochs"] = kept
         share *= kept / study["epochs"]
         thinning = thinning.after(EPOCHS, kept / study["epochs"])
@@ -132,6 +139,8 @@ def _thin_experiments(
     scale: float,
     later: float,
     is_set: IsSet,
+    *,
+    least_repetitions: int,
 ) -> float:
     """Reduce rounds and repetitions in place; returns the kept share of trainings.
 
@@ -141,6 +150,7 @@ def _thin_experiments(
         scale: the share to keep.
         later: sum of the exponents of later quantities.
         is_set: whether the user has set a key.
+        least_repetitions: fewest that are kept.
     """
     whole = kept = 0
     for name, table in study["experiment"].items():
@@ -149,7 +159,7 @@ def _thin_experiments(
             (key, exponent, least)
             for key, exponent, least in (
                 ("rounds", ROUNDS, LEAST_ROUNDS),
-                ("repetitions", REPETITIONS, LEAST_REPETITIONS),
+                ("repetitions", REPETITIONS, least_repetitions),
             )
             if key in table and not is_set(f"experiment.{name}.{key}")
         ]
