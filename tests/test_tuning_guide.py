@@ -52,6 +52,14 @@ def test_the_estimator_of_the_guide_is_tuned(guide):
     assert "joulelab.tune(objective" in (guide / "forest.py").read_text()
 
 
+def test_the_two_goals_of_the_guide_are_sought(guide):
+    found = tune("two.py", "8evaluations", confirm=1, goals=("score", "energy"))
+    assert found.second_goal == "returned"
+    assert found.second == 74 * found.values["width"]
+    assert found.front["score"].iloc[-1] == found.score
+    assert 'goals=("score", "energy")' in (guide / "two.py").read_text()
+
+
 def test_the_files_of_the_guide_are_valid(guide):
     study = Study.load(guide / "study.toml")
     assert {one.experiment for one in study.plan().runs} == {"green", "asha"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -40,6 +42,7 @@ def run_tune(asked: Tune) -> None:
                 strategy=asked.strategy,
                 seed=asked.seed,
                 direction=asked.direction.value,
+                goals=tuple(one.strip() for one in asked.goals.split(",")),
                 epochs=asked.epochs,
                 target=asked.target,
                 seeds=asked.seeds,
@@ -119,7 +122,7 @@ def progress_line(so_far: SoFar, sign: float) -> str:
 
 
 def _view(found: Tuned) -> View:
-    said = ", ".join(f"{name} = {_word(value)}" for name, value in found.values.items())
+    said = _words(found.values)
     one = found.confirmation
     rows = [("stopped", found.stopped)]
     if one.mean is not None:
@@ -128,6 +131,8 @@ def _view(found: Tuned) -> View:
             between = f" ({formats.number(one.low)} to {formats.number(one.high)})"
         seeds = formats.count(one.seeds, "fresh seed")
         rows.append(("confirmed", f"{formats.number(one.mean)}{between} on {seeds}"))
+    if found.second is not None:
+        rows += _front_rows(found)
     spent = f"{formats.joules(found.spent_j)} ({found.energy_status})"
     rows.append(
         ("spent", f"{spent}, {formats.duration(found.duration_s)}, {found.epochs:g} epochs")
@@ -136,12 +141,43 @@ def _view(found: Tuned) -> View:
     return View([f"{formats.number(found.score)} with {said}", Facts(rows)], _data(found))
 
 
+def _front_rows(found: Tuned) -> list[tuple[str, str]]:
+    """The front, and its knee against the best."""
+    front = formats.count(len(found.front), "trial")
+    knee = found.knee
+    if knee is None or found.second is None or found.score is None:
+        return [("front", front)]
+    share = formats.percent(knee.second / found.second)
+    # A share of a score has a sense only where scores are counted from 0.
+    of_best = ""
+    if found.score > 0:
+        of_best = f" ({formats.percent(knee.score / found.score)} of the best)"
+    what = "energy" if found.second_goal == "energy" else "second goal"
+    said = f"{formats.number(knee.score)}{of_best} for {share} of the {what}: {_words(knee.values)}"
+    if knee.confirmed is not None:
+        said += f"; {formats.number(knee.confirmed)} on fresh seeds"
+    return [("front", front), ("knee", said)]
+
+
+def _words(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} = {_word(value)}" for name, value in values.items())
+
+
 def _word(value: object) -> str:
     return formats.number(value) if isinstance(value, float) else str(value)
 
 
 def _data(found: Tuned) -> dict[str, Any]:
     one = found.confirmation
+    goals: dict[str, Any] = {}
+    if found.second is not None:
+        knee = None if found.knee is None else asdict(found.knee)
+        goals = {
+            "second": found.second,
+            "second_goal": found.second_goal,
+            "knee": knee,
+            "front": found.front["trial"].tolist(),
+        }
     return {
         "values": dict(found.values),
         "score": found.score,
@@ -152,5 +188,6 @@ def _data(found: Tuned) -> dict[str, Any]:
         "epochs": found.epochs,
         "stopped": found.stopped,
         "folder": str(found.folder),
+        **goals,
         "trials": found.trials.drop(columns=["attributes"]).to_dict("records"),
     }

@@ -41,6 +41,12 @@ class Tune:
     )
     target: float | None = option(None, "Stop at this score, once fresh seeds confirm it.")
     direction: Direction = option(Direction.MAXIMIZE, "Which scores are better.")
+    goals: str = option(
+        "score",
+        "score, or score,energy for the front of both: the energy of a training, or the second "
+        "number that the objective returns.",
+        "NAMES",
+    )
     strategy: str = option("green", "Name of a search or strategy.", "NAME")
     seed: int = option(0, "Seed of the search.", min=0)
     epochs: int | None = option(

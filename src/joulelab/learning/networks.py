@@ -205,6 +205,22 @@ def _check_option_names(name: str, builder: Builder, options: Mapping[str, Any])
             )
 
 
+def option_names(name: str) -> tuple[str, ...] | None:
+    """The options that a registered network takes; None where it takes any.
+
+    Args:
+        name: registered name.
+
+    Raises:
+        UnknownNameError: no network has that name.
+    """
+    # The first two parameters are the shape and the number of classes.
+    parameters = list(inspect.signature(networks.get(name)).parameters.values())[2:]
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return None
+    return tuple(one.name for one in parameters)
+
+
 def own_network(
     shape: ImageShape,
     classes: int,

@@ -15,6 +15,15 @@ the expected gain in the best mean: either the trial overtakes, or it no longer 
 Every step is judged by the same equation, so seeds are added by a race: to the leader and to those
 that may still beat it. The step with the highest gain per predicted cost is taken.
 
+With two goals, the gain is that of the hypervolume of the front (`joulelab.tuning.front`): the sum
+of equation 1 over the segments of the front of all other trials, b the level of each. The second
+goal is known after an epoch, and predicted before. But a front consists of finished trials, and a
+mean may be known long before: so a step also counts as a part of the way to the end, and its value
+is the larger of the two::
+
+    max(gain / cost of the step, EHVI on the front of finished trials / cost to the end)
+                                                                                 (equation 2)
+
 Sources: freeze-thaw: Swersky, Snoek and Adams, arXiv 1406.3896. Equation 1 is the knowledge
 gradient of a single alternative: Frazier, Powell and Dayanik, INFORMS J. Computing 21 (2009),
 equation 14.
@@ -33,6 +42,7 @@ from threadpoolctl import threadpool_limits
 
 from joulelab.tuning.acquisition import log_expected_improvement
 from joulelab.tuning.features import Features
+from joulelab.tuning.front import Front
 from joulelab.tuning.gaussian_process import GaussianProcess
 from joulelab.tuning.green import (
     BEST_KEPT,
@@ -40,6 +50,7 @@ from joulelab.tuning.green import (
     LEAST_COST_SPREAD,
     SCORE,
     Cost,
+    front_of,
     known_log_cost,
 )
 from joulelab.tuning.scaled_process import Scaled, ScaledProcess, standard_scores, standardised
@@ -57,11 +68,20 @@ SEEDS = 8
 
 @dataclass(frozen=True)
 class _Options:
-    """Possible steps: rows of arrays, and the steps of the trials that exist."""
+    """Possible steps: rows of arrays, and the steps of the trials that exist.
+
+    Attributes:
+        codes: of the values.
+        ends: epoch at the end of each step.
+        epochs: of each step.
+        left: the same to the end of the training.
+        trials: trial and repetition of each step; None for a new trial.
+    """
 
     codes: Codes
     ends: NDArray[np.intp]
     epochs: NDArray[np.intp]
+    left: NDArray[np.intp]
     trials: list[tuple[Progress, int] | None]
 
 
@@ -74,6 +94,7 @@ class FreezeThaw(Search):
         epochs: of a full training.
         cost: what is known beforehand, from values to a relative cost of an epoch.
         seeds: most trainings of a trial.
+        goals: 2 for a second one.
     """
 
     def __init__(
@@ -83,20 +104,24 @@ class FreezeThaw(Search):
         epochs: int,
         cost: Cost | None = None,
         seeds: int = SEEDS,
+        goals: int = 1,
     ) -> None:
         super().__init__(space, seed, epochs)
         self._most_seeds = seeds
         self.cost = cost
+        self.goals = goals
         self.rungs = rungs(epochs)
         self._features = Features(space)
         groups = self._features.groups
         self._costs = ScaledProcess(groups, COST, partial(standardised, least=LEAST_COST_SPREAD))
+        self._seconds = ScaledProcess(groups, COST, partial(standardised, least=LEAST_COST_SPREAD))
         variables = len(space.variables)
         self._scores = ScaledProcess(
             np.append(groups, variables), SCORE, standard_scores, {variables: EPOCHS_LENGTH}
         )
         self._codes: list[Codes] = []
         self._paid: list[tuple[int, float]] = []
+        self._shown: list[tuple[int, float]] = []
         self._asked = 0
         self._gain: float | None = None
 
@@ -137,7 +162,9 @@ class FreezeThaw(Search):
         super().substitute(step, values)
         self._codes[step.trial] = self.space.encode(values)
 
-    def _observed(self, step: Step, cost: float | None) -> None:
+    def _observed(self, step: Step, cost: float | None, second: float | None) -> None:
+        if second is not None:
+            self._shown.append((step.trial, second))
         if cost is not None and math.isfinite(cost) and cost > 0:
             self._paid.append((step.trial, cost / (step.end - step.start)))
 
@@ -148,11 +175,15 @@ class FreezeThaw(Search):
         process, scaled = self._process(list(self._pending.values()))
         target = self._at_end(list(options.codes))
         mean, change = process.lookahead(target, self._columns(options.codes, options.ends))
-        gap = self._gap(process, mean, options)
         log_cost = self._log_cost(options.codes) + np.log(options.epochs)
-        log_gain = log_expected_improvement(-gap, change, 0.0) - log_cost
+        extent = 1.0
+        if self.goals > 1:
+            extent, log_gain = self._front_gain(process, mean, change, options, log_cost)
+        else:
+            gap = self._gap(process, mean, options)
+            log_gain = log_expected_improvement(-gap, change, 0.0) - log_cost
         chosen = int(np.argmax(log_gain))
-        self._gain = scaled.unit * math.exp(log_gain.max())
+        self._gain = scaled.unit * math.exp(log_gain.max()) / extent
         known = options.trials[chosen]
         if known is None:
             return self._start(options.codes[chosen])
@@ -182,6 +213,7 @@ class FreezeThaw(Search):
             np.concatenate([known, fresh]),
             np.array(ends + first),
             np.array([end - start for end, start in zip(ends, starts, strict=True)] + first),
+            self.epochs - np.array(starts + [0] * len(first)),
             [(trial, repetition) for trial, repetition, _ in steps] + [None] * len(fresh),
         )
 
@@ -268,6 +300,58 @@ class FreezeThaw(Search):
         # A new trial that is expected to be the best gains all that.
         fresh = np.array([known is None for known in options.trials])
         return np.where(fresh, other - mean, gaps)
+
+    def _front_gain(
+        self,
+        process: GaussianProcess,
+        mean: Array,
+        change: Array,
+        options: _Options,
+        log_cost: Array,
+    ) -> tuple[float, Array]:
+        """The extent of the front, and the logarithm of the gain of each step per cost."""
+        means, _ = process.predict(self._at_end(self._codes))
+        of_trials = self._log_second(np.stack(self._codes))
+        log_second = self._log_second(options.codes)
+        front = front_of(of_trials, means, max(float(of_trials.max()), float(log_second.max())))
+        least = float(front.levels[0])
+        numbers = np.array([-1 if one is None else one[0].number for one in options.trials])
+        # What is learned: of new trials, of others, and of those that are on the front.
+        log_gain = np.where(
+            numbers < 0,
+            front.log_gain(log_second, mean, change),
+            front.log_change(log_second, mean, change),
+        )
+        for member in front.members:
+            mine = numbers == member
+            others = np.delete(of_trials, member), np.delete(means, member)
+            log_gain[mine] = Front.of(*others, front.end, least).log_change(
+                log_second[mine], mean[mine], change[mine]
+            )
+        # What is reached at the end, by those that are not there yet; as if pending ones were, so
+        # that the next step is not for a similar trial.
+        waiting = {trial for trial, _ in self._pending}
+        ended = [
+            one.number
+            for one in self.trials
+            if one.number in waiting or one.score(self.epochs) is not None
+        ]
+        finished = Front.of(of_trials[ended], means[ended], front.end, least)
+        _, std = process.predict(self._at_end(list(options.codes)))
+        to_end = log_cost + np.log(options.left / options.epochs)
+        reached = finished.log_gain(log_second, mean, std) - to_end
+        reached[np.isin(numbers, ended)] = -np.inf
+        return front.end - float(of_trials.min()), np.maximum(log_gain - log_cost, reached)
+
+    def _log_second(self, codes: Codes) -> Array:
+        """Predicted logarithm of the second goal."""
+        if not self._shown:
+            return np.zeros(len(codes))
+        points = self._features(np.stack([self._codes[trial] for trial, _ in self._shown]))
+        logs = np.log([second for _, second in self._shown])
+        process, (_, centre, unit) = self._seconds.given(points, logs)
+        mean, _ = process.predict(self._features(codes))
+        return centre + unit * mean
 
     def _log_cost(self, codes: Codes) -> Array:
         """Logarithm of the expected cost of an epoch."""

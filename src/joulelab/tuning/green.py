@@ -11,7 +11,14 @@ candidate with the highest Pandora's box index (`joulelab.tuning.acquisition`) a
 after n evaluations. With b = 1 the index selects the highest EI per cost, the way to the cheapest
 improvement. But a search by EI per cost alone stays with what is cheap even where all of it is
 bad. As b falls, the price of a unit of cost falls with it, and the search turns to where the best
-score may be, whatever it costs: what cheap evaluations could tell has been told by then.
+best score may be, whatever it costs: what cheap evaluations could tell has been told by then.
+
+With two goals, the score and a second one of which less is better (an energy, or the cost itself),
+the improvement is that of the hypervolume of the front (`joulelab.tuning.front`), with a process of
+the logarithm of the second goal. The index has no closed form then; costs lose their weight as the
+exponent a of::
+
+    max_x EHVI(x) / c(x)^a,    a = 1 - min(1, n / N)                              (equation 2)
 
 Sources: EI per cost: Snoek, Larochelle and Adams, NeurIPS 2012; costs that lose their weight
 (there as the budget is spent): Lee et al., "Cost-aware Bayesian optimization", arXiv 2003.10870.
@@ -31,6 +38,7 @@ from threadpoolctl import threadpool_limits
 from joulelab.errors import UsageError
 from joulelab.tuning.acquisition import index, log_expected_improvement
 from joulelab.tuning.features import Features
+from joulelab.tuning.front import Front
 from joulelab.tuning.gaussian_process import Prior
 from joulelab.tuning.scaled_process import ScaledProcess, standard_scores, standardised
 from joulelab.tuning.space import Codes, SearchSpace, Value
@@ -47,7 +55,10 @@ LAST_WEIGHT = 0.1
 """b_last of equation 1."""
 
 LAST_AT = 60
-"""N of equation 1."""
+"""N of equations 1 and 2."""
+
+BEYOND = math.log(2.0)
+"""The reference of a front is so far beyond its highest second goal, in logarithms."""
 
 BEST_KEPT = 3
 """Neighbours of so many best points are candidates."""
@@ -63,11 +74,12 @@ known beforehand."""
 
 @dataclass(frozen=True)
 class _Seen:
-    """A finished round; NaN where the score or the cost is unknown."""
+    """A finished round; NaN where the score, the cost or the second goal is unknown."""
 
     code: Codes
     score: float
     cost: float
+    second: float
 
 
 class Green(Strategy):
@@ -78,13 +90,20 @@ class Green(Strategy):
         seed: of the candidates.
         rounds: number of rounds; not used.
         cost: what is known beforehand, from values to a relative cost above 0.
+        goals: 2 for a second one: what `measured` is told, or else the cost.
     """
 
     def __init__(
-        self, space: SearchSpace, seed: int, rounds: int, cost: Cost | None = None
+        self,
+        space: SearchSpace,
+        seed: int,
+        rounds: int,
+        cost: Cost | None = None,
+        goals: int = 1,
     ) -> None:
         super().__init__(space, seed, rounds)
         self.cost = cost
+        self.goals = goals
         self._features = Features(space)
         self._seen: dict[int, _Seen] = {}
         self._proposed: dict[int, Codes] = {}
@@ -92,6 +111,7 @@ class Green(Strategy):
         least = LEAST_COST_SPREAD if cost is None else LEAST_RATIO_SPREAD
         groups = self._features.groups
         self._costs = ScaledProcess(groups, COST, partial(standardised, least=least))
+        self._seconds = ScaledProcess(groups, COST, partial(standardised, least=LEAST_COST_SPREAD))
         self._scores = ScaledProcess(groups, SCORE, standard_scores)
 
     def propose(self, number: int) -> dict[str, Value]:
@@ -105,7 +125,8 @@ class Green(Strategy):
         """Store the round; a score that is not finite counts as a failure."""
         known = math.nan if score is None or not math.isfinite(score) else float(score)
         cost = self.costs.get(number, math.nan)
-        self._seen[number] = _Seen(self.space.encode(values), known, cost)
+        second = self.second_goals.get(number, math.nan)
+        self._seen[number] = _Seen(self.space.encode(values), known, cost, second)
 
     def running(self, number: int, values: Mapping[str, Value]) -> None:
         """Record a round that has no score yet and was proposed by somebody else."""
@@ -130,9 +151,21 @@ class Green(Strategy):
             np.stack([one.code for one in ranked[-BEST_KEPT:]]), generator
         )
         codes = self._untried(codes, number)
-        log_cost = self._predict_log_cost(earlier, codes)
-        mean, std, best, unit = self._predict_score(earlier, number, codes)
-        log_gain = log_expected_improvement(mean, std, best) - log_cost
+        log_mean, log_std = self._predict_log_cost(earlier, codes)
+        # The mean of a lognormal cost: where little is known, it may be dear.
+        log_cost = log_mean + log_std**2 / 2
+        mean, std, observed, unit = self._predict_score(earlier, number, codes)
+        if self.goals > 1:
+            log_second = self._predict_log_second(earlier, codes)
+            reached = self._predict_log_second(earlier, np.stack([one.code for one in earlier]))
+            front = front_of(reached, observed, max(reached.max(), log_second.max()))
+            extent = front.end - reached.min()
+            log_gain = front.log_gain(log_second, mean, std)
+            self._gain[number] = unit * math.exp((log_gain - log_cost).max()) / extent
+            weight = 1.0 - min(1.0, len(earlier) / LAST_AT)
+            best: Codes = codes[np.argmax(log_gain - weight * log_cost)]
+            return best
+        log_gain = log_expected_improvement(mean, std, float(observed.max())) - log_cost
         self._gain[number] = unit * math.exp(log_gain.max())
         weight = LAST_WEIGHT ** min(1.0, len(earlier) / LAST_AT)
         log_price = log_gain.max() + math.log(weight) + log_cost
@@ -160,23 +193,33 @@ class Green(Strategy):
     def _known_log_cost(self, codes: Codes) -> Array:
         return known_log_cost(self.space, self.cost, codes)
 
-    def _predict_log_cost(self, earlier: list[_Seen], codes: Codes) -> Array:
-        """Logarithm of the expected cost of candidates."""
+    def _predict_log_cost(self, earlier: list[_Seen], codes: Codes) -> tuple[Array, Array]:
+        """Mean and standard deviation of the logarithm of the cost of candidates."""
         known = self._known_log_cost(codes)
         paid = [one for one in earlier if not math.isnan(one.cost)]
         if not paid:
-            return known
+            return known, np.zeros(len(codes))
         points = np.stack([one.code for one in paid])
         logs = np.log([one.cost for one in paid]) - self._known_log_cost(points)
         process, (_, centre, unit) = self._costs.given(self._features(points), logs)
         mean, std = process.predict(self._features(codes))
-        # The mean of a lognormal cost: where little is known, it may be dear.
-        return known + centre + unit * mean + (unit * std) ** 2 / 2
+        return known + centre + unit * mean, unit * std
+
+    def _predict_log_second(self, earlier: list[_Seen], codes: Codes) -> Array:
+        """Mean logarithm of the second goal, which is the cost where nothing else was told."""
+        told = [one for one in earlier if not math.isnan(one.second)]
+        if not told:
+            return self._predict_log_cost(earlier, codes)[0]
+        points = self._features(np.stack([one.code for one in told]))
+        logs = np.log([one.second for one in told])
+        process, (_, centre, unit) = self._seconds.given(points, logs)
+        mean, _ = process.predict(self._features(codes))
+        return centre + unit * mean
 
     def _predict_score(
         self, earlier: list[_Seen], number: int, codes: Codes
-    ) -> tuple[Array, Array, float, float]:
-        """Mean and standard deviation at candidates, the best mean so far, and the unit."""
+    ) -> tuple[Array, Array, Array, float]:
+        """Mean and standard deviation at candidates, the means so far, and the unit."""
         points = np.stack([one.code for one in earlier])
         raw = np.array([one.score for one in earlier])
         process, (standard, _, unit) = self._scores.given(self._features(points), raw)
@@ -193,7 +236,18 @@ class Green(Strategy):
                 np.concatenate([standard, guesses]),
             )
         mean, std = process.predict(self._features(codes))
-        return mean, std, float(observed.max()), unit
+        return mean, std, observed, unit
+
+
+def front_of(log_second: Array, score: Array, highest: float) -> Front:
+    """The front of some points; its reference is their median score.
+
+    Args:
+        log_second: logarithm of their second goal, (points,).
+        score: of them.
+        highest: logarithm of the highest second goal that counts.
+    """
+    return Front.of(log_second, score, highest + BEYOND, float(np.median(score)))
 
 
 def known_log_cost(space: SearchSpace, cost: Cost | None, codes: Codes) -> Array:

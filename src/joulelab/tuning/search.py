@@ -8,6 +8,9 @@
             search.observe(step, scores, cost)       # a score after each epoch of the step
     trial, score = search.best()
 
+With two goals, the second is told with every step, as of a full training of its values. ``green``
+seeks the front of both (`joulelab.tuning.front`); all others seek the score.
+
 A *strategy* proposes values (`joulelab.tuning.strategy`); a search also decides about epochs. It is
 determined by its seed and what it observed: an interrupted search is resumed by asking for the
 same steps again, and observing the stored results.
@@ -27,8 +30,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from joulelab.errors import UsageError
 from joulelab.registry import Registry
+from joulelab.tuning.front import knee
 from joulelab.tuning.racing import Race
 from joulelab.tuning.space import SearchSpace, Value
 from joulelab.tuning.strategy import Strategy, strategies
@@ -67,12 +73,21 @@ class Progress:
         values: of the trial.
         scores: for each repetition a score after every epoch; higher is better, NaN if none.
         failed: a step ended without scores.
+        seconds: the second goal of a full training, as each step has shown it, and the epochs of
+            the step; lower is better.
     """
 
     number: int
     values: Mapping[str, Value]
     scores: dict[int, list[float]] = field(default_factory=dict)
     failed: bool = False
+    seconds: list[tuple[float, int]] = field(default_factory=list)
+
+    @property
+    def second(self) -> float | None:
+        """The second goal: the mean over the epochs of all steps; None where unknown."""
+        epochs = sum(count for _, count in self.seconds)
+        return sum(one * count for one, count in self.seconds) / epochs if epochs else None
 
     def epochs(self, repetition: int = 0) -> int:
         """Epochs of a repetition."""
@@ -123,7 +138,13 @@ class Search(ABC):
             steps.append(step)
         return steps
 
-    def observe(self, step: Step, scores: Sequence[float] | None, cost: float | None) -> None:
+    def observe(
+        self,
+        step: Step,
+        scores: Sequence[float] | None,
+        cost: float | None,
+        second: float | None = None,
+    ) -> None:
         """Record the result of a step.
 
         Args:
@@ -131,6 +152,8 @@ class Search(ABC):
             scores: after each of its epochs, higher is better; None for a failed training, and
                 fewer where it ended early.
             cost: of the step, in any unit, the same for all; None where it is unknown.
+            second: the second goal of a full training, above 0, lower is better; None where it is
+                unknown.
         """
         del self._pending[step.trial, step.repetition]
         trial = self.trials[step.trial]
@@ -139,9 +162,15 @@ class Search(ABC):
         else:
             trial.scores.setdefault(step.repetition, []).extend(float(one) for one in scores)
             trial.failed |= len(scores) < step.end - step.start
-        self._observed(step, cost)
+        if second is not None and not (math.isfinite(second) and second > 0):
+            second = None
+        if second is not None:
+            trial.seconds.append((second, step.end - step.start))
+        self._observed(step, cost, second)
 
-    def _observed(self, step: Step, cost: float | None) -> None:  # noqa: B027
+    def _observed(  # noqa: B027
+        self, step: Step, cost: float | None, second: float | None
+    ) -> None:
         """Learn from a step; `trials` has its scores already."""
 
     def substitute(self, step: Step, values: Mapping[str, Value]) -> None:
@@ -158,6 +187,7 @@ class Search(ABC):
         values: Mapping[str, Value],
         scores: Sequence[Sequence[float]],
         cost: float | None = None,
+        second: float | None = None,
     ) -> None:
         """Record a trial that this search has not proposed; it may propose to go on with it.
 
@@ -165,6 +195,7 @@ class Search(ABC):
             values: of the trial.
             scores: for each repetition a score after every epoch; none for a failed trial.
             cost: of all its epochs, as for `observe`.
+            second: as for `observe`.
         """
         epochs = sum(map(len, scores))
         step = self._begin(values, len(scores[0]) if scores else 1)
@@ -174,7 +205,7 @@ class Search(ABC):
                 step = self._go_on(trial, len(one), repetition)
             self._pending[step.trial, step.repetition] = step
             share = None if cost is None else cost * len(one) / epochs if epochs else cost
-            self.observe(step, one or None, share)
+            self.observe(step, one or None, share, second)
 
     @property
     def expected_gain(self) -> float | None:
@@ -192,6 +223,20 @@ class Search(ABC):
             if scored:
                 return max(scored, key=lambda pair: pair[1])
         return None
+
+    def knee(self) -> tuple[Progress, float] | None:
+        """The trial at the knee of the front (`joulelab.tuning.front.knee`), and its score.
+
+        None with a short front, or without a second goal. Only trials that were trained to the end
+        count.
+        """
+        found = [
+            (one, score, one.second)
+            for one in self.trials
+            if not one.failed and (score := one.score(self.epochs)) is not None and one.second
+        ]
+        at = knee(np.array([one[2] for one in found]), np.array([one[1] for one in found]))
+        return None if at is None else found[at][:2]
 
     def _begin(self, values: Mapping[str, Value], end: int) -> Step:
         trial = Progress(len(self.trials), values)
@@ -222,10 +267,12 @@ class Rungs(Search):
     def _new(self, end: int) -> Step:
         return self._begin(self._strategy.propose(len(self.trials)), end)
 
-    def _observed(self, step: Step, cost: float | None) -> None:
+    def _observed(self, step: Step, cost: float | None, second: float | None) -> None:
         trial = self.trials[step.trial]
         if cost is not None:
             self._strategy.paid(step.trial, cost)
+        if trial.second is not None:
+            self._strategy.measured(step.trial, trial.second)
         score = trial.score(trial.epochs()) if trial.epochs() and not trial.failed else None
         self._strategy.observe(step.trial, trial.values, score)
 
@@ -294,7 +341,7 @@ class FullTraining(Rungs):
                 return self._go_on(trial, self.epochs, len(trial.scores))
         return None if self.exhausted else self._new(self.epochs)
 
-    def _observed(self, step: Step, cost: float | None) -> None:
+    def _observed(self, step: Step, cost: float | None, second: float | None) -> None:
         trial = self.trials[step.trial]
         paid = self._racing.pop(step.trial, 0.0)
         whole = math.nan if cost is None else paid + cost
@@ -306,7 +353,8 @@ class FullTraining(Rungs):
         if not lost:
             self._race.ended(step.trial, scores)
         # The strategy hears of a trial once: its mean, and what a training of it costs.
-        super()._observed(step, whole / max(len(scores), 1) if math.isfinite(whole) else None)
+        each = whole / max(len(scores), 1) if math.isfinite(whole) else None
+        super()._observed(step, each, second)
 
 
 class Discarding(Rungs):
@@ -476,6 +524,7 @@ def make_search(
     epochs: int = 1,
     cost: Cost | None = None,
     seeds: int | None = None,
+    goals: int = 1,
 ) -> Search:
     """A search by the name of a search, or of a strategy that trains every trial to the end.
 
@@ -486,6 +535,7 @@ def make_search(
         epochs: of a full training; 1 if trainings report no more than one score.
         cost: what is known beforehand, from values to a relative cost of an epoch.
         seeds: most trainings of a trial, each with its own seed; default: the search's own.
+        goals: 2 for a second one; a search that does not know of it seeks the score.
 
     Raises:
         UsageError: an unknown name; several seeds for a search that trains a trial only once.
@@ -493,9 +543,11 @@ def make_search(
     if name in searches.names() and (epochs > 1 or name not in strategies.names()):
         maker: Callable[..., Search] = searches.get(name)
         check_seeds(name, seeds)
-        return maker(space, seed, epochs, **_known(maker, cost=cost, seeds=seeds))
+        return maker(space, seed, epochs, **taken(maker, cost=cost, goals=goals, seeds=seeds))
     make_strategy = strategies.get(name)
-    strategy = make_strategy(space, seed=seed, rounds=0, **_known(make_strategy, cost=cost))
+    strategy = make_strategy(
+        space, seed=seed, rounds=0, **taken(make_strategy, cost=cost, goals=goals)
+    )
     return FullTraining(space, seed, epochs, strategy, seeds or 1)
 
 
@@ -512,8 +564,8 @@ def check_seeds(name: str, seeds: int | None) -> None:
         )
 
 
-def _known(maker: Callable[..., object], **given: object) -> dict[str, Any]:
-    """Those of the given arguments that it takes."""
+def taken(maker: Callable[..., object], **given: object) -> dict[str, Any]:
+    """Those of the given arguments that a search or a strategy takes."""
     return {name: one for name, one in given.items() if one is not None and _takes(maker, name)}
 
 

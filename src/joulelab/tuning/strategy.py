@@ -48,6 +48,7 @@ class Strategy(ABC):
         proposes_ahead: whether proposals are independent of observations, so several rounds can be
             trained together.
         costs: of the rounds whose cost is known.
+        second_goals: of the rounds whose second goal is known.
     """
 
     proposes_ahead: ClassVar[bool] = False
@@ -57,6 +58,7 @@ class Strategy(ABC):
         self.seed = seed
         self.rounds = rounds
         self.costs: dict[int, float] = {}
+        self.second_goals: dict[int, float] = {}
 
     def generator(self, number: int) -> np.random.Generator:
         """A new generator for round `number`; it depends on the seed and that number alone."""
@@ -88,6 +90,16 @@ class Strategy(ABC):
         """
         if math.isfinite(cost) and cost > 0:
             self.costs[number] = float(cost)
+
+    def measured(self, number: int, second: float) -> None:
+        """Record the second goal of a round in `second_goals`, before `observe`.
+
+        Args:
+            number: of the round.
+            second: lower is better; ignored unless finite and above 0.
+        """
+        if math.isfinite(second) and second > 0:
+            self.second_goals[number] = float(second)
 
 
 class _WithoutScores(Strategy):

@@ -12,13 +12,17 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from joulelab.errors import UsageError, quoted
+from joulelab.tuning.front import count_goals, knee, on_front
+from joulelab.tuning.search import taken
 from joulelab.tuning.space import SearchSpace, Value, Variable
 from joulelab.tuning.strategy import Strategy, strategies
 
@@ -40,6 +44,7 @@ class Trial:
         values: the value of each variable.
         score: what was told; None before, and where the evaluation failed.
         cost: what was told, in the caller's unit; None where it is unknown.
+        second: the second goal, as it was told; None where it is unknown, and with one goal.
         finished: whether the result was told.
     """
 
@@ -47,6 +52,7 @@ class Trial:
     values: dict[str, Value]
     score: float | None = None
     cost: float | None = None
+    second: float | None = None
     finished: bool = field(default=False, repr=False)
 
 
@@ -60,9 +66,11 @@ class Tuner:
         cost: what is known beforehand: from values to a relative cost above 0 (the number of
             parameters, say). Strategies that do not mind the cost ignore it.
         price: what a unit of cost is worth, in units of score; see `should_stop`.
+        goals: ``("score", "cost")`` for two: then the trials of `front` are sought. The second goal
+            is what is told as `second`, or else the cost.
 
     Raises:
-        UsageError: an impossible space, an unknown strategy.
+        UsageError: an impossible space, an unknown strategy, other goals.
     """
 
     def __init__(
@@ -72,10 +80,12 @@ class Tuner:
         seed: int = 0,
         cost: Cost | None = None,
         price: float | None = None,
+        goals: Sequence[str] = ("score",),
     ) -> None:
         self.space = space if isinstance(space, SearchSpace) else SearchSpace(space)
+        self.goals = count_goals(goals)
         maker = strategies.get(strategy)
-        options = {"cost": cost} if "cost" in inspect.signature(maker).parameters else {}
+        options = taken(maker, cost=cost, goals=self.goals)
         self.strategy: Strategy = maker(self.space, seed=seed, rounds=0, **options)
         self.price = price
         self.trials: list[Trial] = []
@@ -90,17 +100,25 @@ class Tuner:
         self.trials.append(trial)
         return trial
 
-    def tell(self, trial: Trial, score: float | None, cost: float | None = None) -> None:
+    def tell(
+        self,
+        trial: Trial,
+        score: float | None,
+        cost: float | None = None,
+        second: float | None = None,
+    ) -> None:
         """Record the result of a trial.
 
         Args:
             trial: from `ask`.
             score: higher is better; None or NaN for a failed evaluation.
             cost: what the evaluation took, above 0, in any unit: joules, seconds.
+            second: the second goal where that is not the cost, above 0, lower is better: joules of
+                1,000 inferences, say.
 
         Raises:
-            UsageError: a trial that was told before, or of another tuner; a score or cost that is
-                not a number; a cost that is not above 0.
+            UsageError: a trial that was told before, or of another tuner; a score, cost or second
+                goal that is not a number; a cost or second goal that is not above 0.
         """
         if not (trial.number < len(self.trials) and self.trials[trial.number] is trial):
             raise UsageError(f"trial {trial.number} is not of this tuner", "tell trials from ask()")
@@ -108,13 +126,20 @@ class Tuner:
             raise UsageError(f"trial {trial.number} was told before", "tell every trial once")
         if score is not None:
             score = _number(score, "score")
+        if second is not None:
+            if self.goals == 1:
+                raise UsageError(
+                    "second is told, but there is one goal", 'give goals=("score", "cost")'
+                )
+            second = _positive(second, "second")
         if cost is not None:
-            cost = _number(cost, "cost")
-            if not (math.isfinite(cost) and cost > 0):
-                raise UsageError(f"cost is {cost:g}", "a cost is a finite number above 0")
+            cost = _positive(cost, "cost")
             self.strategy.paid(trial.number, cost)
+        if second is not None:
+            self.strategy.measured(trial.number, second)
         trial.score = score if score is not None and math.isfinite(score) else None
         trial.cost, trial.finished = cost, True
+        trial.second = second if second is not None or self.goals == 1 else cost
         self.strategy.observe(trial.number, trial.values, trial.score)
 
     @property
@@ -143,10 +168,46 @@ class Tuner:
         return enough and bool(gain * spent / len(scores) <= NEGLIGIBLE * spread)
 
     @property
+    def front(self) -> list[Trial]:
+        """The finished trials that no other beats in both goals, by ascending second goal.
+
+        Raises:
+            UsageError: there is one goal.
+        """
+        if self.goals == 1:
+            raise UsageError("a front needs two goals", 'give goals=("score", "cost")')
+        scored, second, score = self._scored()
+        return [scored[one] for one in on_front(second, score)]
+
+    @property
+    def knee(self) -> Trial | None:
+        """The trial of the front where a little of the score saves most; None for a short front.
+
+        It is the one furthest above the chord between the ends of the front, over the logarithm of
+        the second goal.
+        """
+        scored, second, score = self._scored()
+        found = knee(second, score)
+        return None if found is None else scored[found]
+
+    def _scored(self) -> tuple[list[Trial], NDArray[np.float64], NDArray[np.float64]]:
+        scored = [one for one in self.trials if one.score is not None and one.second is not None]
+        columns = np.array([(one.second, one.score) for one in scored], dtype=np.float64)
+        second, score = columns.reshape(len(scored), 2).T
+        return scored, second, score
+
+    @property
     def best(self) -> Trial | None:
         """The finished trial with the highest score, the first in a tie; None before any."""
         scored = [trial for trial in self.trials if trial.score is not None]
         return max(scored, key=lambda trial: trial.score or 0.0, default=None)
+
+
+def _positive(value: float, what: str) -> float:
+    number = _number(value, what)
+    if not (math.isfinite(number) and number > 0):
+        raise UsageError(f"{what} is {number:g}", f"{what} is a finite number above 0")
+    return number
 
 
 def _number(value: float, what: str) -> float:

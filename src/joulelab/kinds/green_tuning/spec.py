@@ -25,13 +25,15 @@ from pydantic import Field, field_validator, model_validator
 
 from joulelab.errors import quoted
 from joulelab.kinds.green_tuning.miniature import search_miniature
+from joulelab.kinds.green_tuning.stacks import check_options, check_variable
+from joulelab.kinds.searching.goals import ENERGY, check_target
 from joulelab.kinds.training.spec import TrainingConfiguration, TrainingExperimentSpec
-from joulelab.learning.engine import check_hyperparameters
 from joulelab.learning.networks import networks as known_networks
 from joulelab.study.design import Factor, Level
 from joulelab.study.spec import Count, Kind, StudySpec
 from joulelab.study.validation import as_value_error, known, unique
 from joulelab.tuning.budget import parse_budget
+from joulelab.tuning.front import count_goals
 from joulelab.tuning.search import check_seeds, searches
 from joulelab.tuning.space import SearchSpace
 from joulelab.tuning.strategy import strategies as known_strategies
@@ -66,7 +68,10 @@ class GreenTuningSpec(TrainingExperimentSpec):
         hyperparameters: numbers of searched variables, in the order of the file; levels of the
             factor of the same name. Default: all.
         network_options: for a network's name, its keyword arguments.
-        space: searched hyperparameters, in order.
+        space: searched hyperparameters, in order; also ``batch_size``, ``precision`` and options
+            of the networks, such as ``linear_layers``.
+        goals: ``["score"]``, or ``["score", "energy"]`` for the front of accuracy and energy of a
+            full training, evaluations included, as measured in the search.
         budget: of each search: ``"270 epochs"``, ``"20kJ"``, ``"1h"``.
         seeds: most trainings of a trial, each with its own seed; a trial gets another one only
             while it may still beat the best. Default: 8 for ``green``, else 1.
@@ -87,6 +92,7 @@ class GreenTuningSpec(TrainingExperimentSpec):
     network_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     space: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     budget: str
+    goals: list[str] | None = None
     seeds: Count | None = None
     target: Annotated[float, Field(gt=0, le=1)] | None = None
     tune_on: Seen | Annotated[list[Seen], Field(min_length=1)] = VALIDATION
@@ -124,15 +130,32 @@ class GreenTuningSpec(TrainingExperimentSpec):
     def _searchable(cls, space: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         with as_value_error():
             for name, variable in SearchSpace.from_dict(space).variables.items():
-                for value in variable.attained_bounds():
-                    check_hyperparameters({name: value})
+                check_variable(name, variable)
         return space
+
+    @field_validator("goals")
+    @classmethod
+    def _possible_goals(cls, goals: list[str] | None) -> list[str] | None:
+        with as_value_error():
+            if goals is not None:
+                count_goals(goals, ENERGY)
+        return goals
+
+    @property
+    def two_goals(self) -> bool:
+        """Whether there is a second goal."""
+        return self.goals is not None and len(self.goals) > 1
 
     @model_validator(mode="after")
     def _consistent(self) -> GreenTuningSpec:
         with as_value_error():
             for name in self.strategies:
                 check_seeds(name, self.seeds)
+            for name in self.networks:
+                check_options(name, self.network_options.get(name, {}), list(self.space))
+        check_target(self.target, self.two_goals)
+        if twice := set(self.space) & set(self.levels):
+            raise ValueError(f"{min(twice)} is in the space and in vary: leave it out of one")
         most = len(self.space)
         if self.hyperparameters and max(unique(self.hyperparameters)) > most:
             raise ValueError(

@@ -19,6 +19,7 @@ from joulelab.energy.measurement import Measurement
 from joulelab.errors import SpecError, TrainingError
 from joulelab.kinds.green_tuning.executor import PopulationExecutor, SegmentsJob, Trained
 from joulelab.kinds.green_tuning.spec import TEST, GreenTuningConfiguration, GreenTuningSpec
+from joulelab.kinds.green_tuning.stacks import corners, hyperparameters, task_of
 from joulelab.kinds.searching.booked import JUDGING, KIND, BookedTrainer
 from joulelab.kinds.searching.loop import Asked
 from joulelab.kinds.searching.steps import Limit, PlainSearcher, Purpose, Result
@@ -69,9 +70,12 @@ class GreenTuningWorkload(SearchWorkload):
         for one in mine:
             self.check_budget(parse_budget(self._specs[one.experiment].budget))
             try:
-                stacked(
-                    self._task(one), self._images(one), checked_device(self.session.device.name)
-                )
+                for values in corners(one.space):
+                    stacked(
+                        task_of(self._task(one), values),
+                        self._images(one),
+                        checked_device(self.session.device.name),
+                    )
             except NotStackableError as error:
                 raise SpecError(
                     f"{one.title}: {error.message}",
@@ -108,7 +112,12 @@ class GreenTuningWorkload(SearchWorkload):
         spec = self._specs[one.experiment]
         self._executor.forget()
         search = make_search(
-            one.strategy, one.space, run.seed, one.settings.epochs, seeds=spec.seeds
+            one.strategy,
+            one.space,
+            run.seed,
+            one.settings.epochs,
+            seeds=spec.seeds,
+            goals=2 if spec.two_goals else 1,
         )
         trainer = PopulationTrainer(self, one, run, recorder)
         asked = Asked(
@@ -120,18 +129,29 @@ class GreenTuningWorkload(SearchWorkload):
                 "target": spec.target,
                 "together": spec.together,
                 **({} if spec.seeds is None else {"seeds": spec.seeds}),
+                **({"goals": sorted(spec.goals)} if spec.goals and spec.two_goals else {}),
             },
             budget=parse_budget(spec.budget),
             confirm=0,
             target=spec.target,
+            goals=2 if spec.two_goals else 1,
         )
         started_at = time.time()
         outcome, journal = self.searched(run, recorder, PlainSearcher(search), trainer, asked)
-        judged = trainer.judge(outcome.values, spec.judged) if outcome.values else []
+        judged, each_j = (
+            trainer.judge(outcome.values, spec.judged) if outcome.values else ([], None)
+        )
         values = {
             "judged_sd": statistics.stdev(judged) if len(judged) > 1 else None,
             "judged": len(judged),
         }
+        if spec.two_goals:
+            values["judged_j"] = each_j
+        if outcome.knee is not None:
+            fresh, each_j = trainer.judge(outcome.knee.values, spec.judged, at=spec.judged)
+            values["knee_judged"] = statistics.fmean(fresh) if fresh else None
+            values["knee_judged_sd"] = statistics.stdev(fresh) if len(fresh) > 1 else None
+            values["knee_judged_j"] = each_j
         chosen: dict[str, Any] = {
             "accuracy": statistics.fmean(judged) if judged else None,
             "hyperparameters": json.dumps(dict(outcome.values)) if outcome.values else None,
@@ -190,9 +210,14 @@ class PopulationTrainer(BookedTrainer):
     def train(
         self, steps: Sequence[Step], purpose: Purpose, limit: Limit | None
     ) -> Sequence[Result]:
-        """Train steps together; after an interruption, from the start where memory is lost."""
+        """Train the first steps that can be stacked, measured as one.
+
+        After an interruption, from the start where memory is lost.
+        """
+        values = steps[0].values
+        steps = [step for step in steps if self.stack(step) == self.stack(steps[0])]
         segments = [self._segment(step) for step in steps]
-        job = self._job(segments)
+        job = self._job(segments, values)
         had = [self._workload._executor.epoch(job, segment.key) for segment in segments]
         trained, measurement = self._carried_out(job, KIND)
         parts = [
@@ -215,11 +240,24 @@ class PopulationTrainer(BookedTrainer):
             for step, part, own, before in zip(steps, parts, seconds, had, strict=True)
         ]
 
-    def judge(self, values: Mapping[str, Any], count: int) -> list[float]:
-        """Accuracies on the test images of trainings with fresh seeds."""
+    def stack(self, step: Step) -> TrainingTask:
+        """What the trainings of a stack have in common."""
+        return task_of(self._workload._task(self._one), step.values)
+
+    def judge(
+        self, values: Mapping[str, Any], count: int, at: int = 0
+    ) -> tuple[list[float], float | None]:
+        """Trainings with fresh seeds: accuracies on the test images, and the joules of one.
+
+        Args:
+            values: of all.
+            count: so many.
+            at: number of the first.
+        """
         found: list[float] = []
-        for start in range(0, count, JUDGED_TOGETHER):
-            numbers = range(start, min(start + JUDGED_TOGETHER, count))
+        spent: list[float | None] = []
+        for start in range(at, at + count, JUDGED_TOGETHER):
+            numbers = range(start, min(start + JUDGED_TOGETHER, at + count))
             segments = [
                 Segment(
                     (JUDGING, number),
@@ -229,9 +267,12 @@ class PopulationTrainer(BookedTrainer):
                 for number in numbers
             ]
             whole = self._workload._data.images[self._one.dataset]
-            trained, _ = self._carried_out(self._job(segments, judge=whole), JUDGING)
+            job = self._job(segments, values, judge=whole)
+            trained, measurement = self._carried_out(job, JUDGING)
             found += [trained.judged[segment.key] for segment in segments]
-        return found
+            spent.append(self.spent(measurement, 0.0).joules)
+        known = [joules for joules in spent if joules is not None]
+        return found, sum(known) / len(found) if known and len(known) == len(spent) else None
 
     def _segment(self, step: Step) -> Segment:
         # Common random numbers: a repetition has the same seed in every trial, so that trials pair.
@@ -240,15 +281,21 @@ class PopulationTrainer(BookedTrainer):
 
     def _member(self, values: Mapping[str, Any], seed: int) -> Member:
         return Member(
-            seed >> (63 - SEED_BITS), Hyperparameters(**{**self._one.fixed, **dict(values)})
+            seed >> (63 - SEED_BITS),
+            Hyperparameters(**{**self._one.fixed, **hyperparameters(values)}),
         )
 
-    def _job(self, segments: Sequence[Segment], judge: Images | None = None) -> SegmentsJob:
+    def _job(
+        self,
+        segments: Sequence[Segment],
+        values: Mapping[str, Any],
+        judge: Images | None = None,
+    ) -> SegmentsJob:
         return SegmentsJob(
             label=self._one.title,
             device=self.session.device.name,
             threads=self.session.threads,
-            task=self._workload._task(self._one),
+            task=task_of(self._workload._task(self._one), values),
             images=self._workload._images(self._one),
             segments=tuple(segments),
             judge=judge,

@@ -122,7 +122,8 @@ class ObjectiveJob(ProgramJob):
             "given": list(self.spec.space),  # type: ignore[attr-defined]
             "checkpoint": str(self.training / CHECKPOINT),
         }
-        return {"trial": about, "events": str(self.events)}
+        two = bool(self.spec.two_goals)  # type: ignore[attr-defined]
+        return {"trial": about, "events": str(self.events), "two_goals": two}
 
 
 class ObjectiveProcess(FunctionProcess):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 
-import pandas as pd
-
 from joulelab import formats
-from joulelab.analysis.trade_off import undominated
+from joulelab.kinds.searching.front import (
+    front_finding,
+    front_table,
+    hypervolume_curve,
+    score_front,
+    trials,
+)
 from joulelab.kinds.searching.report import (
     SEARCH,
     costs,
@@ -25,7 +29,6 @@ from joulelab.present import (
     Unavailable,
     curves,
     figure,
-    scatter,
     table,
     words,
 )
@@ -75,25 +78,6 @@ def trial_table(experiment: Experiment) -> Table:
     return Table(rows, columns, folded=len(rows) > LONG)
 
 
-def trials(experiment: Experiment) -> pd.DataFrame:
-    """A row for every trial of every search."""
-    rows = steps(experiment)
-    rows = rows[rows["metric"] == SEARCH].copy()
-    by = rows.groupby(["run_id", "trial"], sort=False)
-    furthest = by["end"].transform("max")
-    scores = rows[rows["end"] == furthest].groupby(["run_id", "trial"])["value"].mean()
-    made = by.agg(
-        values=("values", "last"),
-        end=("end", "max"),
-        epochs=("epochs", "sum"),
-        state=("state", "last"),
-        reason=("reason", "last"),
-        energy_j=("energy_j", lambda one: one.sum(skipna=False)),
-        duration_s=("duration_s", "sum"),
-    )
-    return made.join(scores.rename("score")).reset_index()
-
-
 @figure("curve", "Best score over what was spent")
 def best_curve(experiment: Experiment) -> Figure:
     """The best score so far of trials that were trained furthest."""
@@ -123,33 +107,6 @@ def best_curve(experiment: Experiment) -> Figure:
     )
 
 
-@figure("front", "Score against energy per evaluation")
-def score_front(experiment: Experiment) -> Figure:
-    """Every trial that was trained to the end: its score, and the energy of a full training."""
-    rows = trials(experiment)
-    rows = rows[rows["end"] == rows["end"].max()].dropna(subset=["score", "energy_j"])
-    if not len(rows):
-        raise Unavailable("no trial has both a score and an energy.")
-    rows = rows.assign(each_j=rows["energy_j"] / rows["epochs"] * rows["end"])
-    front = undominated(
-        rows["each_j"].to_numpy(float), -sign(experiment) * rows["score"].to_numpy()
-    )
-    points = rows.assign(front=front, name=rows["trial"].map("trial {}".format).where(front, ""))
-    x = Axis(
-        "each_j",
-        f"gross energy of a training, {{unit}} ({experiment.energy.status})",
-        units=formats.ENERGY,
-        reversed=True,
-    )
-    y = Axis("score", "score", reversed=sign(experiment) < 0)
-    named = formats.listing(list(points.loc[front, "name"]))
-    return Figure(
-        lambda width: scatter(points, x, y, width=width),
-        "Better is up and to the right. No other trial beats those on the front in both.",
-        f"Scatter. Front: {named}.",
-    )
-
-
 def best_finding(experiment: Experiment) -> list[str]:
     """The best values, their confirmation, what it cost, and why it stopped."""
     said = []
@@ -168,8 +125,16 @@ def best_finding(experiment: Experiment) -> list[str]:
 
 
 OBJECTIVE = Report(
-    contents=(best_values, best_curve, score_front, costs, trial_table),
+    contents=(
+        best_values,
+        best_curve,
+        score_front,
+        front_table,
+        hypervolume_curve,
+        costs,
+        trial_table,
+    ),
     lead=(best_curve, best_values),
-    findings=sentences(best_finding),
+    findings=sentences(best_finding, front_finding),
     under_way=(under_way,),
 )

@@ -29,11 +29,13 @@ from joulelab.kinds.program.spec import (
     in_place,
     located_function,
 )
+from joulelab.kinds.searching.goals import ENERGY, check_target
 from joulelab.plain import as_path, expanded
 from joulelab.study.design import Configuration, Factor, Level
 from joulelab.study.spec import Count, ExperimentSpec, Kind, StudySpec
 from joulelab.study.validation import as_value_error, known
 from joulelab.tuning.budget import parse_budget
+from joulelab.tuning.front import count_goals
 from joulelab.tuning.search import check_seeds, searches
 from joulelab.tuning.space import SearchSpace
 from joulelab.tuning.strategy import strategies
@@ -55,6 +57,9 @@ class ObjectiveSpec(ExperimentSpec):
         strategy: registered name of a search or a strategy.
         budget: such as ``"20kJ"``, ``"2h"``, ``"270 epochs"``; default: until nothing is gained.
         direction: whether higher or lower scores are better.
+        goals: ``["score"]``, or ``["score", "energy"]`` for the front of both: the energy of a full
+            training, evaluations included, or the second of two numbers that the function returns,
+            of which lower is better.
         space: the variables; default: what the objective asks for.
         epochs: of a full training; default: what the first trial reports.
         target: score that ends the search once fresh seeds confirm it.
@@ -81,6 +86,7 @@ class ObjectiveSpec(ExperimentSpec):
     strategy: str = "green"
     budget: str | None = None
     direction: Literal["maximize", "minimize"] = "maximize"
+    goals: list[str] | None = None
     space: dict[str, dict[str, Any]] = Field(default_factory=dict)
     epochs: Count | None = None
     target: Annotated[float, Field(allow_inf_nan=False)] | None = None
@@ -121,11 +127,25 @@ class ObjectiveSpec(ExperimentSpec):
             raise ValueError(f"{quoted(text)} does not name a file or module")
         return text
 
+    @field_validator("goals")
+    @classmethod
+    def _possible_goals(cls, goals: list[str] | None) -> list[str] | None:
+        with as_value_error():
+            if goals is not None:
+                count_goals(goals, ENERGY)
+        return goals
+
     @model_validator(mode="after")
     def _raced(self) -> ObjectiveSpec:
         with as_value_error():
             check_seeds(self.strategy, self.seeds)
+        check_target(self.target, self.two_goals)
         return self
+
+    @property
+    def two_goals(self) -> bool:
+        """Whether there is a second goal."""
+        return self.goals is not None and len(self.goals) > 1
 
     @property
     def sign(self) -> float:

@@ -70,6 +70,9 @@ class ObjectiveTrainer(BookedTrainer):
         """Call the objective for each step."""
         return [self._train(step, limit) for step in steps]
 
+    def stack(self, step: Step) -> object:
+        """Nothing: steps are trained one by one."""
+
     def _train(self, step: Step, limit: Limit | None) -> Result:
         if self._last is not None:
             forget_copies(self._last.training)
@@ -111,6 +114,7 @@ class ObjectiveTrainer(BookedTrainer):
             beyond=curve.between(end, curve.reached) if scores else (),
             stoppable=bool(told.get("asks")),
             attributes=told.get("attributes", {}),
+            second=told.get("second") if scores else None,
         )
 
 

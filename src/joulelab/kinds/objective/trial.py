@@ -276,3 +276,18 @@ def check_number(value: Any) -> float:  # noqa: ANN401 - the user's
     if not math.isfinite(plain):
         raise UsageError(f"the objective has returned {plain}", "return a finite number")
     return float(plain)
+
+
+def check_second(value: Any) -> float:  # noqa: ANN401 - the user's
+    """The second goal that an objective returned.
+
+    Raises:
+        UsageError: it is not a finite number above 0.
+    """
+    second = check_number(value)
+    if second <= 0:
+        raise UsageError(
+            f"the objective has returned {second:g} as the second goal",
+            "return a number above 0, of which lower is better, such as joules",
+        )
+    return second

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,7 @@ from joulelab.study.listener import Listener
 from joulelab.study.results import Results
 from joulelab.study.study import Study
 from joulelab.study.study_file import check_spec
+from joulelab.tuning.front import SCORE, on_front
 from joulelab.tuning.space import SearchSpace, Value, Variable
 
 if TYPE_CHECKING:
@@ -62,8 +63,27 @@ class Confirmation:
 
 
 @dataclass(frozen=True)
+class Knee:
+    """The trial at the knee of the front.
+
+    Attributes:
+        values: of it.
+        score: of it, as the search saw it, in the direction of the objective.
+        second: joules of a full training, or what the objective returned.
+        confirmed: mean score on fresh seeds; None if there are none.
+    """
+
+    values: Mapping[str, Value]
+    score: float
+    second: float
+    confirmed: float | None
+
+
+@dataclass(frozen=True)
 class Tuned:
     """What a search found.
+
+    With two goals, the best is the end of the front with the highest score.
 
     Attributes:
         values: the best.
@@ -75,6 +95,10 @@ class Tuned:
         epochs: trained in all.
         stopped: why the search ended.
         folder: with the results.
+        second: with two goals, the second one of the best, as the search saw it.
+        second_goal: ``"energy"`` of a full training in joules, or ``"returned"`` by the objective.
+        knee: with two goals, the values where a little of the score saves most; None for a front
+            of fewer than three trials.
     """
 
     values: Mapping[str, Value]
@@ -86,16 +110,31 @@ class Tuned:
     epochs: float
     stopped: str
     folder: Path
+    second: float | None = None
+    second_goal: str = ""
+    knee: Knee | None = None
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """One row per trial: values, score, epochs, state, reason, joules, seconds, attributes."""
+        """One row per trial: values, score, epochs, state, reason, joules, seconds, attributes.
+
+        The column ``second`` is the energy of a full training in joules, or what was returned.
+        """
         import pandas as pd
 
         table = Results.open(self.folder).spec["experiment"][EXPERIMENT]
         journal = read_journal(self.folder / OUTPUTS / "00001" / STEPS)
         rows = trial_rows(journal, 1.0 if table["direction"] == "maximize" else -1.0)
         return pd.DataFrame([{**row.pop("values"), **row} for row in rows])
+
+    @property
+    def front(self) -> pd.DataFrame:
+        """The trials that no other beats in score and second goal, by ascending second goal."""
+        table = Results.open(self.folder).spec["experiment"][EXPERIMENT]
+        sign = 1.0 if table["direction"] == "maximize" else -1.0
+        rows = self.trials[self.trials["state"] == "finished"].dropna(subset=["score", "second"])
+        chosen = on_front(rows["second"].to_numpy(float), sign * rows["score"].to_numpy(float))
+        return rows.iloc[chosen].reset_index(drop=True)
 
 
 def tune(  # noqa: PLR0913 - what a search may be told
@@ -106,6 +145,7 @@ def tune(  # noqa: PLR0913 - what a search may be told
     strategy: str = "green",
     seed: int = 0,
     direction: Literal["maximize", "minimize"] = "maximize",
+    goals: Sequence[str] = (SCORE,),
     epochs: int | None = None,
     target: float | None = None,
     seeds: int | None = None,
@@ -132,6 +172,8 @@ def tune(  # noqa: PLR0913 - what a search may be told
         strategy: name of a search or strategy; ``joulelab list`` prints them.
         seed: determines the search, with the scores.
         direction: whether higher or lower scores are better.
+        goals: ``("score", "energy")`` for the front of both. The energy is that of a full training,
+            evaluations included, or the second of two numbers that the objective returns.
         epochs: of a full training; default: what the first trial reports.
         target: score that ends the search once fresh seeds confirm it.
         seeds: most trainings of a trial; it gets another seed only while it may still beat the
@@ -162,6 +204,7 @@ def tune(  # noqa: PLR0913 - what a search may be told
         "strategy": strategy,
         "budget": budget,
         "direction": direction,
+        "goals": None if list(goals) == [SCORE] else list(goals),
         "space": space_tables(space),
         "epochs": epochs,
         "target": target,
@@ -218,6 +261,13 @@ def tuned(results: Results) -> Tuned:
         epochs=float(row["epochs"]),
         stopped=str(row["stopped"]),
         folder=results.folder,
+        second=known("second"),
+        second_goal=str(row.get("second_goal") or ""),
+        knee=None
+        if (at := known("knee_score")) is None
+        else Knee(
+            json.loads(row["knee"]), at, known("knee_second") or 0.0, known("knee_confirmed")
+        ),
     )
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from joulelab.errors import UsageError
-from joulelab.kinds.objective.trial import Trial, check_number
+from joulelab.kinds.objective.trial import Trial, check_number, check_second
 from joulelab.kinds.program.events import VARIABLE
 from joulelab.kinds.program.worker import CANNOT_BE_CALLED, serve
 
@@ -52,7 +52,7 @@ def called(
     _seed(trial.seed)
     told: dict[str, Any]
     try:
-        told = {"state": "returned", "score": check_number(function(trial))}
+        told = {"state": "returned", **scores(function(trial), request["two_goals"])}
     except UsageError as error:
         stopped = trial.told and "returned nothing" in error.message
         told = {"state": "stopped"} if stopped else _failed(error.message, "")
@@ -68,6 +68,27 @@ def called(
             with contextlib.suppress(Exception):
                 stream.flush()
     return {**told, **trial.to_dict()}
+
+
+def scores(returned: Any, two_goals: bool) -> dict[str, float]:  # noqa: ANN401 - the user's
+    """The score that was returned, and the second goal if there is one.
+
+    Raises:
+        UsageError: it is not a number, or, with two goals, two.
+    """
+    if not isinstance(returned, tuple | list):
+        return {"score": check_number(returned)}
+    if not two_goals:
+        raise UsageError(
+            f"the objective has returned {len(returned)} values; return one number, or ask for two "
+            "goals, score and energy",
+            "--goals score,energy",
+        )
+    if len(returned) != 2:  # noqa: PLR2004 - a pair
+        raise UsageError(
+            f"the objective has returned {len(returned)} values", "return a score and a second goal"
+        )
+    return {"score": check_number(returned[0]), "second": check_second(returned[1])}
 
 
 def is_pruned(error: Exception) -> bool:

@@ -22,7 +22,8 @@ from joulelab.kinds.objective.trainer import ObjectiveTrainer
 from joulelab.kinds.program.process import end_all, left_behind
 from joulelab.kinds.program.worker import INSIDE, load
 from joulelab.kinds.searching.growing import GrowingSearcher
-from joulelab.kinds.searching.loop import FRESH, Asked, Outcome
+from joulelab.kinds.searching.loop import FRESH, Asked
+from joulelab.kinds.searching.outcome import Outcome
 from joulelab.kinds.searching.workload import SearchWorkload
 from joulelab.study.design import Configuration, derive_seed
 from joulelab.study.listener import WorkloadSummary
@@ -92,7 +93,10 @@ class ObjectiveWorkload(SearchWorkload):
         folder = self.folder_of(run)
         cost = load(spec.cost) if spec.cost else None
         space = SearchSpace.from_dict(spec.space) if spec.space else None
-        searcher = GrowingSearcher(spec.strategy, run.seed, space, spec.epochs, cost, spec.seeds)
+        goals = 2 if spec.two_goals else 1
+        searcher = GrowingSearcher(
+            spec.strategy, run.seed, space, spec.epochs, cost, spec.seeds, goals
+        )
         trainer = ObjectiveTrainer(
             self.session,
             recorder,
@@ -113,10 +117,12 @@ class ObjectiveWorkload(SearchWorkload):
                 "confirm": spec.confirm,
                 "target": spec.target,
                 **({} if spec.seeds is None else {"seeds": spec.seeds}),
+                **({"goals": sorted(spec.goals)} if spec.goals and spec.two_goals else {}),
             },
             budget=self._budget(spec),
             confirm=spec.confirm,
             target=None if spec.target is None else spec.sign * spec.target,
+            goals=goals,
         )
         started_at = time.time()
         outcome, journal = self.searched(run, recorder, searcher, trainer, asked)

@@ -217,6 +217,9 @@ class RecordedTrainer:
             steps = [replace(one, repetition=FRESH - 1 - one.repetition) for one in steps]
         return [self._trained(step) for step in steps]
 
+    def stack(self, step: Step) -> object:
+        """Nothing: recorded steps have no memory."""
+
     @contextmanager
     def thinking(self) -> Iterator[Thinking]:
         """Time the search's own work, apart from what it spends."""

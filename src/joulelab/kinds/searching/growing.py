@@ -15,7 +15,7 @@ halving and Hyperband, which compare trials of a bracket, begin a new bracket.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -40,6 +40,7 @@ class _Told:
     beyond: dict[int, list[float]] = field(default_factory=dict)
     cost: float | None = None
     failed: bool = False
+    seconds: list[float] = field(default_factory=list)
 
 
 class GrowingSearcher:
@@ -52,6 +53,8 @@ class GrowingSearcher:
         epochs: of a full training; None where the first trial tells it.
         cost: what is known beforehand, from values to a relative cost.
         seeds: most trainings of a trial; default: the search's own.
+        goals: 2 for a second one; then the first trial is always trained to its end, and tells
+            whether the objective returns the second goal.
     """
 
     no_steps = NO_PROPOSALS
@@ -64,9 +67,10 @@ class GrowingSearcher:
         epochs: int | None = None,
         cost: Cost | None = None,
         seeds: int | None = None,
+        goals: int = 1,
     ) -> None:
         self._make: Make = lambda variables, length: make_search(
-            strategy, variables, seed, length, cost, seeds
+            strategy, variables, seed, length, cost, seeds, goals
         )
         self._seed = seed
         self._given = space
@@ -75,7 +79,8 @@ class GrowingSearcher:
         self._told: list[_Told] = []
         self._search: Search | None = None
         self._first = self._make(space, 1) if space else None
-        if space and epochs:
+        self._goals = goals
+        if space and epochs and goals == 1:
             self._search = self._make(space, epochs)
 
     @property
@@ -120,7 +125,7 @@ class GrowingSearcher:
                 self._told.append(_Told(dict(step.values)))
         return steps
 
-    def observe(self, step: Step, result: Result, cost: float | None) -> None:
+    def observe(self, step: Step, result: Result, cost: float | None, second: float | None) -> None:
         """Record the result of a step; the space and the epochs may become known by it."""
         told = self._told[step.trial]
         wider = self._widen(result)
@@ -128,6 +133,8 @@ class GrowingSearcher:
         told.failed |= scores is None
         if cost is not None:
             told.cost = (told.cost or 0.0) + cost
+        if second is not None:
+            told.seconds.append(second)
         if scores is not None:
             told.scores.setdefault(step.repetition, []).extend(scores)
             told.beyond[step.repetition] = list(result.beyond)
@@ -139,22 +146,26 @@ class GrowingSearcher:
         elif wider or result.drawn:
             self._restart()
         else:
-            self._search.observe(step, scores, cost)
+            self._search.observe(step, scores, cost, second)
 
     def best(self) -> tuple[Progress, float] | None:
         """The best trial, with the values that it used, and its score."""
         if self._search is not None:
-            found = self._search.best()
-            if found is None:
-                return None
-            trial, score = found
-            told = self._told[trial.number]
-            used = told.used or told.values
-            return Progress(trial.number, used, trial.scores, trial.failed), score
+            return self._as_used(self._search.best())
         scored = [
             (one, one.scores[0][-1]) for one in self.trials if one.scores.get(0) and not one.failed
         ]
         return max(scored, key=lambda pair: pair[1], default=None)
+
+    def knee(self) -> tuple[Progress, float] | None:
+        """The trial at the knee of the front, with the values that it used, and its score."""
+        return None if self._search is None else self._as_used(self._search.knee())
+
+    def _as_used(self, found: tuple[Progress, float] | None) -> tuple[Progress, float] | None:
+        if found is None:
+            return None
+        told = self._told[found[0].number]
+        return replace(found[0], values=told.used or told.values), found[1]
 
     # Before the search
 
@@ -166,7 +177,8 @@ class GrowingSearcher:
             (step,) = self._first.next(1)
             values = dict(step.values)
         self._told.append(_Told(values))
-        return Step(number, values, 0, 0, TO_END if self._epochs is None else 1)
+        first = self._epochs if self._goals > 1 else 1
+        return Step(number, values, 0, 0, TO_END if self._epochs is None else first or 1)
 
     def _begin(self, step: Step, result: Result, told: _Told) -> None:
         """Begin the search if a trial has succeeded; a failed one tells nothing."""
@@ -197,7 +209,8 @@ class GrowingSearcher:
                 for name, variable in self._variables.items()
             }
             scores = [] if told.failed else [one for one in told.scores.values() if one]
-            self._search.add(values, scores, told.cost)
+            second = sum(told.seconds) / len(told.seconds) if told.seconds else None
+            self._search.add(values, scores, told.cost, second)
 
     def _widen(self, result: Result) -> bool:
         """Take up variables that were asked for; whether the space is another one now."""

@@ -17,14 +17,14 @@ Part of the budget is kept for the confirmation: the cost of its full trainings,
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from joulelab.errors import JoulelabError, MeterError, UsageError
 from joulelab.kinds.searching.journal import Journal
+from joulelab.kinds.searching.outcome import Found, Outcome
 from joulelab.kinds.searching.spent import Spent, total_spent
 from joulelab.kinds.searching.steps import (
     TO_END,
@@ -45,7 +45,6 @@ FRESH = 1000
 CONFIRMATION_SHARE = 0.2
 MOST_FAILURES = 3
 """So many failures without any success end a search."""
-PROBABILITY = 0.975
 
 
 class SearchFailedError(JoulelabError):
@@ -61,12 +60,15 @@ class Asked:
         budget: None for no limit.
         confirm: fresh seeds for the best trial.
         target: score that ends the search once it is confirmed; higher is better.
+        goals: 2 for a second one: the energy of a full training, evaluations included, unless
+            trainings return it.
     """
 
     header: Mapping[str, Any]
     budget: Budget | None = None
     confirm: int = 3
     target: float | None = None
+    goals: int = 1
 
 
 @dataclass(frozen=True)
@@ -90,49 +92,6 @@ class SoFar:
     spent: float | None
     budget: Budget | None
     gain: float | None
-
-
-@dataclass
-class Outcome:
-    """What a search found.
-
-    Attributes:
-        trial: number of the best trial; None if none has a score.
-        values: of it.
-        score: of it, as the search saw it; higher is better.
-        confirmed: its scores on fresh seeds.
-        stopped: why the search ended.
-        spent: in all.
-        parts: the same by kind of work.
-        epochs: of a full training.
-        failure: why nothing was found; empty if something was.
-    """
-
-    trial: int | None = None
-    values: Mapping[str, Value] = field(default_factory=dict)
-    score: float | None = None
-    confirmed: Sequence[float] = ()
-    stopped: str = ""
-    spent: Spent = field(default_factory=Spent)
-    parts: Mapping[str, Spent] = field(default_factory=dict)
-    epochs: int | None = None
-    failure: str = ""
-
-    @property
-    def mean(self) -> float | None:
-        """Mean score on fresh seeds."""
-        return statistics.fmean(self.confirmed) if self.confirmed else None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """95 % interval of that mean, by Student's t; None for fewer than two seeds."""
-        count = len(self.confirmed)
-        if count < 2 or self.mean is None:  # noqa: PLR2004 - a spread needs two
-            return None
-        from scipy.stats import t
-
-        half = t.ppf(PROBABILITY, count - 1) * statistics.stdev(self.confirmed) / math.sqrt(count)
-        return self.mean - float(half), self.mean + float(half)
 
 
 def run_search(
@@ -187,7 +146,7 @@ class _Run:
         self.gain: float | None = None
         self.first_error = ""
         self.failures = self.successes = 0
-        self.restarts = False
+        self.restarts = self.returned = False
 
     def run(self) -> Outcome:
         self._check_least()
@@ -201,12 +160,25 @@ class _Run:
             if best[0].number not in self.confirmed and outcome.epochs is not None:
                 self._confirm(best[0].number, best[0].values)
             outcome.confirmed = self.confirmed.get(best[0].number, [])
+            outcome.second, outcome.returned = best[0].second, self.returned
+            outcome.knee = self._knee(best[0].number)
         elif not self.successes:
             outcome.failure = f"{stopped}: {self.first_error}" if self.first_error else stopped
         self._spend("tuner", self.thinking)
         outcome.parts = {**self.parts, "interrupted": self.lost}
         outcome.spent = total_spent(outcome.parts.values())
         return outcome
+
+    def _knee(self, best: int) -> Found | None:
+        """What is at the knee of the front, confirmed like the best."""
+        found = self.searcher.knee() if self.asked.goals > 1 else None
+        if found is None:
+            return None
+        trial, score = found
+        if trial.number not in self.confirmed and trial.number != best:
+            self._confirm(trial.number, trial.values)
+        confirmed = self.confirmed.get(trial.number, [])
+        return Found(trial.number, trial.values, score, trial.second, confirmed)
 
     def _search(self) -> str:
         """Search until it is over; returns why."""
@@ -292,6 +264,7 @@ class _Run:
     def _train(self, steps: Sequence[Step], purpose: Purpose) -> list[Result]:
         """Results of steps, stored or new; observed where they belong to the search."""
         results: list[Result] = []
+        steps = self._by_stack(steps)
         for step in steps:
             stored = self.journal.peek()
             if stored is not None and "stopped" in stored:  # the budget did not allow for it
@@ -301,10 +274,10 @@ class _Run:
                 break
             self._spend("tuner", Spent.from_dict(line["tuner"]))
             results.append(Result.from_dict(line))
-        if left := steps[len(results) :]:
+        while left := steps[len(results) :]:
             self._tell(left[0], purpose)
             for step, result in zip(
-                left, self.trainer.train(left, purpose, self._limit(left)), strict=True
+                left, self.trainer.train(left, purpose, self._limit(left)), strict=False
             ):
                 line = {"step": {"purpose": purpose, **_identity(step)}, **result.to_dict()}
                 self.journal.append({**line, "tuner": self.thinking.to_dict()})
@@ -314,6 +287,17 @@ class _Run:
         self._booked(steps, results, purpose)
         self._tell(None, purpose)
         return results
+
+    def _by_stack(self, steps: Sequence[Step]) -> list[Step]:
+        """Steps that can be trained together next to each other, else in their order."""
+        stacks: list[tuple[object, list[Step]]] = []
+        for step in steps:
+            of = self.trainer.stack(step)
+            mine = next((own for other, own in stacks if other == of), None)
+            if mine is None:
+                stacks.append((of, mine := []))
+            mine.append(step)
+        return [step for _, own in stacks for step in own]
 
     def _booked(
         self, steps: Sequence[Step], results: list[Result], purpose: Purpose
@@ -344,7 +328,17 @@ class _Run:
         elif not self.successes:
             self.failures += 1
             self.first_error = self.first_error or result.reason
-        self.searcher.observe(step, result, cost)
+        self.searcher.observe(step, result, cost, self._second(result))
+
+    def _second(self, result: Result) -> float | None:
+        """The second goal as a result has shown it."""
+        self.returned |= result.second is not None
+        if self.asked.goals == 1 or result.failed or self.returned:
+            return result.second
+        joules, epochs = result.spent.joules, result.spent.epochs
+        if joules is None or not epochs:
+            return None
+        return joules / epochs * (self.searcher.epochs or len(result.scores))
 
     # The budget
 
@@ -383,7 +377,9 @@ class _Run:
         budget, one, epochs = self.asked.budget, self._per_epoch(), self.searcher.epochs
         if budget is None or one is None or epochs is None:
             return 0.0
-        return min(self.asked.confirm * epochs * one, CONFIRMATION_SHARE * budget.amount)
+        # With two goals the knee is confirmed too.
+        trainings = self.asked.confirm * self.asked.goals
+        return min(trainings * epochs * one, CONFIRMATION_SHARE * budget.amount)
 
     def _fitting(self, steps: Sequence[Step], reserved: float | None = None) -> Sequence[Step]:
         """The first of some steps, those that the budget allows for."""

@@ -39,6 +39,7 @@ class Result:
         beyond: scores after later epochs, of a training that could not be stopped.
         stoppable: whether the training asks if it should stop.
         attributes: that the training has set.
+        second: the second goal, where the training has returned it.
     """
 
     state: State
@@ -53,6 +54,7 @@ class Result:
     beyond: Sequence[float] = ()
     stoppable: bool = True
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    second: float | None = None
 
     @property
     def failed(self) -> bool:
@@ -105,11 +107,14 @@ class Trainer(Protocol):
     def train(
         self, steps: Sequence[Step], purpose: Purpose, limit: Limit | None
     ) -> Sequence[Result]:
-        """Train steps; a failure is a result, in the order of the steps.
+        """Train the first steps, at least one; a failure is a result, in the order of the steps.
 
         Raises:
             KeyboardInterrupt: what was under way has been booked.
         """
+
+    def stack(self, step: Step) -> object:
+        """What the steps that are trained together have in common; equal ones may be."""
 
     def thinking(self) -> AbstractContextManager[Measuring]:
         """Measure the search's own work."""
@@ -141,11 +146,14 @@ class Searcher(Protocol):
     def next(self, most: int) -> list[Step]:
         """Steps to train next; none at the end."""
 
-    def observe(self, step: Step, result: Result, cost: float | None) -> None:
-        """Record the result of a step."""
+    def observe(self, step: Step, result: Result, cost: float | None, second: float | None) -> None:
+        """Record the result of a step, and the second goal as it has shown it."""
 
     def best(self) -> tuple[Progress, float] | None:
         """The best trial and its score."""
+
+    def knee(self) -> tuple[Progress, float] | None:
+        """As of `joulelab.tuning.search.Search`."""
 
 
 class PlainSearcher:
@@ -161,6 +169,7 @@ class PlainSearcher:
         self._search = search
         self.next = search.next
         self.best = search.best
+        self.knee = search.knee
 
     @property
     def epochs(self) -> int | None:
@@ -177,9 +186,9 @@ class PlainSearcher:
         """As of the search."""
         return self._search.expected_gain
 
-    def observe(self, step: Step, result: Result, cost: float | None) -> None:
-        """Pass scores and cost on."""
-        self._search.observe(step, scores_of(result), cost)
+    def observe(self, step: Step, result: Result, cost: float | None, second: float | None) -> None:
+        """Pass scores, cost and second goal on."""
+        self._search.observe(step, scores_of(result), cost, second)
 
 
 def scores_of(result: Result) -> Sequence[float] | None:

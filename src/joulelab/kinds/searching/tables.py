@@ -58,6 +58,7 @@ def curve_columns(lines: Sequence[Line], sign: float) -> dict[str, list[Any]] | 
                 "duration_s": float(spent["seconds"]),
                 "values": json.dumps(line["values"] or step["values"]),
                 "attributes": json.dumps(line["attributes"]),
+                "second": line.get("second"),
             }
         )
     if not rows:
@@ -65,6 +66,8 @@ def curve_columns(lines: Sequence[Line], sign: float) -> dict[str, list[Any]] | 
     for first, end in zip(began, [*began[1:], len(rows)], strict=True):
         for row in rows[first:end]:
             row |= {name: rows[end - 1][name] for name in ("t_s", "spent_j")}
+    if all(row["second"] is None for row in rows):
+        rows = [{name: one for name, one in row.items() if name != "second"} for row in rows]
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
@@ -96,6 +99,8 @@ def trial_rows(lines: Sequence[Line], sign: float) -> list[dict[str, Any]]:
         row["values"] = line["values"] or step["values"]
         row["state"], row["reason"] = line["state"], line["reason"]
         row["attributes"] = line["attributes"]
+        if line.get("second") is not None:
+            row["second"] = line["second"]
         row["energy_j"] = _plus(row["energy_j"], spent["joules"])
         row["duration_s"] += spent["seconds"]
         row["trained"] += spent["epochs"]
@@ -110,6 +115,8 @@ def trial_rows(lines: Sequence[Line], sign: float) -> list[dict[str, Any]]:
         row["epochs"] = max((epoch for epoch, _ in last), default=0)
         scores = [score for epoch, score in last if epoch == row["epochs"]]
         row["score"] = sum(scores) / len(scores) if scores else None
+        if "second" not in row and row["energy_j"] is not None and row["trained"]:
+            row["second"] = row["energy_j"] / row["trained"] * row["epochs"]
     return list(rows.values())
 
 

@@ -20,8 +20,10 @@ from joulelab.energy.booking import Booking
 from joulelab.energy.carbon.footprint import footprint
 from joulelab.errors import MeterError, SpecError
 from joulelab.kinds.searching.booked import KIND, why_unknown
+from joulelab.kinds.searching.goals import ENERGY, RETURNED
 from joulelab.kinds.searching.journal import STEPS, Journal
-from joulelab.kinds.searching.loop import Asked, Outcome, run_search
+from joulelab.kinds.searching.loop import Asked, run_search
+from joulelab.kinds.searching.outcome import Outcome
 from joulelab.kinds.searching.spent import Spent
 from joulelab.kinds.searching.steps import Searcher, Trainer
 from joulelab.kinds.searching.tables import curve_columns
@@ -133,6 +135,7 @@ class SearchWorkload(Workload):
             "stopped": outcome.stopped,
             "epochs": spent.epochs,
             "grams": spent.grams,
+            **knee_columns(outcome, sign),
             **{f"{kind}_j": part.joules for kind, part in outcome.parts.items()},
             **{f"{kind}_s": _finite(part.seconds) for kind, part in outcome.parts.items()},
         }
@@ -181,6 +184,24 @@ class SearchWorkload(Workload):
             grams=grams,
             status=row["energy_status"],
         )
+
+
+def knee_columns(outcome: Outcome, sign: float) -> dict[str, Any]:
+    """With two goals: the second goal of the best trial, and the trial at the knee of the front."""
+    if outcome.second is None:
+        return {}
+    goal = RETURNED if outcome.returned else ENERGY[0]
+    columns: dict[str, Any] = {"second": outcome.second, "second_goal": goal}
+    if (knee := outcome.knee) is not None and knee.score is not None:
+        columns |= {
+            "knee_trial": knee.trial,
+            "knee": json.dumps(dict(knee.values)),
+            "knee_score": sign * knee.score,
+            "knee_second": knee.second,
+        }
+        if knee.mean is not None:
+            columns["knee_confirmed"] = sign * knee.mean
+    return columns
 
 
 def _finite(seconds: float) -> float | None:

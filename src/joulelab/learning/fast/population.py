@@ -146,6 +146,14 @@ class Population:
         self._trainings.pop(key, None)
         self._stacks = {keys: stack for keys, stack in self._stacks.items() if key not in keys}
 
+    def size(self, key: Hashable) -> int:
+        """Bytes of the weights and moments of a training; 0 for an unknown key."""
+        if key not in self._trainings:
+            return 0
+        state = self._trainings[key].state
+        tensors = [*state.weights.values(), *(one for m in state.moments for one in m.values())]
+        return sum(one.numel() * one.element_size() for one in tensors)
+
     def prepare(self, members: int) -> bool:
         """Find the fastest schedule for a number of members, unless known for this machine.
 
@@ -155,6 +163,11 @@ class Population:
             Whether anything was done.
         """
         return self._schedules.prepare(self._tried(members), self._images, self._device)
+
+    def prepare_for(self, segments: Sequence[Segment]) -> bool:
+        """The same for all stacks that `train` makes of some segments."""
+        done = [self.prepare(len(group)) for group in self._groups(segments)]
+        return any(done)
 
     def train(self, segments: Sequence[Segment]) -> dict[Hashable, tuple[Epoch, ...]]:
         """Begin or continue trainings.
@@ -173,14 +186,10 @@ class Population:
                 another member than before, or an epoch that is past or after the last.
         """
         self._check(segments)
-
-        def age_and_aim(segment: Segment) -> tuple[int, int]:
-            return self.epoch(segment.key), segment.to_epoch
-
         trained: dict[Hashable, _Training] = {}
         curves: dict[Hashable, tuple[Epoch, ...]] = {}
-        for _, group in groupby(sorted(segments, key=age_and_aim), key=age_and_aim):
-            alike = _equals_together(list(group))
+        for group in self._groups(segments):
+            alike = _equals_together(group)
             self.prepare(len(alike))
             most = len(self._tried(len(alike)).members)
             for start in range(0, len(alike), most):
@@ -230,6 +239,15 @@ class Population:
             return replace(plan, size=1).run(keys, evaluate)
 
         return self._schedules.run(self._tried(len(keys)), self._images, self._device, run)
+
+    def _groups(self, segments: Sequence[Segment]) -> list[list[Segment]]:
+        """Segments of one age that are trained to the same epoch."""
+
+        def age_and_aim(segment: Segment) -> tuple[int, int]:
+            return self.epoch(segment.key), segment.to_epoch
+
+        ordered = sorted(segments, key=age_and_aim)
+        return [list(group) for _, group in groupby(ordered, key=age_and_aim)]
 
     def _train(self, segments: Sequence[Segment]) -> list[_Trained]:
         """Train segments of one age and aim under one schedule; their trainings, in order."""
