@@ -25,6 +25,12 @@ from joulelab.kinds.green_tuning.targets import (
     target_epochs,
     target_table,
 )
+from joulelab.kinds.searching.front import (
+    front_finding,
+    front_table,
+    hypervolume_curve,
+    score_front,
+)
 from joulelab.kinds.searching.report import costs, in_words, under_way
 from joulelab.present import Column, Table, table, words
 from joulelab.present.parts import Row, records
@@ -198,10 +204,15 @@ GREEN_TUNING = Report(
         rank_diagram,
         ranks,
         optimism,
+        score_front,
+        front_table,
+        hypervolume_curve,
         costs,
         chosen,
     ),
     lead=(best_curve, strategies),
-    findings=sentences(target_findings, rank_finding, optimism_finding, missed_findings),
+    findings=sentences(
+        target_findings, front_finding, rank_finding, optimism_finding, missed_findings
+    ),
     under_way=(under_way,),
 )

@@ -26,11 +26,10 @@ from joulelab.present import (
     table,
     words,
 )
+from joulelab.report.effects import STRATEGY
 from joulelab.report.experiment import Experiment
+from joulelab.report.search import other_factors
 from joulelab.tuning.front import Front, knee
-
-PROBLEM = ("dataset", "network", "hyperparameters")
-"""Columns of what is tuned, where a kind has them."""
 
 LABELLED = 12
 """Longest front whose points have names in the figure."""
@@ -79,16 +78,18 @@ def finished(experiment: Experiment) -> pd.DataFrame:
     if not len(rows):
         raise Unavailable("no trial has both a score and an energy.")
     runs = searches(experiment).set_index("run_id")
-    for name in ("strategy", *PROBLEM):
-        if name in runs and name not in rows:
-            rows = rows.assign(**{name: rows["run_id"].map(runs[name])})
-    found: pd.DataFrame = rows
+    factors = {
+        name: rows["run_id"].map(runs[name])
+        for name in (STRATEGY, *other_factors(experiment))
+        if name in runs
+    }
+    found: pd.DataFrame = rows.assign(**factors)
     return found
 
 
 def problems(experiment: Experiment, rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """The rows of each problem, with its name; the name is empty where there is one."""
-    by = [name for name in PROBLEM if name in rows and rows[name].nunique() > 1]
+    by = [name for name in other_factors(experiment) if name in rows and rows[name].nunique() > 1]
     if not by:
         yield "", rows
         return
@@ -136,7 +137,7 @@ def front_table(experiment: Experiment) -> Table:
     columns = [
         *([words("problem")] if shown["problem"].nunique() > 1 else []),
         words("values"),
-        *([words("strategy")] if rows["strategy"].nunique() > 1 else []),
+        *([words(STRATEGY)] if rows[STRATEGY].nunique() > 1 else []),
         words("", "mark"),
         Column("score", form=formats.number),
         Column("of the best score", "of_best", formats.or_dash(formats.percent)),
@@ -165,8 +166,8 @@ def score_front(experiment: Experiment) -> Figure:
         named = some["trial"].map("trial {}".format)
         on = some.index.isin(front.index)
         points = some.assign(front=on, name=named.where(on & (len(front) <= LABELLED), ""))
-        if rows["strategy"].nunique() > 1:
-            points = points.assign(group=points["strategy"], name="")
+        if rows[STRATEGY].nunique() > 1:
+            points = points.assign(group=points[STRATEGY], name="")
         panels[name] = points
         said.append(formats.listing([named[one] for one in front.index]))
     units = None if "second" in steps(experiment) else formats.ENERGY
@@ -199,7 +200,7 @@ def hypervolume_curve(experiment: Experiment) -> Figure:
         of = f" of {name}" if name else ""
         references.append(f"{formats.number(sign(experiment) * least)}{of}")
         measured = some.assign(good=score, log_second=log_second)
-        for strategy, mine in measured.groupby("strategy", sort=False):
+        for strategy, mine in measured.groupby(STRATEGY, sort=False):
             grid = np.sort(mine["spent_j"].unique())
             shares = [
                 _grown(one.sort_values("spent_j"), end, least, grid) / whole
@@ -218,7 +219,7 @@ def hypervolume_curve(experiment: Experiment) -> Figure:
         from_zero=True,
     )
     y = Axis("share", "hypervolume, share of all trials' front", bounds=(0.0, 1.0))
-    several = searches(experiment).groupby("strategy").size().max() > 1
+    several = searches(experiment).groupby(STRATEGY).size().max() > 1
     return Figure(
         lambda width: curves(drawn, x, y, step="post", width=width),
         "Area under the front over the logarithm of the energy of a training. Reference point: "
@@ -265,7 +266,7 @@ def front_finding(experiment: Experiment) -> list[str]:
         else:
             head = f"a {what} of {formats.number(score[1])}"
         where = ", ".join(
-            str(run[name]) for name in ("network", "strategy") if name in runs and run.get(name)
+            str(run[name]) for name in ("network", STRATEGY) if name in runs and run.get(name)
         )
         basis = "on fresh seeds" if judged or confirmed else "as the search saw them"
         said.append(
