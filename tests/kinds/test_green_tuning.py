@@ -120,6 +120,23 @@ def test_the_report_says_what_each_strategy_reached(unbroken):
     assert json.loads(unbroken[0].to_frame()["best"].iloc[0])["learning_rate"] > 0
 
 
+def test_a_search_is_predicted_from_its_budget(tmp_path):
+    plan, prediction = study(repetitions=2).predict()
+    assert len(plan.runs) == 4
+    assert prediction.total(plan.runs).energy_j > 0
+    (estimate,) = prediction.estimates.values()
+    # 40 epochs of 4 are ten trainings, and two more judge.
+    assert list(prediction.estimates)[0].endswith(" x 12")
+    assert estimate.status == "estimated"
+
+
+def test_a_budget_below_one_evaluation_is_refused_with_the_forecast(tmp_path):
+    said = "a budget of 1.00 mJ is below one evaluation, which will take about .* J"
+    with pytest.raises(SpecError, match=said):
+        study(budget="0.001J").run(tmp_path / "out")
+    assert not (tmp_path / "out" / "outputs").exists()
+
+
 def test_what_a_search_sees_can_be_a_factor():
     (one,) = study(tune_on=["validation", "test"]).spec.experiments().values()
     assert one.factors()[-1].levels == ("validation", "test")

@@ -18,6 +18,7 @@ from typing import Any, cast
 from joulelab.energy.measurement import Measurement
 from joulelab.errors import SpecError, TrainingError
 from joulelab.kinds.green_tuning.executor import PopulationExecutor, SegmentsJob, Trained
+from joulelab.kinds.green_tuning.forecast import Extent, middle, of_searches, training_job
 from joulelab.kinds.green_tuning.spec import TEST, GreenTuningConfiguration, GreenTuningSpec
 from joulelab.kinds.green_tuning.stacks import corners, hyperparameters, task_of
 from joulelab.kinds.searching.booked import JUDGING, KIND, BookedTrainer
@@ -25,7 +26,8 @@ from joulelab.kinds.searching.loop import Asked
 from joulelab.kinds.searching.steps import Limit, PlainSearcher, Purpose, Result
 from joulelab.kinds.searching.workload import SearchWorkload
 from joulelab.kinds.training.data_sets import DataSets
-from joulelab.kinds.training.executor import ImagesRequest
+from joulelab.kinds.training.executor import ImagesRequest, TrainingExecutor, TrainingJob
+from joulelab.kinds.training.prediction import PLAN_LONG_S, RUN_LONG_S, predict
 from joulelab.kinds.training.spec import TrainingKeys
 from joulelab.learning.engine import Hyperparameters, Member, TrainingTask
 from joulelab.learning.fast.population import Segment
@@ -36,7 +38,8 @@ from joulelab.learning.training_loop import checked_device
 from joulelab.study.design import Configuration, derive_seed
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
-from joulelab.study.runner import RunRecorder
+from joulelab.study.prediction import Prediction
+from joulelab.study.runner import Calibrator, RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun, Store
 from joulelab.tuning.budget import parse_budget
@@ -87,11 +90,53 @@ class GreenTuningWorkload(SearchWorkload):
             means="the fast engine",
             noun="search",
             extent=f"of {' or '.join(budgets)} on {self._data.words}",
-            basis="the budget of a search",
+            basis="a few steps of each network",
             remark="; ".join(self._data.notes) or None,
             train_images=self._data.train_images,
             data={**self._data.counts, "data_notes": self._data.notes},
         )
+
+    def predict(
+        self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool
+    ) -> Prediction:
+        """Train a few steps of every network, and extrapolate to the budget."""
+        self.session.listener.doing(
+            "training a few steps of every network, to predict time and energy"
+        )
+        mine = cast(Sequence[GreenTuningConfiguration], configurations)
+        executor = self.session.executor(TrainingExecutor)
+        trainings = predict(
+            mine,
+            lambda one: self._timed(cast(GreenTuningConfiguration, one)),
+            executor.split,
+            lambda job: calibrator.calibrate(executor, job),
+            lambda one: self._counted(cast(GreenTuningConfiguration, one)),
+            executor.flops,
+            lambda outcome: self.session.counted(outcome.measurement),
+            RUN_LONG_S if brief else PLAN_LONG_S,
+        )
+        return of_searches(trainings, {one.key: self._extent(one) for one in mine})
+
+    def _timed(self, one: GreenTuningConfiguration) -> TrainingJob:
+        values = middle(one.space)
+        return training_job(
+            one,
+            task_of(self._task(one), values),
+            member_of(one, values, 0),
+            self._specs[one.experiment].together,
+            self._data.request(one.dataset),
+            self.session.device.name,
+            self.session.threads,
+        )
+
+    def _counted(self, one: GreenTuningConfiguration) -> tuple[int, int]:
+        images = self._images(one)
+        return len(images.train), len(images.test)
+
+    def _extent(self, one: GreenTuningConfiguration) -> Extent:
+        spec = self._specs[one.experiment]
+        judged = spec.judged * (2 if spec.two_goals else 1)
+        return Extent(one.title, parse_budget(spec.budget), one.settings.epochs, judged)
 
     def conditions(self) -> dict[str, Any]:
         """The data sets with their checksums."""
@@ -261,7 +306,7 @@ class PopulationTrainer(BookedTrainer):
             segments = [
                 Segment(
                     (JUDGING, number),
-                    self._member(values, derive_seed(self.run.seed, JUDGING, number)),
+                    member_of(self._one, values, derive_seed(self.run.seed, JUDGING, number)),
                     self._one.settings.epochs,
                 )
                 for number in numbers
@@ -277,12 +322,8 @@ class PopulationTrainer(BookedTrainer):
     def _segment(self, step: Step) -> Segment:
         # Common random numbers: a repetition has the same seed in every trial, so that trials pair.
         seed = derive_seed(self.run.seed, "trial", step.repetition)
-        return Segment((step.trial, step.repetition), self._member(step.values, seed), step.end)
-
-    def _member(self, values: Mapping[str, Any], seed: int) -> Member:
-        return Member(
-            seed >> (63 - SEED_BITS),
-            Hyperparameters(**{**self._one.fixed, **hyperparameters(values)}),
+        return Segment(
+            (step.trial, step.repetition), member_of(self._one, step.values, seed), step.end
         )
 
     def _job(
@@ -313,3 +354,9 @@ class PopulationTrainer(BookedTrainer):
         if outcome.result is None:
             raise TrainingError(f"{self._one.title}: {outcome.error}", "see the ledger")
         return outcome.result, outcome.measurement
+
+
+def member_of(one: GreenTuningConfiguration, values: Mapping[str, Any], seed: int) -> Member:
+    """A training with these values and a seed of 63 bits."""
+    known = {**one.fixed, **hyperparameters(values)}
+    return Member(seed >> (63 - SEED_BITS), Hyperparameters(**known))
