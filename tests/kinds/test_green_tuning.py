@@ -5,13 +5,17 @@ import json
 import pytest
 
 from joulelab.errors import SpecError
+from joulelab.kinds.green_tuning.stacks import known_cost
 from joulelab.kinds.searching.journal import read_journal
+from joulelab.learning.engine import TrainingTask
 from joulelab.learning.fast.population import Population
+from joulelab.learning.images import load_images
 from joulelab.report.ledger import ReportedStudy
 from joulelab.report.pages import write_report
 from joulelab.study.results import Results
 from joulelab.study.study import Study
 from joulelab.study.study_file import check_spec, load_spec
+from joulelab.tuning.space import Float, Int, SearchSpace
 
 SPACE = {"learning_rate": {"type": "continuous", "low": 1e-5, "high": 1e-1}}
 
@@ -120,18 +124,27 @@ def test_the_report_says_what_each_strategy_reached(unbroken):
     assert json.loads(unbroken[0].to_frame()["best"].iloc[0])["learning_rate"] > 0
 
 
+def test_operations_are_known_before_an_epoch_is_measured():
+    task = TrainingTask("DensePolyNN", {}, "default", 4, 50, members=())
+    images = load_images("digits", None)
+    depth = {"linear_layers": Int(1, 5)}
+    cost = known_cost(SearchSpace(depth), task, images)
+    assert 0 < cost({"linear_layers": 1}) < cost({"linear_layers": 3}) < cost({"linear_layers": 5})
+    assert known_cost(SearchSpace({"learning_rate": Float(1e-5, 1e-1)}), task, images) is None
+
+
 def test_a_search_is_predicted_from_its_budget(tmp_path):
     plan, prediction = study(repetitions=2).predict()
     assert len(plan.runs) == 4
     assert prediction.total(plan.runs).energy_j > 0
-    (estimate,) = prediction.estimates.values()
+    ((name, estimate),) = prediction.estimates.items()
     # 40 epochs of 4 are ten trainings, and two more judge.
-    assert list(prediction.estimates)[0].endswith(" x 12")
+    assert name.endswith(" x 12")
     assert estimate.status == "estimated"
 
 
 def test_a_budget_below_one_evaluation_is_refused_with_the_forecast(tmp_path):
-    said = "a budget of 1.00 mJ is below one evaluation, which will take about .* J"
+    said = "a budget of 1.00 mJ is below one evaluation, which will take about .*J"
     with pytest.raises(SpecError, match=said):
         study(budget="0.001J").run(tmp_path / "out")
     assert not (tmp_path / "out" / "outputs").exists()

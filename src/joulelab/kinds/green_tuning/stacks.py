@@ -18,7 +18,10 @@ from joulelab.learning.engine import (
     TrainingTask,
     check_hyperparameters,
 )
+from joulelab.learning.flops import count_flops
+from joulelab.learning.images import Images
 from joulelab.learning.networks import option_names
+from joulelab.tuning.search import Cost
 from joulelab.tuning.space import Choice, Int, SearchSpace, Value, Variable
 
 BATCH_SIZE, PRECISION = "batch_size", "precision"
@@ -115,3 +118,24 @@ def corners(space: SearchSpace) -> Iterator[dict[str, Value]]:
 
 def _levels(variable: Variable) -> tuple[Value, ...]:
     return tuple(variable.levels if isinstance(variable, Choice) else variable.attained_bounds())
+
+
+def known_cost(space: SearchSpace, task: TrainingTask, images: Images) -> Cost | None:
+    """What is known about the cost of an epoch before it is measured: operations of an image.
+
+    Returns:
+        None if no variable changes them, or they cannot be counted.
+    """
+    if not options(list(space.variables)):
+        return None
+    counted: dict[tuple[tuple[str, Any], ...], float] = {}
+
+    def flops(values: Mapping[str, Value]) -> float:
+        network_options = task_of(task, values).network_options
+        key = tuple(sorted(network_options.items()))
+        if key not in counted:
+            found = count_flops(task.network, network_options, images.shape, images.classes)
+            counted[key] = float(found.per_image or 0.0)
+        return counted[key]
+
+    return flops if all(flops(values) > 0 for values in corners(space)) else None

@@ -20,7 +20,7 @@ from joulelab.errors import SpecError, TrainingError
 from joulelab.kinds.green_tuning.executor import PopulationExecutor, SegmentsJob, Trained
 from joulelab.kinds.green_tuning.forecast import Extent, middle, of_searches, training_job
 from joulelab.kinds.green_tuning.spec import TEST, GreenTuningConfiguration, GreenTuningSpec
-from joulelab.kinds.green_tuning.stacks import corners, hyperparameters, task_of
+from joulelab.kinds.green_tuning.stacks import corners, hyperparameters, known_cost, task_of
 from joulelab.kinds.searching.booked import JUDGING, KIND, BookedTrainer
 from joulelab.kinds.searching.loop import Asked
 from joulelab.kinds.searching.steps import Limit, PlainSearcher, Purpose, Result
@@ -161,6 +161,7 @@ class GreenTuningWorkload(SearchWorkload):
             one.space,
             run.seed,
             one.settings.epochs,
+            known_cost(one.space, self._task(one), self._images(one)),
             seeds=spec.seeds,
             goals=2 if spec.two_goals else 1,
         )
