@@ -226,7 +226,8 @@ def test_a_sum_with_a_part_that_was_bridged_is_partly_estimated():
         gross_j = None if status is Status.MISSING else 1.0
         return Reading(domain, "x", status, gross_j, 0.1, None, 1.0)
 
-    measured_, partly, estimated, missing = Status
+    measured_, partly = Status.MEASURED, Status.PARTLY_ESTIMATED
+    estimated, missing = Status.ESTIMATED, Status.MISSING
     assert Status.of_sum(reversed(Status)) is missing
     assert total([reading("a", measured_), reading("b", partly)]).status is partly
     assert total([reading("a", partly), reading("b", estimated)]).status is estimated

@@ -23,12 +23,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from joulelab.errors import quoted
 from joulelab.kinds.green_tuning.miniature import search_miniature
 from joulelab.kinds.green_tuning.stacks import check_options, check_variable
 from joulelab.kinds.searching.goals import ENERGY, check_target
+from joulelab.kinds.training.grid import GridKeys
 from joulelab.kinds.training.spec import TrainingConfiguration, TrainingExperimentSpec
-from joulelab.learning.networks import networks as known_networks
 from joulelab.study.design import Factor, Level
 from joulelab.study.spec import Count, Kind, StudySpec
 from joulelab.study.validation import as_value_error, known, unique
@@ -38,7 +37,6 @@ from joulelab.tuning.search import check_seeds, searches
 from joulelab.tuning.space import SearchSpace
 from joulelab.tuning.strategy import strategies as known_strategies
 
-Names = Annotated[list[str], Field(min_length=1)]
 Seen = Literal["validation", "test"]
 VALIDATION: Seen = "validation"
 TEST: Seen = "test"
@@ -59,15 +57,10 @@ class GreenTuningConfiguration(TrainingConfiguration):
     tune_on: str
 
 
-class GreenTuningSpec(TrainingExperimentSpec):
-    """Keys of an experiment of kind ``green-tuning``.
+class GreenTuningSpec(GridKeys, TrainingExperimentSpec):
+    """Keys of an experiment of kind ``green-tuning``, beside those of `GridKeys`.
 
     Attributes:
-        strategies: names of searches or strategies; levels of the factor ``strategy``.
-        networks: registered names; levels of the factor ``network``.
-        hyperparameters: numbers of searched variables, in the order of the file; levels of the
-            factor of the same name. Default: all.
-        network_options: for a network's name, its keyword arguments.
         space: searched hyperparameters, in order; also ``batch_size``, ``precision`` and options
             of the networks, such as ``linear_layers``.
         goals: ``["score"]``, or ``["score", "energy"]`` for the front of accuracy and energy of a
@@ -86,10 +79,6 @@ class GreenTuningSpec(TrainingExperimentSpec):
 
     noun = "search"
 
-    strategies: Names
-    networks: Names
-    hyperparameters: Annotated[list[Count], Field(min_length=1)] | None = None
-    network_options: dict[str, dict[str, Any]] = Field(default_factory=dict)
     space: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     budget: str
     goals: list[str] | None = None
@@ -107,11 +96,6 @@ class GreenTuningSpec(TrainingExperimentSpec):
             name if name in searches.names() else known(known_strategies, name)
             for name in unique(names)
         ]
-
-    @field_validator("networks")
-    @classmethod
-    def _known_networks(cls, names: list[str]) -> list[str]:
-        return [known(known_networks, name) for name in unique(names)]
 
     @field_validator("tune_on")
     @classmethod
@@ -156,23 +140,13 @@ class GreenTuningSpec(TrainingExperimentSpec):
         check_target(self.target, self.two_goals)
         if twice := set(self.space) & set(self.levels):
             raise ValueError(f"{min(twice)} is in the space and in vary: leave it out of one")
-        most = len(self.space)
-        if self.hyperparameters and max(unique(self.hyperparameters)) > most:
-            raise ValueError(
-                f"hyperparameters requests {max(self.hyperparameters)} variables, but the space "
-                f"has {most}"
-            )
-        for name in self.network_options:
-            if name not in self.networks:
-                raise ValueError(f"network_options names {quoted(name)}, which is not in networks")
+        self.check_grid(self.space)
         return self
 
     def factors(self) -> Sequence[Factor]:
         """Strategy, network, number of hyperparameters, and what is varied."""
         return (
-            Factor("strategy", tuple(self.strategies)),
-            Factor("network", tuple(self.networks)),
-            Factor("hyperparameters", tuple(self.hyperparameters or [len(self.space)])),
+            *self.grid(self.space),
             *([Factor("tune_on", tuple(self.tune_on))] if isinstance(self.tune_on, list) else []),
             *self.varied(),
         )
@@ -181,13 +155,9 @@ class GreenTuningSpec(TrainingExperimentSpec):
         self, experiment: str, levels: Mapping[str, Level], study: StudySpec
     ) -> GreenTuningConfiguration:
         """One strategy on one network."""
-        network = str(levels["network"])
         return GreenTuningConfiguration(
             **self.training(experiment, levels, study),
-            network=network,
-            network_options=self.network_options.get(network, {}),
-            strategy=str(levels["strategy"]),
-            space=SearchSpace.from_dict(self.space).first(int(levels["hyperparameters"])),
+            **self.place(levels, self.space),
             tune_on=str(levels.get("tune_on", self.tune_on)),
         )
 
