@@ -12,6 +12,8 @@ s the standard deviation of the change, and h of `joulelab.tuning.acquisition`::
     gain = s h(-|mu - b| / s)                                                    (equation 1)
 
 the expected gain in the best mean: either the trial overtakes, or it no longer deserves the lead.
+For the candidates with the highest means, the gain of training to the end, per cost of all that is
+left, counts if it is higher: a first step may tell little and still lead to something.
 Every step is judged by the same equation, so seeds are added by a race: to the leader and to those
 that may still beat it. The step with the highest gain per predicted cost is taken.
 
@@ -61,6 +63,9 @@ Array = NDArray[np.float64]
 
 EPOCHS_LENGTH = 5.0
 """Median length of the column of epochs: curves are smooth."""
+
+NEAR = 100
+"""So many candidates with the highest means are asked what a whole training would tell."""
 
 SEEDS = 8
 """Most trainings of a trial, unless told."""
@@ -182,6 +187,12 @@ class FreezeThaw(Search):
         else:
             gap = self._gap(process, mean, options)
             log_gain = log_expected_improvement(-gap, change, 0.0) - log_cost
+            # A first epoch tells little by itself: what the whole training tells counts too.
+            near = np.argsort(mean)[-NEAR:]
+            _, whole = process.lookahead(target[near], target[near])
+            more = np.log(options.left[near] / options.epochs[near])
+            to_end = log_expected_improvement(-gap[near], whole, 0.0) - log_cost[near] - more
+            log_gain[near] = np.maximum(log_gain[near], to_end)
         chosen = int(np.argmax(log_gain))
         self._gain = scaled.unit * math.exp(log_gain.max()) / extent
         known = options.trials[chosen]
