@@ -151,7 +151,7 @@ def _front_rows(found: Tuned) -> list[tuple[str, str]]:
     # A share of a score has a sense only where scores are counted from 0.
     of_best = ""
     if found.score > 0:
-        of_best = f" ({formats.percent(knee.score / found.score)} of the best)"
+        of_best = f" ({formats.of(knee.score / found.score)} the best)"
     what = "energy" if found.second_goal == "energy" else "second goal"
     said = f"{formats.number(knee.score)}{of_best} for {share} of the {what}: {_words(knee.values)}"
     if knee.confirmed is not None:
