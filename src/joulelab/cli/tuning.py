@@ -134,9 +134,8 @@ def _view(found: Tuned) -> View:
     if found.second is not None:
         rows += _front_rows(found)
     spent = f"{formats.joules(found.spent_j)} ({found.energy_status})"
-    rows.append(
-        ("spent", f"{spent}, {formats.duration(found.duration_s)}, {found.epochs:g} epochs")
-    )
+    epochs = f"{found.epochs:g} epoch{'s' * (found.epochs != 1)}"
+    rows.append(("spent", f"{spent}, {formats.duration(found.duration_s)}, {epochs}"))
     rows.append(("results", f"{found.folder}: joulelab report {found.folder}"))
     return View([f"{formats.number(found.score)} with {said}", Facts(rows)], _data(found))
 

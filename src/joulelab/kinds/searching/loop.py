@@ -431,9 +431,9 @@ class _Run:
             return
         least = {"epochs": float(epochs or 1), "evaluations": 1.0}.get(budget.unit, 0.0)
         if budget.amount < least:
-            one = f"takes {budget.words(least)}" if budget.unit == "epochs" else "is the least"
+            one = f", which takes {budget.words(least)}" if budget.unit == "epochs" else ""
             raise UsageError(
-                f"a budget of {budget} is below one evaluation", f"an evaluation {one}"
+                f"a budget of {budget} is below one evaluation{one}", "give at least as much"
             )
 
     def _budget_words(self) -> str:
