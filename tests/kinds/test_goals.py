@@ -11,6 +11,7 @@ from joulelab.errors import JoulelabError, SpecError
 from joulelab.kinds.objective.executor import ObjectiveExecutor
 from joulelab.kinds.searching.front import front_finding
 from joulelab.kinds.searching.journal import read_journal
+from joulelab.kinds.searching.tables import trial_rows
 from joulelab.learning.fast.population import Population
 from joulelab.report.ledger import ReportedStudy
 from joulelab.report.pages import write_report
@@ -92,8 +93,37 @@ def test_without_a_pair_the_second_goal_is_the_energy_of_a_training(tune):
     assert "How the front grew" in page
 
 
+MIXED = """
+def objective(trial):
+    width = trial.suggest_int("width", 8, 512, log=True)
+    return (1 - 1 / width, float(width)) if trial.number % 2 else 1 - 1 / width
+"""
+
+
+def test_a_second_goal_that_the_first_trial_did_not_return_is_a_failure(tune):
+    found = tune(MIXED, budget="8evaluations")
+    assert found.second_goal == "energy"
+    odd = found.trials["trial"] % 2 == 1
+    assert (found.trials.loc[odd, "state"] == "failed").all()
+    assert "always return two" in found.trials.loc[odd, "reason"].iloc[0]
+    assert (found.front["trial"] % 2 == 0).all()
+
+
+def test_a_trial_that_was_pruned_has_no_energy_among_second_numbers():
+    def line(trial, state, second):
+        return {
+            "step": {"trial": trial, "purpose": "search", "repetition": 0, "start": 0, "end": 1},
+            "values": {"width": 8},
+            "spent": {"joules": 2.0, "seconds": 1.0, "epochs": 1},
+            **{"state": state, "reason": "", "attributes": {}, "scores": [0.5], "second": second},
+        }
+
+    rows = trial_rows([line(0, "finished", 40.0), line(1, "pruned", None)], 1.0)
+    assert [row.get("second") for row in rows] == [40.0, None]
+
+
 def test_goals_that_do_not_fit_are_told(tune):
-    with pytest.raises(JoulelabError, match="returned 2 values; return one number, or ask"):
+    with pytest.raises(JoulelabError, match="returned 2 values; return one number, or seek"):
         tune(PAIR, goals=("score",))
     with pytest.raises(SpecError, match="goals 'score,time' are not possible"):
         tune(PAIR, goals=("score", "time"))

@@ -256,3 +256,20 @@ def test_a_file_that_is_not_a_table_is_refused(tmp_path):
         recorded(tmp_path / "t.parquet")
     with pytest.raises(UsageError, match=r"t\.txt is not a table"):
         recorded(tmp_path / "t.txt")
+
+
+def test_costs_below_0_and_levels_of_two_sorts_are_refused(scattered):
+    scattered.loc[3, "energy_j"] = -1.0
+    with pytest.raises(UsageError, match="row 4: energy_j is below 0"):
+        RecordedTrials(scattered, ["rate", "width"], "accuracy")
+    scattered["energy_j"], scattered["width"] = 1.0, scattered["width"].astype(object)
+    scattered.loc[2, "width"] = "64-64"
+    with pytest.raises(UsageError, match="width has numbers, and text such as '64-64'"):
+        RecordedTrials(scattered, ["rate", "width"], "accuracy")
+
+
+def test_none_is_a_level_of_a_file(scattered, tmp_path):
+    scattered["act"] = ["None", "l2"] * (len(scattered) // 2) + ["l2"] * (len(scattered) % 2)
+    scattered.to_csv(tmp_path / "trials.csv", index=False)
+    table = recorded(tmp_path / "trials.csv", variables=["act", "rate"], score="accuracy")
+    assert table.space.variables["act"] == Choice(("None", "l2"), ordered=False)

@@ -97,7 +97,10 @@ def test_an_exhausted_space_is_said():
         (lambda tuner, trial: tuner.tell(trial, 1.0, cost=0), "cost is 0"),
         (lambda tuner, trial: tuner.tell(trial, 1.0, cost=math.inf), "cost is inf"),
         (lambda tuner, trial: [tuner.tell(trial, 1.0)] * 2 + [tuner.tell(trial, 1.0)], "before"),
-        (lambda tuner, trial: joulelab.Tuner(space()).tell(trial, 1.0), "not of this tuner"),
+        (
+            lambda tuner, trial: joulelab.Tuner(space()).tell(trial, 1.0),
+            "not of this tuner",
+        ),
     ],
 )
 def test_what_cannot_be_told_is_refused(wrong, message):
@@ -111,3 +114,10 @@ def test_numbers_of_numpy_are_told_like_others():
     trial = tuner.ask()
     tuner.tell(trial, np.float32(0.5), cost=np.int64(3))
     assert tuner.best.score == 0.5
+
+
+def test_goals_may_be_one_text_and_a_knee_needs_two():
+    assert joulelab.Tuner(space(), goals="score,cost").goals == 2
+    for name in ("front", "knee"):
+        with pytest.raises(UsageError, match="needs two goals"):
+            getattr(joulelab.Tuner(space()), name)

@@ -134,9 +134,8 @@ def _view(found: Tuned) -> View:
     if found.second is not None:
         rows += _front_rows(found)
     spent = f"{formats.joules(found.spent_j)} ({found.energy_status})"
-    rows.append(
-        ("spent", f"{spent}, {formats.duration(found.duration_s)}, {found.epochs:g} epochs")
-    )
+    epochs = f"{found.epochs:g} epoch{'s' * (found.epochs != 1)}"
+    rows.append(("spent", f"{spent}, {formats.duration(found.duration_s)}, {epochs}"))
     rows.append(("results", f"{found.folder}: joulelab report {found.folder}"))
     return View([f"{formats.number(found.score)} with {said}", Facts(rows)], _data(found))
 
@@ -151,7 +150,7 @@ def _front_rows(found: Tuned) -> list[tuple[str, str]]:
     # A share of a score has a sense only where scores are counted from 0.
     of_best = ""
     if found.score > 0:
-        of_best = f" ({formats.percent(knee.score / found.score)} of the best)"
+        of_best = f" ({formats.of(knee.score / found.score)} the best)"
     what = "energy" if found.second_goal == "energy" else "second goal"
     said = f"{formats.number(knee.score)}{of_best} for {share} of the {what}: {_words(knee.values)}"
     if knee.confirmed is not None:

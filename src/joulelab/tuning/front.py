@@ -164,13 +164,13 @@ def count_goals(goals: Sequence[str], second: Sequence[str] = SECOND) -> int:
     """How many goals a search has.
 
     Args:
-        goals: ``("score",)``, or that and the name of the second goal.
+        goals: ``("score",)``, or that and the name of the second goal; or ``"score,cost"``.
         second: possible names of the latter.
 
     Raises:
         UsageError: other goals.
     """
-    named = list(goals)
+    named = goals.split(",") if isinstance(goals, str) else list(goals)
     if named == [SCORE]:
         return 1
     if sorted(named) in [sorted([SCORE, name]) for name in second]:

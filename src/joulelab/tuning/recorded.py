@@ -203,8 +203,10 @@ class RecordedTrials:
         for column in numbers:
             rows[column] = _numbers(rows[column])
             self._refuse(rows, ~np.isfinite(rows[column]), column)
+            self._refuse_negative(rows, column)
         for column in variables:
             if not _is_text(rows[column]):
+                self._refuse_mixed(rows, column)
                 rows[column] = _numbers(rows[column])
                 self._refuse(rows, ~np.isfinite(rows[column]), column)
             self._refuse(rows, rows[column].isna(), column)
@@ -235,7 +237,22 @@ class RecordedTrials:
                 f"{self.name}: {column} is missing or not a finite number in "
                 f"{formats.count(count, 'row')} of {len(rows):,}, the first of them "
                 f"row {_first(wrong)}",
-                "fill these cells or remove the rows; give a failed training the score of a guess",
+                "fill these cells or remove the rows; select the rows of one problem with where; "
+                "give a failed training the score of a guess",
+            )
+
+    def _refuse_negative(self, rows: pd.DataFrame, column: str) -> None:
+        if column in UNITS and (negative := rows[column] < 0).any():
+            raise UsageError(
+                f"{self.name}, row {_first(negative)}: {column} is below 0",
+                "correct the cell or remove the row",
+            )
+
+    def _refuse_mixed(self, rows: pd.DataFrame, column: str) -> None:
+        if text := _texts(rows[column]):
+            raise UsageError(
+                f"{self.name}: {column} has numbers, and text such as {quoted(text[0])}",
+                "name all its levels by text (such as w64), or make all of them numbers",
             )
 
     def _whole(
@@ -330,6 +347,14 @@ def _is_text(column: pd.Series[Any]) -> bool:
     return not pd.api.types.is_numeric_dtype(column) and (
         bool(column.notna().any()) and bool(pd.to_numeric(column, errors="coerce").isna().all())
     )
+
+
+def _texts(column: pd.Series[Any]) -> list[str]:
+    """The cells of a column that are neither numbers nor empty."""
+    if pd.api.types.is_numeric_dtype(column):
+        return []
+    text = pd.to_numeric(column, errors="coerce").isna() & column.notna()
+    return [str(one) for one in column[text]]
 
 
 def _dense(rows: pd.DataFrame, variables: Sequence[str]) -> pd.Series[Any]:

@@ -42,6 +42,8 @@ NOT_VARIABLES = {
 }
 """Columns that are not taken for variables unless they are named."""
 SUFFIXES = (".csv", ".parquet")
+EMPTY = ["", "NaN", "nan", "NA", "N/A", "n/a", "NULL", "null", "<NA>"]
+"""Cells of a CSV file that are missing. ``None`` is a level: of a penalty, say."""
 
 
 def is_shipped(reference: str) -> bool:
@@ -169,7 +171,9 @@ def read_file(path: Path) -> pd.DataFrame:
     if path.suffix not in SUFFIXES:
         raise UsageError(f"{path} is not a table that can be read", "give a CSV or Parquet file")
     try:
-        return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+        if path.suffix == ".csv":
+            return pd.read_csv(path, keep_default_na=False, na_values=EMPTY)
+        return pd.read_parquet(path)
     except (OSError, ValueError) as error:  # those of pandas and pyarrow derive from ValueError
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"{path} cannot be read: {said}", "check the file") from error

@@ -174,8 +174,6 @@ class Tuner:
         Raises:
             UsageError: there is one goal.
         """
-        if self.goals == 1:
-            raise UsageError("a front needs two goals", 'give goals=("score", "cost")')
         scored, second, score = self._scored()
         return [scored[one] for one in on_front(second, score)]
 
@@ -185,12 +183,17 @@ class Tuner:
 
         It is the one furthest above the chord between the ends of the front, over the logarithm of
         the second goal.
+
+        Raises:
+            UsageError: there is one goal.
         """
         scored, second, score = self._scored()
         found = knee(second, score)
         return None if found is None else scored[found]
 
     def _scored(self) -> tuple[list[Trial], NDArray[np.float64], NDArray[np.float64]]:
+        if self.goals == 1:
+            raise UsageError("a front needs two goals", 'give goals=("score", "cost")')
         scored = [one for one in self.trials if one.score is not None and one.second is not None]
         columns = np.array([(one.second, one.score) for one in scored], dtype=np.float64)
         second, score = columns.reshape(len(scored), 2).T

@@ -287,7 +287,7 @@ def check_second(value: Any) -> float:  # noqa: ANN401 - the user's
     second = check_number(value)
     if second <= 0:
         raise UsageError(
-            f"the objective has returned {second:g} as the second goal",
-            "return a number above 0, of which lower is better, such as joules",
+            f"the objective has returned {second:g} as the second goal, which must be above 0",
+            "return a number of which lower is better, such as joules",
         )
     return second

@@ -80,13 +80,14 @@ def scores(returned: Any, two_goals: bool) -> dict[str, float]:  # noqa: ANN401 
         return {"score": check_number(returned)}
     if not two_goals:
         raise UsageError(
-            f"the objective has returned {len(returned)} values; return one number, or ask for two "
-            "goals, score and energy",
-            "--goals score,energy",
+            f"the objective has returned {len(returned)} values; return one number, or seek two "
+            "goals with --goals score,energy",
+            'from Python: goals=("score", "energy")',
         )
     if len(returned) != 2:  # noqa: PLR2004 - a pair
         raise UsageError(
-            f"the objective has returned {len(returned)} values", "return a score and a second goal"
+            f"the objective has returned {len(returned)} values, not a score and a second goal",
+            "return two numbers",
         )
     return {"score": check_number(returned[0]), "second": check_second(returned[1])}
 

@@ -276,7 +276,8 @@ def check(table: RecordedTrials, budget: Budget) -> None:
         raise UsageError(
             f"{table.name}: scores are from {lowest:g} to {highest:g}, but must be shares "
             "from 0 to 1, higher for better",
-            "divide percentages by 100; turn a loss into 1 / (1 + loss)",
+            "divide percentages by 100; turn a loss into 1 / (1 + loss); of a results folder, "
+            "convert what joulelab export FOLDER --table curves writes, and give that file",
         )
 
 

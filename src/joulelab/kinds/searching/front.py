@@ -262,7 +262,7 @@ def front_finding(experiment: Experiment) -> list[str]:
         returned = run["second_goal"] == RETURNED
         goal, form = ("second goal", formats.number) if returned else ("energy", formats.joules)
         if score[0] > 0:
-            head = f"{formats.percent(score[1] / score[0])} of the best {what}"
+            head = f"{formats.of(score[1] / score[0])} the best {what}"
         else:
             head = f"a {what} of {formats.number(score[1])}"
         where = ", ".join(

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from joulelab.errors import JoulelabError, MeterError, UsageError
@@ -45,6 +45,8 @@ FRESH = 1000
 CONFIRMATION_SHARE = 0.2
 MOST_FAILURES = 3
 """So many failures without any success end a search."""
+MIXED = "the objective has returned a second goal, but none for the first trial: always return two"
+"""Why a training failed whose second goal cannot be compared with the energy of the others."""
 
 
 class SearchFailedError(JoulelabError):
@@ -146,7 +148,7 @@ class _Run:
         self.gain: float | None = None
         self.first_error = ""
         self.failures = self.successes = 0
-        self.restarts = self.returned = False
+        self.restarts = self.returned = self.single = False
 
     def run(self) -> Outcome:
         self._check_least()
@@ -279,6 +281,7 @@ class _Run:
             for step, result in zip(
                 left, self.trainer.train(left, purpose, self._limit(left)), strict=False
             ):
+                result = self._of_same_goal(result)  # noqa: PLW2901
                 line = {"step": {"purpose": purpose, **_identity(step)}, **result.to_dict()}
                 self.journal.append({**line, "tuner": self.thinking.to_dict()})
                 self._spend("tuner", self.thinking)
@@ -330,9 +333,18 @@ class _Run:
             self.first_error = self.first_error or result.reason
         self.searcher.observe(step, result, cost, self._second(result))
 
+    def _of_same_goal(self, result: Result) -> Result:
+        """A failed result if it has returned a second goal, but trainings before it have not."""
+        if result.second is None or not self.single:
+            return result
+        return replace(result, state="failed", scores=(), beyond=(), second=None, reason=MIXED)
+
     def _second(self, result: Result) -> float | None:
         """The second goal as a result has shown it."""
         self.returned |= result.second is not None
+        self.single |= result.state == "finished" and not self.returned
+        if result.state == "pruned" and not self.single:
+            return result.second  # whether trainings return one is not known yet
         if self.asked.goals == 1 or result.failed or self.returned:
             return result.second
         joules, epochs = result.spent.joules, result.spent.epochs
@@ -419,9 +431,9 @@ class _Run:
             return
         least = {"epochs": float(epochs or 1), "evaluations": 1.0}.get(budget.unit, 0.0)
         if budget.amount < least:
-            one = f"takes {budget.words(least)}" if budget.unit == "epochs" else "is the least"
+            one = f", which takes {budget.words(least)}" if budget.unit == "epochs" else ""
             raise UsageError(
-                f"a budget of {budget} is below one evaluation", f"an evaluation {one}"
+                f"a budget of {budget} is below one evaluation{one}", "give at least as much"
             )
 
     def _budget_words(self) -> str:

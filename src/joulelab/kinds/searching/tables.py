@@ -110,12 +110,13 @@ def trial_rows(lines: Sequence[Line], sign: float) -> list[dict[str, Any]]:
                 step["start"] + len(line["scores"]),
                 sign * line["scores"][-1],
             )
+    returned = any("second" in row for row in rows.values())
     for row in rows.values():
         last = row.pop("last").values()
         row["epochs"] = max((epoch for epoch, _ in last), default=0)
         scores = [score for epoch, score in last if epoch == row["epochs"]]
         row["score"] = sum(scores) / len(scores) if scores else None
-        if "second" not in row and row["energy_j"] is not None and row["trained"]:
+        if not returned and row["energy_j"] is not None and row["trained"]:
             row["second"] = row["energy_j"] / row["trained"] * row["epochs"]
     return list(rows.values())
 
