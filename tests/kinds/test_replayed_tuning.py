@@ -156,6 +156,9 @@ def test_every_table_and_finding_of_the_report_says_replayed(replayed):
     made = [one for one in REPLAYED_TUNING.tables(experiment) if isinstance(one, Table)]
     assert len(made) >= 4
     assert all("replayed" in one.note.lower() for one in made)
+    # What the tuner took here is not of the recorded machine: unknown, and not 0 J.
+    (spent,) = [one for one in made if "Recorded joules alone" in one.note]
+    assert "the tuner" not in [one.heading for one in spent.columns]
     *found, cost = data["findings"]
     assert found
     assert all("replayed" in one.lower() for one in found)

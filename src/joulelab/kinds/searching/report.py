@@ -169,7 +169,11 @@ def _known(parts: pd.DataFrame) -> pd.DataFrame:
 def _by_strategy(parts: pd.DataFrame, note: str) -> Table:
     """A row for every strategy, a column for every kind of work."""
     energies = _known(parts).pivot_table(
-        values="energy_j", index=STRATEGY, columns="work", aggfunc="sum", sort=False
+        values="energy_j",
+        index=STRATEGY,
+        columns="work",
+        aggfunc=lambda one: one.sum(skipna=False),  # an unknown energy is not 0
+        sort=False,
     )
     named = [work for work in dict.fromkeys(parts["work"]) if work in energies]
     named = [*(one for one in named if one != JUDGING), *(one for one in named if one == JUDGING)]
