@@ -1,10 +1,15 @@
 """Searches over trainings in memory, each a run of a study."""
 
 import json
+import re
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
+from joulelab.cli.running import ProgressDisplay
 from joulelab.errors import SpecError
+from joulelab.formats import joules
 from joulelab.kinds.green_tuning.stacks import known_cost
 from joulelab.kinds.searching.journal import read_journal
 from joulelab.learning.engine import TrainingTask
@@ -54,7 +59,12 @@ def steps(folder, run=1):
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
     folder = tmp_path_factory.mktemp("unbroken") / "out"
-    return study().run(folder), folder
+    console = Console(file=StringIO(), width=100)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("joulelab.cli.running.QUIET_LINE_S", 0.0)
+        with ProgressDisplay(console) as display:
+            results = study().run(folder, display)
+    return results, folder, console.file.getvalue()
 
 
 def test_every_strategy_keeps_its_budget_and_is_judged_apart(unbroken):
@@ -66,6 +76,22 @@ def test_every_strategy_keeps_its_budget_and_is_judged_apart(unbroken):
     # The energy is that of the search, its own work included.
     parts = frame[["search_j", "confirm_j", "tuner_j", "interrupted_j"]].sum(axis=1)
     assert frame["energy_gross_j"].tolist() == pytest.approx(parts.tolist())
+
+
+def test_progress_counts_searches_and_says_what_the_current_one_has_found(unbroken):
+    lines = [line for line in unbroken[2].splitlines() if re.match(r"\d of 2 runs, ", line)]
+    runs = [int(line[0]) for line in lines]
+    assert runs == sorted(runs)
+    assert set(runs) == {0, 1, 2}
+    assert any(re.search(r"left; \d+ trials, best 0\.\d+, \d+ epochs spent", one) for one in lines)
+    whole_j = unbroken[0].to_frame()["energy_gross_j"].sum()
+    assert f"2 of 2 runs, {joules(whole_j)} (estimated)" in lines[-1]
+    assert not any("unknown" in line for line in lines)
+
+
+def test_a_search_says_why_it_has_no_utilisation(unbroken):
+    frame = unbroken[0].to_frame()
+    assert set(frame["utilisation_reason"]) == {"a search is measured step by step"}
 
 
 def test_many_are_begun_and_few_finished(unbroken):

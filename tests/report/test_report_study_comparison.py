@@ -158,7 +158,7 @@ def test_one_configuration_in_common_has_its_ratio_in_the_answer(study):
     found = compare_studies(study, times(of(study, runs), 2))
     assert found.findings[1] == (
         "layers (architecture): B takes 2.000 times the energy of A with conv_layers=1, "
-        "linear_layers=3, relu=off (95 % interval 2.000 to 2.000)."
+        "linear_layers=3, relu=off (estimated; 95 % interval 2.000 to 2.000)."
     )
 
 

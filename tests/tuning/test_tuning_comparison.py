@@ -8,6 +8,7 @@ import pytest
 
 from joulelab.errors import MissingDependencyError
 from joulelab.tuning.conformance import SPACES, check_strategy
+from joulelab.tuning.search import make_search
 from joulelab.tuning.space import Choice, Float, Int, SearchSpace
 from joulelab.tuning.strategy import strategies
 from joulelab.tuning.tuner import Tuner
@@ -83,6 +84,13 @@ def test_cfo_begins_where_a_known_cost_is_least():
     first = Tuner(LEVELS, "cfo", cost=cost).ask().values
     assert (first["width"], first["depth"]) == (16, 7)
     assert first["kind"] != "x"
+
+
+def test_a_missing_syne_tune_is_named_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "syne_tune.optimizer.schedulers.asha", None)
+    with pytest.raises(MissingDependencyError, match="-asha' needs syne_tune: ") as caught:
+        make_search("syne-tune-asha", LEVELS, seed=1, epochs=9)
+    assert caught.value.hint == 'pip install "joulelab[syne-tune]"'
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -87,6 +87,23 @@ def test_a_grid_is_searched_as_it_is(grid):
     assert (table.units, table.status) == (("energy_j", "seconds", "epochs"), "estimated")
 
 
+def test_a_trial_that_is_proposed_anew_takes_another_recorded_repetition(grid):
+    table = RecordedTrials(grid, ["learning_rate", "linear_layers"])
+    searcher = Replay(make_search("random", table.space, 0, EPOCHS), table)
+    seen = {}
+    for _ in range(40):
+        (step,) = searcher.next()
+        scores, costs = searcher.run(step)
+        searcher.search.observe(step, scores, costs["energy_j"])
+        seen.setdefault(tuple(step.values.values()), []).append(scores[-1])
+
+    for values, scores in seen.items():
+        both = [curve(*values, repetition)[-1] for repetition in (0, 1)]
+        order = np.random.default_rng(0).permutation(2)
+        assert scores == pytest.approx([both[order[at % 2]] for at in range(len(scores))])
+    assert max(map(len, seen.values())) > 2
+
+
 def test_repetitions_are_the_same_for_all_trials_so_that_they_pair(grid):
     table = RecordedTrials(grid, ["learning_rate", "linear_layers"])
     found = events(table, budget=500.0, unit="epochs")
@@ -211,6 +228,7 @@ def written(frame, path):
         (lambda f: f, {"variables": ["rat"]}, "no column 'rat'"),
         (lambda f: f.assign(accuracy=math.nan), {}, "accuracy is missing .* in 40 rows of 40"),
         (lambda f: f.assign(energy_j=[math.inf, *[1] * 39]), {}, "energy_j .* 1 row .* row 1"),
+        (lambda f: f.assign(energy_j=0.0), {}, "energy_j is 0 in every row.*leave the column"),
         (lambda f: f.assign(rate=f["rate"].where(f.index != 4)), {}, "rate .* row 5.*remove"),
         (lambda f: f.assign(width="wide"), {"variables": ["rate", "width"]}, "width is 'wide' in"),
         (lambda f: f.assign(rate=0.1), {"variables": ["rate"]}, "rate is 0.1 in every row.*leave"),

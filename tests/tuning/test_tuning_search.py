@@ -1,5 +1,6 @@
 """Searches decide on epochs; they are resumed by replaying what they observed."""
 
+import importlib.util
 import math
 from collections import Counter
 
@@ -13,6 +14,11 @@ SPACE = SearchSpace(
     {"rate": Float(1e-5, 1e-1, log=True), "layers": Choice((1, 2, 3), ordered=True)}
 )
 EPOCHS = 27
+SEARCHES = [
+    name
+    for name in searches.names()
+    if name != "syne-tune-asha" or importlib.util.find_spec("syne_tune")
+]
 
 
 def curve(values, repetition=0, epochs=EPOCHS):
@@ -43,7 +49,7 @@ def steps_of(groups):
     return [step for steps in groups for step in steps]
 
 
-@pytest.mark.parametrize("name", [*searches.names(), "random"])
+@pytest.mark.parametrize("name", [*SEARCHES, "random"])
 @pytest.mark.parametrize("together", [1, 4])
 def test_a_search_is_resumed_by_replaying_it(name, together):
     whole = carried_out(make_search(name, SPACE, 1, EPOCHS), 150, together)
@@ -60,7 +66,7 @@ def test_a_search_is_resumed_by_replaying_it(name, together):
             observe(resumed, step)
 
 
-@pytest.mark.parametrize("name", searches.names())
+@pytest.mark.parametrize("name", SEARCHES)
 def test_steps_continue_where_a_training_ended(name):
     ends = Counter()
     for step in steps_of(carried_out(make_search(name, SPACE, 2, EPOCHS), 300)):
@@ -108,7 +114,26 @@ def test_asha_promotes_before_a_rung_is_full():
     assert (step.trial, step.start, step.end) == (1, 1, 3)
 
 
-@pytest.mark.parametrize("name", searches.names())
+def test_syne_tunes_asha_stops_what_is_not_in_the_best_third_and_continues_none_of_it():
+    pytest.importorskip("syne_tune")
+    search = make_search("syne-tune-asha", SPACE, 4, EPOCHS)
+    before = np.random.get_state()[1].copy()
+    ends = []
+    for score in (0.2, 0.1, 0.3, 0.25):  # the first goes on; then its rank counts
+        step = search.next(1)[0]
+        while step.start:  # of a trial that goes on
+            search.observe(step, [score] * (step.end - step.start), 1.0)
+            step = search.next(1)[0]
+        ends.append(step.trial)
+        search.observe(step, [score], 1.0)
+
+    assert ends == [0, 1, 2, 3]
+    assert [trial.epochs() for trial in search.trials] == [27, 1, 27, 1]
+    assert [step.trial for step in search.next(3)] == [3, 4, 5]
+    assert (np.random.get_state()[1] == before).all()
+
+
+@pytest.mark.parametrize("name", SEARCHES)
 def test_failures_do_not_stop_a_search_and_never_win(name):
     search = make_search(name, SPACE, 5, EPOCHS)
     for number in range(40):

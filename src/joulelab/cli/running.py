@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -25,6 +26,9 @@ from joulelab.study.prediction import Prediction
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import PlannedRun
 from joulelab.study.study import Study
+
+if TYPE_CHECKING:
+    from joulelab.kinds.searching.so_far import SoFar
 
 SOME_RUNS_FAILED = 3
 QUIET_LINE_S = 10.0
@@ -46,7 +50,7 @@ def run_study(study: Study, folder: Path, *, as_json: bool) -> int:
     from joulelab.report.pages import brief_view
 
     end_on_sigterm()
-    display = _Display(progress_console())
+    display = ProgressDisplay(progress_console())
     try:
         with display:
             results = study.run(folder, display)
@@ -65,7 +69,7 @@ def run_study(study: Study, folder: Path, *, as_json: bool) -> int:
     return 0
 
 
-class _Display(Listener):
+class ProgressDisplay(Listener):
     """Draws the plan, then a line of progress: what runs, energy so far, time left."""
 
     def __init__(self, console: Console) -> None:
@@ -75,25 +79,25 @@ class _Display(Listener):
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TextColumn("{task.fields[energy]}"),
-            TextColumn("{task.fields[left]} left"),
+            TextColumn("{task.fields[left]}"),
             TimeElapsedColumn(),
             console=console,
             disable=not console.is_terminal,
             transient=True,
         )
-        self._task = self._progress.add_task("", total=None, energy="", left="?", visible=False)
+        self._task = self._progress.add_task("", total=None, energy="", left="", visible=False)
         self._spec: StudySpec
         self._plan: Plan
         self._summaries: Sequence[WorkloadSummary]
         self._states: dict[str, str] = {}
         self._prediction: Prediction | None = None
-        self._joules = 0.0
-        self._mark = ""
+        self._joules = self._search_j = 0.0
+        self._what = self._mark = self._search = ""
         self._predicted_s = self._taken_s = self._began_s = 0.0
         self._running: Sequence[PlannedRun] = ()
         self._last_line = 0.0
 
-    def __enter__(self) -> _Display:
+    def __enter__(self) -> ProgressDisplay:
         self._progress.start()
         return self
 
@@ -127,14 +131,22 @@ class _Display(Listener):
         self._running, self._began_s = runs, time.monotonic()
         first = runs[0]
         last = f" to {runs[-1].round + 1}" if runs[-1].round > first.round else ""
-        what = f"{first.experiment}: {first.configuration}, round {first.round + 1}{last}"
-        self._progress.update(self._task, description=what)
+        self._what = f"{first.experiment}: {first.configuration}, round {first.round + 1}{last}"
+        self._progress.update(self._task, description=self._what)
 
     def progress(self, heartbeat: Heartbeat, total: Total) -> None:
-        self._show(self._joules + (total.gross_j or 0.0))
+        self._show(self._joules + self._search_j + (total.gross_j or 0.0))
+
+    def searching(self, so_far: SoFar) -> None:
+        spec = self._spec.experiments()[self._running[0].experiment]
+        self._search = f"; {so_far.words(getattr(spec, 'sign', 1.0))}"
+        self._search_j = so_far.joules or 0.0
+        self._progress.update(self._task, description=f"{self._what}{self._search}")
+        self._show(self._joules + self._search_j)
 
     def finished(self, rows: Sequence[Mapping[str, Any]], total: Total) -> None:
         self._joules += total.gross_j or 0.0
+        self._search_j, self._search = 0.0, ""
         self._mark = "" if total.status is Status.MEASURED else f" ({total.status})"
         self._taken_s += time.monotonic() - self._began_s
         for run, row in zip(self._running, rows, strict=True):
@@ -148,12 +160,14 @@ class _Display(Listener):
 
     def _show(self, joules: float) -> None:
         energy = f"{formats.joules(joules)}{self._mark}"
-        left = formats.duration(self._left_s())
+        left_s = self._left_s()
+        left = f"{formats.duration(left_s)} left" if formats.known(left_s) else ""
         self._progress.update(self._task, energy=energy, left=left)
         if self._progress.disable and time.monotonic() - self._last_line > QUIET_LINE_S:
             self._last_line = time.monotonic()
-            done, total = self._done(), len(self._plan.runs)
-            self.console.print(f"{done} of {total} runs, {energy}, {left} left", soft_wrap=True)
+            runs = f"{self._done()} of {len(self._plan.runs)} runs"
+            line = ", ".join(part for part in (runs, energy, left) if part)
+            self.console.print(f"{line}{self._search}", soft_wrap=True, highlight=False)
 
     def _done(self) -> int:
         return len(self._plan.runs) - len(self._plan.left(self._states))
@@ -161,7 +175,7 @@ class _Display(Listener):
     def _left_s(self) -> float:
         """Predicted time of the remaining runs, corrected by the error of the prediction so far."""
         if self._prediction is None:
-            return float("nan")
+            return math.nan
         left = self._plan.left(self._states)
         correction = self._taken_s / self._predicted_s if self._predicted_s else 1.0
         return self._prediction.total(left).duration_s * correction

@@ -21,7 +21,7 @@ from joulelab.study.listener import Listener
 
 if TYPE_CHECKING:
     from joulelab.cli.tuning_commands import Tune
-    from joulelab.kinds.searching.loop import SoFar
+    from joulelab.kinds.searching.so_far import SoFar
 
 QUIET_LINE_S = 10.0
 """Shortest time between lines where they are not drawn in place."""
@@ -89,7 +89,7 @@ class Display(Listener):
 
     def searching(self, so_far: SoFar) -> None:
         """Draw the line, or print it every ten seconds."""
-        self._show(progress_line(so_far, self._sign))
+        self._show(so_far.words(self._sign))
 
     def progress(self, heartbeat: Heartbeat, total: Total) -> None:
         """Add the epochs and the energy of the running step to the line."""
@@ -103,22 +103,6 @@ class Display(Listener):
         elif time.monotonic() - self._last_s > QUIET_LINE_S:
             self._last_s = time.monotonic()
             self.console.print(line, soft_wrap=True, highlight=False)
-
-
-def progress_line(so_far: SoFar, sign: float) -> str:
-    """A search in one line: ``12 trials, best 0.91, 4.2 kJ spent, 15.8 kJ left, ...``."""
-    parts = [formats.count(so_far.trials, "trial")]
-    if so_far.best is not None:
-        parts.append(f"best {formats.number(sign * so_far.best)}")
-    if (budget := so_far.budget) is not None:
-        parts.append(f"{budget.words(so_far.spent)} spent")
-        if so_far.spent is not None:
-            parts.append(f"{budget.words(max(budget.amount - so_far.spent, 0.0))} left")
-    if so_far.gain is not None:
-        parts.append(f"expected gain {formats.number(so_far.gain)}")
-    if so_far.doing:
-        parts.append(f"now {so_far.doing}")
-    return ", ".join(parts)
 
 
 def _view(found: Tuned) -> View:

@@ -85,19 +85,22 @@ def compare_studies(first: Results, second: Results) -> Comparison:
         (*tables, *metrics),
         claims,
         tuple(remarks),
-        tuple(_findings([one.title for one, _ in both], tables, claims)),
+        tuple(_findings(both, tables, claims)),
     )
 
 
 def _findings(
-    titles: Sequence[str], tables: Sequence[Table | Omitted], claims: Table | Omitted
+    pairs: Sequence[tuple[Experiment, Experiment]],
+    tables: Sequence[Table | Omitted],
+    claims: Table | Omitted,
 ) -> Iterator[str]:
     """The ratio of energies of each experiment, and how many claims agree."""
     if all(isinstance(table, Omitted) for table in tables):
         yield "The studies have no configuration in common."
-    for title, table in zip(titles, tables, strict=True):
+    for (one, other), table in zip(pairs, tables, strict=True):
         if isinstance(table, Table):
-            yield f"{title}: {_ratio_in_words(table.frame) or 'no ratio of energies is known.'}"
+            ratio = _ratio_in_words(table.frame, _statuses(one, other))
+            yield f"{one.title}: {ratio or 'no ratio of energies is known.'}"
     if isinstance(claims, Table):
         yield claims.note
 
@@ -385,18 +388,22 @@ def _note(one: Experiment, other: Experiment, column: str | None, *, scored: boo
         return f"{accuracy}{'. ' * scored}No energy is known in one of the studies."
     basis = "net" if column == NET else "gross"
     sample = f"{_unit(one)}s"
-    statuses = sorted({one.energy.status, other.energy.status})
     mixed = (
         " One study measured what the other estimated: their ratio says little."
-        if len(statuses) > 1
+        if one.energy.status != other.energy.status
         else ""
     )
-    energy = f"energy is {basis} energy of {one.each} ({' and '.join(statuses)})"
+    energy = f"energy is {basis} energy of {one.each} ({_statuses(one, other)})"
     energy = f"{accuracy}; {energy}" if scored else f"E{energy[1:]}"
     return f"{energy}. {sample.capitalize()} are the sample.{mixed}"
 
 
-def _ratio_in_words(raw: pd.DataFrame) -> str:
+def _statuses(one: Experiment, other: Experiment) -> str:
+    """How both energies came about: ``estimated and measured``."""
+    return " and ".join(sorted({one.energy.status, other.energy.status}))
+
+
+def _ratio_in_words(raw: pd.DataFrame, status: str = "") -> str:
     """The ratio of energies over all configurations; empty if none has one."""
     known = raw.dropna(subset=["ratio"])
     if not len(known):
@@ -412,7 +419,8 @@ def _ratio_in_words(raw: pd.DataFrame) -> str:
     interval = formats.interval(low, high, formats.statistic)
     interval = f"95 % interval {interval}" if formats.known(low) else interval
     ratio = formats.statistic(value)
-    return f"{start}B takes {ratio} times the energy of A{end} ({interval})."
+    said = f"{status}; {interval}" if status else interval
+    return f"{start}B takes {ratio} times the energy of A{end} ({said})."
 
 
 def _without_energy(raw: pd.DataFrame) -> str:

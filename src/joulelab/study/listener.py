@@ -68,4 +68,4 @@ class Listener:
         """A part has ended and is stored; the rows are those of its runs."""
 
     def searching(self, so_far: Any) -> None:  # noqa: ANN401 - `joulelab.kinds.searching` says what
-        """A search has gone on: see `joulelab.kinds.searching.loop.SoFar`."""
+        """A search has gone on: see `joulelab.kinds.searching.so_far.SoFar`."""

@@ -203,7 +203,7 @@ class RecordedTrials:
         for column in numbers:
             rows[column] = _numbers(rows[column])
             self._refuse(rows, ~np.isfinite(rows[column]), column)
-            self._refuse_negative(rows, column)
+            self._refuse_impossible(rows, column)
         for column in variables:
             if not _is_text(rows[column]):
                 self._refuse_mixed(rows, column)
@@ -241,11 +241,16 @@ class RecordedTrials:
                 "give a failed training the score of a guess",
             )
 
-    def _refuse_negative(self, rows: pd.DataFrame, column: str) -> None:
+    def _refuse_impossible(self, rows: pd.DataFrame, column: str) -> None:
         if column in UNITS and (negative := rows[column] < 0).any():
             raise UsageError(
                 f"{self.name}, row {_first(negative)}: {column} is below 0",
                 "correct the cell or remove the row",
+            )
+        if column == ENERGY and (rows[column] == 0).all():
+            raise UsageError(
+                f"{self.name}: {column} is 0 in every row, which no training takes",
+                "leave the column out: steps then cost seconds, or epochs",
             )
 
     def _refuse_mixed(self, rows: pd.DataFrame, column: str) -> None:

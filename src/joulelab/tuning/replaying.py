@@ -14,8 +14,9 @@ distance is lost: a table favours whoever chose its trials. When all are taken t
 learning curves they may then be taken again, because few of them are finished.
 
 A repetition that a search asks for is one of the recorded ones, in an order that is drawn once for
-all trials, so that trials can be compared in pairs; where there are no more, they come again. A
-step costs joules where they are recorded, else seconds, else 1 per epoch.
+all trials, so that trials can be compared in pairs. A trial of a grid that is proposed anew takes
+the repetitions that were not taken before; where there are no more, they come again. A step costs
+joules where they are recorded, else seconds, else 1 per epoch.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ class Replay:
         self.table = table
         self._seed = seed
         self._taken: list[int] = []
+        self._proposed: dict[int, int] = {}  # how often each recorded trial was
+        self._first: dict[int, int] = {}  # of each trial, the number of its first repetition
 
     def next(self, most: int = 1) -> list[Step]:
         """Steps with recorded values; none at the end."""
@@ -75,10 +78,17 @@ class Replay:
 
     def run(self, step: Step) -> tuple[list[float], dict[str, float]]:
         """The scores after each epoch of a step, and its cost in each unit of the table."""
-        return self.table.run(step, self._seed)
+        first = self._first.get(step.trial, 0)
+        return self.table.run(replace(step, repetition=step.repetition + first), self._seed)
 
     def _recorded(self, step: Step) -> Step:
-        if self.table.exact or step.start or step.repetition:
+        if step.start or step.repetition:
+            return step
+        if self.table.exact:
+            number = self.table.nearest(step.values)
+            assert number is not None
+            self._first[step.trial] = self._proposed.get(number, 0)
+            self._proposed[number] = self._first[step.trial] + 1
             return step
         if len(self._taken) == len(self.table):
             self._taken.clear()

@@ -376,6 +376,10 @@ searches: Registry[type[Search]] = Registry(
             "joulelab.tuning.halving:ASHA",
             "asynchronous successive halving",
         ),
+        "syne-tune-asha": (
+            "joulelab.tuning.syne_tune_asha:SyneTuneASHA",
+            "stopping ASHA of Syne Tune; needs joulelab[syne-tune]",
+        ),
     },
 )
 

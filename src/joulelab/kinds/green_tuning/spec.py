@@ -25,17 +25,16 @@ from pydantic import Field, field_validator, model_validator
 
 from joulelab.kinds.green_tuning.miniature import search_miniature
 from joulelab.kinds.green_tuning.stacks import check_options, check_variable
-from joulelab.kinds.searching.goals import ENERGY, check_target
+from joulelab.kinds.searching.keys import ENERGY, check_target, known_strategies
 from joulelab.kinds.training.grid import GridKeys
 from joulelab.kinds.training.spec import TrainingConfiguration, TrainingExperimentSpec
 from joulelab.study.design import Factor, Level
 from joulelab.study.spec import Count, Kind, StudySpec
-from joulelab.study.validation import as_value_error, known, unique
+from joulelab.study.validation import as_value_error, unique
 from joulelab.tuning.budget import parse_budget
 from joulelab.tuning.front import count_goals
-from joulelab.tuning.search import check_seeds, searches
+from joulelab.tuning.search import check_seeds
 from joulelab.tuning.space import SearchSpace
-from joulelab.tuning.strategy import strategies as known_strategies
 
 Seen = Literal["validation", "test"]
 VALIDATION: Seen = "validation"
@@ -92,10 +91,7 @@ class GreenTuningSpec(GridKeys, TrainingExperimentSpec):
     @field_validator("strategies")
     @classmethod
     def _known_strategies(cls, names: list[str]) -> list[str]:
-        return [
-            name if name in searches.names() else known(known_strategies, name)
-            for name in unique(names)
-        ]
+        return known_strategies(names)
 
     @field_validator("tune_on")
     @classmethod

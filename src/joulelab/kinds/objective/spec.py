@@ -29,16 +29,15 @@ from joulelab.kinds.program.spec import (
     in_place,
     located_function,
 )
-from joulelab.kinds.searching.goals import ENERGY, check_target
+from joulelab.kinds.searching.keys import ENERGY, check_target, known_strategy
 from joulelab.plain import as_path, expanded
 from joulelab.study.design import Configuration, Factor, Level
 from joulelab.study.spec import Count, ExperimentSpec, Kind, StudySpec
-from joulelab.study.validation import as_value_error, known
+from joulelab.study.validation import as_value_error
 from joulelab.tuning.budget import parse_budget
 from joulelab.tuning.front import count_goals
-from joulelab.tuning.search import check_seeds, searches
+from joulelab.tuning.search import check_seeds
 from joulelab.tuning.space import SearchSpace
-from joulelab.tuning.strategy import strategies
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ class ObjectiveSpec(ExperimentSpec):
     @field_validator("strategy")
     @classmethod
     def _known_strategy(cls, name: str) -> str:
-        return name if name in searches.names() else known(strategies, name)
+        return known_strategy(name)
 
     @field_validator("budget")
     @classmethod

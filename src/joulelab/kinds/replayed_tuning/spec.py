@@ -23,13 +23,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from joulelab.kinds.searching.keys import known_strategies
 from joulelab.study.design import Configuration, Factor, Level
 from joulelab.study.spec import Count, ExperimentSpec, Kind, StudySpec, located_path
-from joulelab.study.validation import as_value_error, known, unique
+from joulelab.study.validation import as_value_error, unique
 from joulelab.tuning.budget import parse_budget
 from joulelab.tuning.recorded_tables import check_shipped, is_shipped
-from joulelab.tuning.search import searches
-from joulelab.tuning.strategy import strategies as known_strategies
 
 Text = Annotated[str, Field(min_length=1)]
 FILE = "file"
@@ -106,10 +105,7 @@ class ReplayedTuningSpec(ExperimentSpec):
     @field_validator("strategies")
     @classmethod
     def _known_strategies(cls, names: list[str]) -> list[str]:
-        return [
-            name if name in searches.names() else known(known_strategies, name)
-            for name in unique(names)
-        ]
+        return known_strategies(names)
 
     @field_validator("budget")
     @classmethod

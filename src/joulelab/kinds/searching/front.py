@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from joulelab import formats
 from joulelab.analysis.trade_off import undominated
-from joulelab.kinds.searching.goals import RETURNED
+from joulelab.kinds.searching.keys import RETURNED
 from joulelab.kinds.searching.report import SEARCH, in_words, searches, sign, steps
 from joulelab.present import (
     Axis,
@@ -134,6 +134,7 @@ def front_table(experiment: Experiment) -> Table:
         )
     shown = pd.concat(parts, ignore_index=True)
     returned = "second" in steps(experiment)
+    judged = "knee_judged" in searches(experiment)
     columns = [
         *([words("problem")] if shown["problem"].nunique() > 1 else []),
         words("values"),
@@ -152,6 +153,7 @@ def front_table(experiment: Experiment) -> Table:
         "Of all trials that were trained to the end, those that no other beats in both; as the "
         "searches saw them. The knee is the trial furthest above the chord between the ends of "
         "the front, over the logarithm of the energy."
+        + (" The findings compare best and knee as judged by fresh trainings." * judged)
     )
     return Table(shown, columns, note)
 

@@ -11,8 +11,7 @@ A search that goes on is the same program again: what the journal has is not tra
 its decisions depend on the seed and on stored results alone; the clock and the meters decide only
 whether there is budget for a step that has not begun.
 
-Part of the budget is kept for the confirmation: the cost of its full trainings, at most
-`CONFIRMATION_SHARE`.
+Part of the budget is kept for the confirmation (`joulelab.kinds.searching.account`).
 """
 
 from __future__ import annotations
@@ -22,27 +21,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from joulelab.errors import JoulelabError, MeterError, UsageError
+from joulelab.errors import JoulelabError
+from joulelab.kinds.searching.account import Account
 from joulelab.kinds.searching.journal import Journal
 from joulelab.kinds.searching.outcome import Found, Outcome
+from joulelab.kinds.searching.so_far import SoFar
 from joulelab.kinds.searching.spent import Spent, total_spent
 from joulelab.kinds.searching.steps import (
-    TO_END,
-    Limit,
     Purpose,
     Result,
     Searcher,
     Trainer,
     scores_of,
 )
-from joulelab.tuning.budget import TOLERANCE, Budget, Unit
+from joulelab.tuning.budget import Budget
 from joulelab.tuning.search import Step
 from joulelab.tuning.space import Value
 from joulelab.tuning.tuner import LEAST_TRIALS, NEGLIGIBLE
 
 FRESH = 1000
 """Repetitions from this number on are for confirmation; a search never sees their seeds."""
-CONFIRMATION_SHARE = 0.2
 MOST_FAILURES = 3
 """So many failures without any success end a search."""
 MIXED = "the objective has returned a second goal, but none for the first trial: always return two"
@@ -71,29 +69,6 @@ class Asked:
     confirm: int = 3
     target: float | None = None
     goals: int = 1
-
-
-@dataclass(frozen=True)
-class SoFar:
-    """A search while it goes on.
-
-    Attributes:
-        doing: what is trained now, in words; empty between steps.
-        trials: begun.
-        best: score of the best trial; None before any.
-        values: of it.
-        spent: in the unit of the budget; None where it is unknown.
-        budget: of the search.
-        gain: expected from spending what is left, or as much again; None where unknown.
-    """
-
-    doing: str
-    trials: int
-    best: float | None
-    values: Mapping[str, Value]
-    spent: float | None
-    budget: Budget | None
-    gain: float | None
 
 
 def run_search(
@@ -137,21 +112,18 @@ class _Run:
         self.journal = journal
         self.asked = asked
         self.listen = listen
-        self.parts = {"search": Spent(), "confirm": Spent(), "tuner": Spent()}
-        self.thinking = self.last_thought = Spent()
-        self.lost = total_spent(
+        lost = total_spent(
             Spent.from_dict(line["lost"]) for line in journal.lines if "lost" in line
         )
-        self.unit: Unit | None = asked.budget.unit if asked.budget else None
-        self.paid: dict[int, list[tuple[float, float]]] = {}
+        self.account = Account(asked.budget, lost, lambda: searcher.epochs)
         self.confirmed: dict[int, list[float]] = {}
         self.gain: float | None = None
         self.first_error = ""
         self.failures = self.successes = 0
-        self.restarts = self.returned = self.single = False
+        self.returned = self.single = False
 
     def run(self) -> Outcome:
-        self._check_least()
+        self.account.check_least()
         if self.journal.take("header", self.asked.header) is None:
             self.journal.append({"header": dict(self.asked.header)})
         stopped = self._search()
@@ -166,8 +138,8 @@ class _Run:
             outcome.knee = self._knee(best[0].number)
         elif not self.successes:
             outcome.failure = f"{stopped}: {self.first_error}" if self.first_error else stopped
-        self._spend("tuner", self.thinking)
-        outcome.parts = {**self.parts, "interrupted": self.lost}
+        self.account.book_thinking()
+        outcome.parts = self.account.parts
         outcome.spent = total_spent(outcome.parts.values())
         return outcome
 
@@ -194,7 +166,7 @@ class _Run:
             if fitting:
                 self._train(fitting, "search")
             if len(fitting) < len(steps):
-                stopped = self._budget_words()
+                stopped = self.account.why_over()
             if not stopped and fitting:
                 stopped = self._target_reached()
             if stopped:
@@ -204,13 +176,12 @@ class _Run:
     def _think(self) -> tuple[list[Step], str]:
         """The next steps, or none and why."""
         steps: list[Step] = []
-        if self.journal.peek() is None and not self._thinking_fits():
-            return [], self._budget_words()
+        if self.journal.peek() is None and not self.account.thinking_fits():
+            return [], self.account.why_over()
         with self.trainer.thinking() as measured:
             if not (stopped := self._over()):
                 steps = self.searcher.next(self.trainer.most)
-        self.last_thought = measured.spent
-        self.thinking = total_spent([self.thinking, measured.spent])
+        self.account.thought(measured.spent)
         return steps, stopped or ("" if steps else self.searcher.no_steps)
 
     def _over(self) -> str:
@@ -222,8 +193,7 @@ class _Run:
         if gain is None or len(scores := self._scores()) < LEAST_TRIALS:
             return ""
         spread = max(scores) - statistics.median(scores)
-        spent = sum(cost for paid in self.paid.values() for cost, _ in paid)
-        if gain * (spent or len(scores)) <= NEGLIGIBLE * spread:
+        if gain * (self.account.paid or len(scores)) <= NEGLIGIBLE * spread:
             return "spending as much again would gain next to nothing"
         return ""
 
@@ -242,7 +212,7 @@ class _Run:
         wanted = max(self.asked.confirm, 1)
         scores = self._confirm(trial.number, trial.values, wanted)
         if len(scores) < wanted and self.asked.budget:
-            return self._budget_words()
+            return self.account.why_over()
         return "the target is reached and confirmed" if statistics.fmean(scores) >= target else ""
 
     def _confirm(
@@ -253,7 +223,7 @@ class _Run:
         epochs = self.searcher.epochs or 1
         for number in range(self.asked.confirm if seeds is None else seeds):
             step = Step(trial, values, FRESH + number, 0, epochs)
-            if self.journal.peek() is None and not self._fitting([step], reserved=0.0):
+            if self.journal.peek() is None and not self.account.fitting([step]):
                 break
             if not (results := self._train([step], "confirm")):
                 break
@@ -274,18 +244,16 @@ class _Run:
             line = self.journal.take("step", {"purpose": purpose, **_identity(step)})
             if line is None:
                 break
-            self._spend("tuner", Spent.from_dict(line["tuner"]))
+            self.account.spend("tuner", Spent.from_dict(line["tuner"]))
             results.append(Result.from_dict(line))
         while left := steps[len(results) :]:
             self._tell(left[0], purpose)
-            for step, result in zip(
-                left, self.trainer.train(left, purpose, self._limit(left)), strict=False
-            ):
+            limit = self.account.limit(left[0].trial)
+            trained = self.trainer.train(left, purpose, limit)
+            for step, result in zip(left, trained, strict=False):
                 result = self._of_same_goal(result)  # noqa: PLW2901
                 line = {"step": {"purpose": purpose, **_identity(step)}, **result.to_dict()}
-                self.journal.append({**line, "tuner": self.thinking.to_dict()})
-                self._spend("tuner", self.thinking)
-                self.thinking = Spent()
+                self.journal.append({**line, "tuner": self.account.book_thinking().to_dict()})
                 results.append(result)
         self._booked(steps, results, purpose)
         self._tell(None, purpose)
@@ -310,20 +278,7 @@ class _Run:
         return results
 
     def _book(self, step: Step, result: Result, purpose: Purpose) -> None:
-        self._spend(purpose, result.spent)
-        if self.unit is None:
-            self.unit = "seconds" if result.spent.joules is None else "joules"
-        cost = result.spent.amount(self.unit, self.searcher.epochs or 1)
-        if cost is None and self.asked.budget:
-            raise MeterError(
-                f"the budget of {self.asked.budget} cannot be kept: the energy of trial "
-                f"{step.trial} is unknown: {result.spent.reason}",
-                "`joulelab doctor` says which meters work here",
-            )
-        if cost is not None and result.spent.epochs:
-            self.paid.setdefault(step.trial, []).append((cost, result.spent.epochs))
-        if step.start and result.spent.epochs >= step.end > step.start:
-            self.restarts = True  # it does not go on from its checkpoint
+        cost = self.account.trained(step, result.spent, purpose)
         if purpose == "confirm":
             return
         if scores_of(result):
@@ -352,102 +307,15 @@ class _Run:
             return None
         return joules / epochs * (self.searcher.epochs or len(result.scores))
 
-    # The budget
-
-    def _spend(self, kind: str, spent: Spent) -> None:
-        self.parts[kind] = total_spent([self.parts[kind], spent])
-
-    def _spent(self) -> float | None:
-        """Spent so far in the unit of the budget, the tuner's own work and lost work included."""
-        if self.unit is None:
-            return 0.0
-        whole = total_spent([*self.parts.values(), self.lost, self.thinking])
-        return whole.amount(self.unit, self.searcher.epochs or 1)
-
-    def _per_epoch(self, trial: int | None = None) -> float | None:
-        """Cost of an epoch: of a trial, else of all, in the unit of the budget."""
-        budget = self.asked.budget
-        if budget and budget.unit == "epochs":
-            return 1.0
-        if budget and budget.unit == "evaluations":
-            return 1.0 / (self.searcher.epochs or 1)
-        paid = self.paid.get(-1 if trial is None else trial) or [
-            one for parts in self.paid.values() for one in parts
-        ]
-        epochs = sum(epochs for _, epochs in paid)
-        return sum(cost for cost, _ in paid) / epochs if epochs else None
-
-    def _forecast(self, step: Step) -> float | None:
-        """Predicted cost of a step; None where nothing is known."""
-        one = self._per_epoch(step.trial)
-        if one is None or step.end == TO_END:
-            return None
-        return one * (step.end if self.restarts else step.end - step.start)
-
-    def _reserve(self) -> float:
-        """Part of the budget that is kept for the confirmation."""
-        budget, one, epochs = self.asked.budget, self._per_epoch(), self.searcher.epochs
-        if budget is None or one is None or epochs is None:
-            return 0.0
-        # With two goals the knee is confirmed too.
-        trainings = self.asked.confirm * self.asked.goals
-        return min(trainings * epochs * one, CONFIRMATION_SHARE * budget.amount)
-
-    def _fitting(self, steps: Sequence[Step], reserved: float | None = None) -> Sequence[Step]:
-        """The first of some steps, those that the budget allows for."""
-        budget, spent = self.asked.budget, self._spent()
-        if budget is None or spent is None:
-            return steps
+    def _fitting(self, steps: Sequence[Step]) -> Sequence[Step]:
+        """The first of some steps, those that the budget allows for beside the confirmation."""
         # What is reserved is not taken from the only evaluation that there may be.
-        reserve = self._reserve() if reserved is None and self.successes else reserved or 0.0
-        left = budget.amount - reserve - spent
-        for count, step in enumerate(steps):
-            forecast = self._forecast(step)
-            slack = max(self._per_epoch(step.trial) or 0.0, TOLERANCE * budget.amount)
-            if left <= 0 or (forecast is not None and forecast > left + slack):
-                return steps[:count]
-            left -= forecast or 0.0
-        return steps
-
-    def _thinking_fits(self) -> bool:
-        """Whether the budget allows for as much thinking as before the last step."""
-        budget, spent = self.asked.budget, self._spent()
-        if budget is None or spent is None:
-            return True
-        next_one = self.last_thought.amount(budget.unit, self.searcher.epochs or 1) or 0.0
-        return spent + next_one <= budget.amount * (1 + TOLERANCE)
-
-    def _limit(self, steps: Sequence[Step]) -> Limit | None:
-        budget, spent = self.asked.budget, self._spent()
-        if budget is None or spent is None:
-            return None
-        slack = max(self._per_epoch(steps[0].trial) or 0.0, TOLERANCE * budget.amount)
-        return Limit(budget.unit, budget.amount - spent, slack, self.searcher.epochs or 1)
-
-    def _check_least(self) -> None:
-        """Refuse a budget that is known to be below one evaluation."""
-        budget, epochs = self.asked.budget, self.searcher.epochs
-        if budget is None:
-            return
-        least = {"epochs": float(epochs or 1), "evaluations": 1.0}.get(budget.unit, 0.0)
-        if budget.amount < least:
-            one = f", which takes {budget.words(least)}" if budget.unit == "epochs" else ""
-            raise UsageError(
-                f"a budget of {budget} is below one evaluation{one}", "give at least as much"
-            )
-
-    def _budget_words(self) -> str:
-        budget, epochs, one = self.asked.budget, self.searcher.epochs, self._per_epoch()
-        assert budget is not None
-        if epochs is None:
-            return f"the budget of {budget} is below one evaluation, which did not end"
-        if one is not None and one * epochs > budget.amount * (1 + TOLERANCE):
-            took = budget.words(one * epochs)
-            return f"the budget of {budget} is below one evaluation, which takes {took}"
-        return f"the budget of {budget} is spent"
+        # With two goals the knee is confirmed too.
+        trainings = self.asked.confirm * self.asked.goals if self.successes else 0
+        return self.account.fitting(steps, trainings)
 
     def _tell(self, step: Step | None, purpose: Purpose) -> None:
-        best, spent, budget = self.searcher.best(), self._spent(), self.asked.budget
+        best, spent, budget = self.searcher.best(), self.account.spent, self.asked.budget
         gain = None
         if self.gain is not None and spent is not None:
             gain = self.gain * (spent if budget is None else max(budget.amount - spent, 0.0))
@@ -458,13 +326,14 @@ class _Run:
             doing = f"{what} {step.trial}{more}"
         self.listen(
             SoFar(
-                doing,
-                len(self.searcher.trials),
-                None if best is None else best[1],
-                {} if best is None else best[0].values,
-                spent,
-                budget,
-                gain,
+                doing=doing,
+                trials=len(self.searcher.trials),
+                best=None if best is None else best[1],
+                values={} if best is None else best[0].values,
+                spent=spent,
+                joules=self.account.whole.joules,
+                budget=budget,
+                gain=gain,
             )
         )
 

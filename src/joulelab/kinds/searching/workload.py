@@ -18,10 +18,11 @@ from typing import Any
 
 from joulelab.energy.booking import Booking
 from joulelab.energy.carbon.footprint import footprint
+from joulelab.energy.reading import Status, Total
 from joulelab.errors import MeterError, SpecError
 from joulelab.kinds.searching.booked import KIND, why_unknown
-from joulelab.kinds.searching.goals import ENERGY, RETURNED
 from joulelab.kinds.searching.journal import STEPS, Journal
+from joulelab.kinds.searching.keys import ENERGY, RETURNED
 from joulelab.kinds.searching.loop import Asked, run_search
 from joulelab.kinds.searching.outcome import Outcome
 from joulelab.kinds.searching.spent import Spent
@@ -38,6 +39,8 @@ from joulelab.study.workload import Workload
 from joulelab.tuning.budget import Budget
 
 OUTPUTS = "outputs"
+OF_STEPS = "a search is measured step by step"
+"""Why a search has no utilisation."""
 
 
 class SearchWorkload(Workload):
@@ -96,6 +99,7 @@ class SearchWorkload(Workload):
         asked: Asked,
     ) -> tuple[Outcome, Journal]:
         """Run a search, or go on with it; what was interrupted is entered in its journal."""
+        self.session.listener.started([run])
         journal = Journal(self.folder_of(run) / STEPS)
         self._note_lost(journal, run, recorder)
         recorder.ledger.switch("between")
@@ -150,6 +154,7 @@ class SearchWorkload(Workload):
             "energy_gross_j": spent.joules,
             "energy_error_j": spent.error_j,
             "energy_status": spent.status,
+            "utilisation": json.dumps({"reason": OF_STEPS}),
             "duration_s": _finite(spent.seconds),
             "started_at": started_at,
             "metrics": json.dumps({"flops_reason": NOT_COUNTED, "values": {**common, **values}}),
@@ -161,6 +166,9 @@ class SearchWorkload(Workload):
         recorder.ledger.end(
             entry, str(row["state"]), window.close(), outcome.failure or None, [row]
         )
+        status = Status(spent.status)
+        total = Total(status, spent.joules, None, spent.error_j, (), ())
+        self.session.listener.finished([row], total)
 
     def _note_lost(self, journal: Journal, run: PlannedRun, recorder: RunRecorder) -> None:
         """Enter what interrupted steps have spent, by the ledger, each once."""
