@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from joulelab.cli.running import ProgressDisplay
+from joulelab.cli.running import _Display
 from joulelab.errors import SpecError
 from joulelab.formats import joules
 from joulelab.kinds.green_tuning.stacks import known_cost
@@ -62,7 +62,7 @@ def unbroken(tmp_path_factory):
     console = Console(file=StringIO(), width=100)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("joulelab.cli.running.QUIET_LINE_S", 0.0)
-        with ProgressDisplay(console) as display:
+        with _Display(console) as display:
             results = study().run(folder, display)
     return results, folder, console.file.getvalue()
 

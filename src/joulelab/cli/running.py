@@ -50,7 +50,7 @@ def run_study(study: Study, folder: Path, *, as_json: bool) -> int:
     from joulelab.report.pages import brief_view
 
     end_on_sigterm()
-    display = ProgressDisplay(progress_console())
+    display = _Display(progress_console())
     try:
         with display:
             results = study.run(folder, display)
@@ -69,7 +69,7 @@ def run_study(study: Study, folder: Path, *, as_json: bool) -> int:
     return 0
 
 
-class ProgressDisplay(Listener):
+class _Display(Listener):
     """Draws the plan, then a line of progress: what runs, energy so far, time left."""
 
     def __init__(self, console: Console) -> None:
@@ -97,7 +97,7 @@ class ProgressDisplay(Listener):
         self._running: Sequence[PlannedRun] = ()
         self._last_line = 0.0
 
-    def __enter__(self) -> ProgressDisplay:
+    def __enter__(self) -> _Display:
         self._progress.start()
         return self
 
