@@ -74,7 +74,7 @@ def search(strategy, scores, *, seed=0, per_step_j=100.0, accuracy=None, tuner_j
 
 def experiment(searches, *, ledger=(), pending=(), folder=None, status="measured", **table):
     """An experiment of searches that have finished."""
-    runs = pd.DataFrame([run for run, _ in searches])
+    runs = pd.DataFrame([{"seen": run.get("tune_on", "validation"), **run} for run, _ in searches])
     rows = pd.DataFrame([row for _, rows in searches for row in rows])
     known = {"strategy", "network", "hyperparameters", "tune_on", "table"}
     return Experiment(

@@ -25,7 +25,7 @@ from joulelab.tuning.space import Float, Int, SearchSpace
 SPACE = {"learning_rate": {"type": "continuous", "low": 1e-5, "high": 1e-1}}
 
 
-def study(**given):
+def study(protocol="default", **given):
     experiment = {
         "kind": "green-tuning",
         "strategies": ["green", "halving"],
@@ -41,6 +41,7 @@ def study(**given):
         "dataset": "digits",
         "train_images": 200,
         "test_images": 100,
+        "protocol": protocol,
         "engine": "fast",
         "device": "cpu",
         "epochs": 4,
@@ -181,6 +182,31 @@ def test_what_a_search_sees_can_be_a_factor():
     assert one.factors()[-1].levels == ("validation", "test")
     plain = study().spec.experiments()["tuning"]
     assert "tune_on" not in {factor.name for factor in plain.factors()}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "given", "seen", "images"),
+    [
+        ("default", {}, "validation", [(180, 20), (200, 100)]),
+        ("yarally2023", {}, "test", [(200, 100), (200, 100)]),
+        ("yarally2023", {"tune_on": "validation"}, "validation", [(180, 20), (200, 100)]),
+    ],
+)
+def test_a_search_sees_held_out_images_and_its_choice_is_trained_on_all(
+    tmp_path, monkeypatch, protocol, given, seen, images
+):
+    trained = []
+    train = Population.train
+
+    def remember(self, segments):
+        trained.append((len(self._images.train), len(self._images.test)))
+        return train(self, segments)
+
+    monkeypatch.setattr(Population, "train", remember)
+    mine = study(strategies=["random"], budget="4 epochs", judged=1, protocol=protocol, **given)
+    frame = mine.run(tmp_path / "out").to_frame()
+    assert trained == images
+    assert frame["seen"].tolist() == [seen]
 
 
 def test_a_miniature_lets_a_search_do_as_many_full_trainings():

@@ -15,6 +15,8 @@ from joulelab.learning.images import Images
 from joulelab.learning.placement import Shelf
 from joulelab.study.executor import Executor, Job, Progress
 
+Curves = Mapping[Hashable, tuple[Epoch, ...]]
+"""Every epoch of segments, by their key."""
 MEMORY = 4 * 2**30
 """Bytes of paused trainings that are kept."""
 
@@ -25,31 +27,16 @@ class SegmentsJob(Job):
 
     Attributes:
         task: network, protocol, epochs of a full training; without members.
-        images: the training images, and those that a search sees.
+        images: the training images, and those whose accuracy counts, as test images.
         segments: of the population of this task.
-        judge: evaluate on these test images afterwards; None for none.
     """
 
     task: TrainingTask
     images: Images
     segments: tuple[Segment, ...]
-    judge: Images | None = None
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What segments gave, by their key.
-
-    Attributes:
-        curves: every epoch.
-        judged: accuracy on the test images.
-    """
-
-    curves: Mapping[Hashable, tuple[Epoch, ...]]
-    judged: Mapping[Hashable, float]
-
-
-class PopulationExecutor(Executor[SegmentsJob, Trained]):
+class PopulationExecutor(Executor[SegmentsJob, Curves]):
     """Trains on this machine; arguments as for `Executor`."""
 
     def __init__(self, *about: Any) -> None:  # noqa: ANN401 - those of `Executor`
@@ -74,18 +61,11 @@ class PopulationExecutor(Executor[SegmentsJob, Trained]):
     def _prepare(self, job: SegmentsJob) -> bool:
         return self._population_of(job).prepare_for(job.segments)
 
-    def _carry_out(self, job: SegmentsJob, progress: Progress) -> Trained:
+    def _carry_out(self, job: SegmentsJob, progress: Progress) -> Curves:
         population = self._population_of(job)
         curves = population.train(job.segments)
-        judged: dict[Hashable, float] = {}
-        if job.judge is not None:
-            keys = [segment.key for segment in job.segments]
-            scores = population.scores(keys, job.judge.test)
-            judged = {key: accuracy for key, (accuracy, _) in zip(keys, scores, strict=True)}
-            for key in keys:
-                population.drop(key)
         self._hold(job, population)
-        return Trained(curves, judged)
+        return curves
 
     def _hold(self, job: SegmentsJob, population: Population) -> None:
         """Forget trainings that are finished, and, beyond `MEMORY`, those not trained for longest.

@@ -26,8 +26,9 @@ def judged(experiment: Experiment) -> pd.DataFrame:
         Unavailable: there is none.
     """
     runs = with_problem(experiment)
-    if TUNE_ON not in runs:
-        runs[TUNE_ON] = experiment.table.get(TUNE_ON, "validation")
+    if "seen" not in runs:
+        raise Unavailable("there are no fresh trainings of what the searches chose.")
+    runs[TUNE_ON] = runs["seen"]
     rest = [name for name in other_factors(experiment) if name != TUNE_ON]
     runs[PROBLEM] = problem_names(experiment, runs[rest])
     runs["optimism"] = runs["score"].astype(float) - runs["accuracy"].astype(float)

@@ -11,8 +11,9 @@
     [experiment.tuning.space]
     learning_rate = { type = "continuous", low = 1e-5, high = 1e-1 }
 
-A search sees the accuracy on a part of the training images that is held out. What it chose is
-judged afterwards: trained with fresh seeds, and evaluated on the test images.
+A search sees the accuracy on a part of the training images that is held out, or, where the paper
+did so, on the test images. What it chose is judged afterwards: trained on all training images with
+fresh seeds, and evaluated on the test images.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from joulelab.tuning.space import SearchSpace
 Seen = Literal["validation", "test"]
 VALIDATION: Seen = "validation"
 TEST: Seen = "test"
+ON_TEST = ("yarally2023",)
+"""Protocols whose papers tuned on the test images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +71,9 @@ class GreenTuningSpec(GridKeys, TrainingExperimentSpec):
         seeds: most trainings of a trial, each with its own seed; a trial gets another one only
             while it may still beat the best. Default: 8 for ``green``, else 1.
         target: accuracy that ends a search.
-        tune_on: what a search sees: the accuracy on held-out training images, or, as in the
-            paper, on the test images that also judge it. A list makes it a factor.
+        tune_on: what a search sees: the accuracy on held-out training images (``validation``), or
+            on the test images that also judge it (``test``). Default: ``test`` with the protocol
+            ``yarally2023``, as in the paper, else ``validation``. A list makes it a factor.
         held_out: number or share of the training images that are held out.
         judged: fresh trainings of what a search chose, evaluated on the test images; their cost
             is not part of the budget.
@@ -83,7 +87,7 @@ class GreenTuningSpec(GridKeys, TrainingExperimentSpec):
     goals: list[str] | None = None
     seeds: Count | None = None
     target: Annotated[float, Field(gt=0, le=1)] | None = None
-    tune_on: Seen | Annotated[list[Seen], Field(min_length=1)] = VALIDATION
+    tune_on: Seen | Annotated[list[Seen], Field(min_length=1)] | None = None
     held_out: Annotated[float, Field(gt=0)] = 0.1
     judged: Annotated[int, Field(ge=0, strict=True)] = 8
     together: Count = 8
@@ -95,7 +99,7 @@ class GreenTuningSpec(GridKeys, TrainingExperimentSpec):
 
     @field_validator("tune_on")
     @classmethod
-    def _each_once(cls, seen: Seen | list[Seen]) -> Seen | list[Seen]:
+    def _each_once(cls, seen: Seen | list[Seen] | None) -> Seen | list[Seen] | None:
         return unique(seen) if isinstance(seen, list) else seen
 
     @field_validator("budget")
@@ -151,10 +155,12 @@ class GreenTuningSpec(GridKeys, TrainingExperimentSpec):
         self, experiment: str, levels: Mapping[str, Level], study: StudySpec
     ) -> GreenTuningConfiguration:
         """One strategy on one network."""
+        of_training = self.training(experiment, levels, study)
+        usual = TEST if of_training["settings"].protocol in ON_TEST else VALIDATION
         return GreenTuningConfiguration(
-            **self.training(experiment, levels, study),
+            **of_training,
             **self.place(levels, self.space),
-            tune_on=str(levels.get("tune_on", self.tune_on)),
+            tune_on=str(levels.get("tune_on", self.tune_on or usual)),
         )
 
     @staticmethod

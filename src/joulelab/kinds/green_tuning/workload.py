@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from joulelab.energy.measurement import Measurement
 from joulelab.errors import SpecError, TrainingError
-from joulelab.kinds.green_tuning.executor import PopulationExecutor, SegmentsJob, Trained
+from joulelab.kinds.green_tuning.executor import Curves, PopulationExecutor, SegmentsJob
 from joulelab.kinds.green_tuning.forecast import Extent, middle, of_searches, training_job
 from joulelab.kinds.green_tuning.spec import TEST, GreenTuningConfiguration, GreenTuningSpec
 from joulelab.kinds.green_tuning.stacks import corners, hyperparameters, known_cost, task_of
@@ -190,6 +190,7 @@ class GreenTuningWorkload(SearchWorkload):
         values = {
             "judged_sd": statistics.stdev(judged) if len(judged) > 1 else None,
             "judged": len(judged),
+            "seen": one.tune_on,
         }
         if spec.two_goals:
             values["judged_j"] = each_j
@@ -263,15 +264,15 @@ class PopulationTrainer(BookedTrainer):
         values = steps[0].values
         steps = [step for step in steps if self.stack(step) == self.stack(steps[0])]
         segments = [self._segment(step) for step in steps]
-        job = self._job(segments, values)
+        job = self._job(segments, values, self._workload._images(self._one))
         had = [self._workload._executor.epoch(job, segment.key) for segment in segments]
         trained, measurement = self._carried_out(job, KIND)
         parts = [
-            [one for one in trained.curves[segment.key] if one.epoch > step.start]
+            [one for one in trained[segment.key] if one.epoch > step.start]
             for step, segment in zip(steps, segments, strict=True)
         ]
         seconds = [
-            sum(epoch.training_s + epoch.evaluation_s for epoch in trained.curves[segment.key])
+            sum(epoch.training_s + epoch.evaluation_s for epoch in trained[segment.key])
             for segment in segments
         ]
         whole = sum(seconds)
@@ -293,7 +294,7 @@ class PopulationTrainer(BookedTrainer):
     def judge(
         self, values: Mapping[str, Any], count: int, at: int = 0
     ) -> tuple[list[float], float | None]:
-        """Trainings with fresh seeds: accuracies on the test images, and the joules of one.
+        """Trainings with fresh seeds on all training images: test accuracies, joules of one.
 
         Args:
             values: of all.
@@ -312,10 +313,9 @@ class PopulationTrainer(BookedTrainer):
                 )
                 for number in numbers
             ]
-            whole = self._workload._data.images[self._one.dataset]
-            job = self._job(segments, values, judge=whole)
+            job = self._job(segments, values, self._workload._data.images[self._one.dataset])
             trained, measurement = self._carried_out(job, JUDGING)
-            found += [trained.judged[segment.key] for segment in segments]
+            found += [trained[segment.key][-1].accuracy for segment in segments]
             spent.append(self.spent(measurement, 0.0).joules)
         known = [joules for joules in spent if joules is not None]
         return found, sum(known) / len(found) if known and len(known) == len(spent) else None
@@ -331,19 +331,18 @@ class PopulationTrainer(BookedTrainer):
         self,
         segments: Sequence[Segment],
         values: Mapping[str, Any],
-        judge: Images | None = None,
+        images: Images,
     ) -> SegmentsJob:
         return SegmentsJob(
             label=self._one.title,
             device=self.session.device.name,
             threads=self.session.threads,
             task=task_of(self._workload._task(self._one), values),
-            images=self._workload._images(self._one),
+            images=images,
             segments=tuple(segments),
-            judge=judge,
         )
 
-    def _carried_out(self, job: SegmentsJob, kind: str) -> tuple[Trained, Measurement]:
+    def _carried_out(self, job: SegmentsJob, kind: str) -> tuple[Curves, Measurement]:
         """Carry out a job, and book it in the ledger.
 
         Raises:
