@@ -1,5 +1,6 @@
 """The green strategy."""
 
+import numpy as np
 import pytest
 
 from joulelab.tuning.space import Float, Int
@@ -21,3 +22,18 @@ def test_rounds_asked_for_together_spread_over_the_space():
     tuner = Tuner(SPACE, "green", seed=1)
     rates = [tuner.ask().values["rate"] for _ in range(8)]
     assert max(rates) > 100 * min(rates)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_evaluation_costs_much_more_than_all_before_it(seed):
+    """Scores say nothing, and costs span five decades."""
+    tuner = Tuner({"width": Int(1, 100_000, log=True)}, "green", seed=seed)
+    scores = np.random.default_rng(seed).normal(0.8, 0.05, 60)
+    costs = []
+    for score in scores:
+        trial = tuner.ask()
+        costs.append(float(trial.values["width"]))
+        tuner.tell(trial, score, cost=costs[-1])
+    for number in range(5, len(costs)):  # costs are known well from a few on
+        assert costs[number] < 1.5 * sum(costs[:number])
+    assert max(costs) > costs[0]

@@ -13,6 +13,9 @@ improvement. But a search by EI per cost alone stays with what is cheap even whe
 bad. As b falls, the price of a unit of cost falls with it, and the search turns to where the best
 best score may be, whatever it costs: what cheap evaluations could tell has been told by then.
 
+No evaluation is predicted to cost more than all before it, so that one alone cannot spend a budget;
+what a search spends may double with it, and so it is soon at what is dear, if it has to be.
+
 With two goals, the score and a second one of which less is better (an energy, or the cost itself),
 the improvement is that of the hypervolume of the front (`joulelab.tuning.front`), with a process of
 the logarithm of the second goal. The index has no closed form then; costs lose their weight as the
@@ -154,6 +157,8 @@ class Green(Strategy):
         log_mean, log_std = self._predict_log_cost(earlier, codes)
         # The mean of a lognormal cost: where little is known, it may be dear.
         log_cost = log_mean + log_std**2 / 2
+        affordable = self._affordable(earlier, log_cost)
+        codes, log_cost = codes[affordable], log_cost[affordable]
         mean, std, observed, unit = self._predict_score(earlier, number, codes)
         if self.goals > 1:
             log_second = self._predict_log_second(earlier, codes)
@@ -171,6 +176,13 @@ class Green(Strategy):
         log_price = log_gain.max() + math.log(weight) + log_cost
         chosen: Codes = codes[np.argmax(index(mean, std, log_price))]
         return chosen
+
+    def _affordable(self, earlier: list[_Seen], log_cost: Array) -> NDArray[np.bool_]:
+        """Candidates that cost no more than all rounds before; the cheapest if there is none."""
+        spent = float(np.nansum([one.cost for one in earlier]))
+        if spent <= 0:
+            return np.full(len(log_cost), True)
+        return log_cost <= max(math.log(spent), float(log_cost.min()))
 
     def _first(self, number: int, generator: np.random.Generator) -> Codes:
         """Near the centre, then anywhere: all before it failed, or have no score yet.
