@@ -1,9 +1,10 @@
 """Green tuning over epochs: many trainings begun, few finished, and few repeated.
 
 Trainings are frozen after some epochs, and thawed while they may still win. One Gaussian process
-models the score over values and epochs, with u = log(epoch) / log(E) in [0, 1] as another column,
-E the epochs of a full training; another models the cost of an epoch. A score after e < E epochs
-counts with the mean gain that trials which went on had from e to E.
+models the score over values and u = log(epoch) / log(E) in [0, 1], E the epochs of a full training:
+the final score, and a part that fades (`joulelab.tuning.gaussian_process`, equation 2), since a
+small learning rate begins slowly and may still end best. Another models the cost of an epoch. A
+score after e < E epochs counts with the mean gain that trials which went on had from e to E.
 
 A possible step takes a new, a frozen or a finished trial (then with another seed) to a rung. It
 pays by changing the mean at E of its trial. With mu that mean, b the best mean of another trial,
@@ -61,9 +62,6 @@ from joulelab.tuning.space import Codes, SearchSpace, Value
 
 Array = NDArray[np.float64]
 
-EPOCHS_LENGTH = 5.0
-"""Median length of the column of epochs: curves are smooth."""
-
 NEAR = 100
 """So many candidates with the highest means are asked what a whole training would tell."""
 
@@ -120,10 +118,7 @@ class FreezeThaw(Search):
         groups = self._features.groups
         self._costs = ScaledProcess(groups, COST, partial(standardised, least=LEAST_COST_SPREAD))
         self._seconds = ScaledProcess(groups, COST, partial(standardised, least=LEAST_COST_SPREAD))
-        variables = len(space.variables)
-        self._scores = ScaledProcess(
-            np.append(groups, variables), SCORE, standard_scores, {variables: EPOCHS_LENGTH}
-        )
+        self._scores = ScaledProcess(groups, SCORE, standard_scores)
         self._codes: list[Codes] = []
         self._paid: list[tuple[int, float]] = []
         self._shown: list[tuple[int, float]] = []

@@ -20,6 +20,15 @@ for machine learning", 2006, equation 4.17). The second says that a point may be
 surroundings predict, and its close neighbours too: without it a search that has explained its
 noise away keeps to one corner.
 
+Scores during a training have a column u more, from 0 after the first epoch to 1 after the last, on
+which r does not depend, and s^2 is::
+
+    s^2 + t^2 (1 - u)^2 (1 - u')^2                                             (equation 2)
+
+What sets a training apart is its final score, and a part that fades: where d is large for u = 0 and
+fades, a training begins slowly or quickly and ends like others. It is as smooth over the values as
+the final score is, so the curves of a few trainings tell what to expect of those near them.
+
 Lengths and variances maximise the likelihood times a lognormal prior (ibid., section 5.4.1), by
 L-BFGS with the exact gradient. A fit starts from the prior, so it depends on the data alone.
 """
@@ -27,8 +36,8 @@ L-BFGS with the exact gradient. A fit starts from the prior, so it depends on th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +57,9 @@ STEPS = 20
 
 MANY = 64
 
+VARIANCES = 3
+"""Parameters after the lengths: t^2, s^2, n^2."""
+
 _SQRT5 = math.sqrt(5.0)
 _REACH = 4.0
 """Bound on a parameter, in standard deviations of its prior."""
@@ -63,6 +75,7 @@ class Prior:
         noise: of n^2.
         noise_spread: its standard deviation.
         local: the share rho.
+        fading: of t^2.
     """
 
     length: float = 0.5
@@ -70,6 +83,21 @@ class Prior:
     noise: float = math.exp(-4.0)
     noise_spread: float = 2.0
     local: float = 0.8
+    fading: float = 0.5
+
+
+class _Compared(NamedTuple):
+    """Points compared with each other.
+
+    Attributes:
+        squares: squared differences by variable, (variables, points, points).
+        distances: (points, points).
+        faded: (1 - u)^2 (1 - u')^2, (points, points).
+    """
+
+    squares: Array
+    distances: Array
+    faded: Array
 
 
 class GaussianProcess:
@@ -77,24 +105,19 @@ class GaussianProcess:
 
     Args:
         groups: for each column of the points, the variable whose length it has; (columns,), from
-            0 to the number of variables - 1.
+            0 to the number of variables - 1. Points may have a column u more, of equation 2.
         prior: of the lengths and variances.
-        lengths: medians of the priors of single variables, instead of that of `prior`.
     """
 
-    def __init__(
-        self, groups: NDArray[np.intp], prior: Prior, lengths: Mapping[int, float] | None = None
-    ) -> None:
+    def __init__(self, groups: NDArray[np.intp], prior: Prior) -> None:
         self.groups = groups
         self.prior = prior
         variables = int(groups.max()) + 1
-        # Logarithms: the lengths, the variance of the signal, that of the rest.
-        self._centre = np.array(
-            [math.log(prior.length)] * variables + [0.0, math.log(prior.noise)], dtype=np.float64
+        # Logarithms: the lengths, the variance of what fades, of the signal, of the rest.
+        self._centre = np.log(
+            [prior.length] * variables + [prior.fading, 1.0, prior.noise], dtype=np.float64
         )
-        for variable, length in (lengths or {}).items():
-            self._centre[variable] = math.log(length)
-        self._spread = np.array([prior.length_spread] * variables + [1.0, prior.noise_spread])
+        self._spread = np.array([prior.length_spread] * variables + [1.0, 1.0, prior.noise_spread])
         self.parameters = self._centre
 
     def fit(self, points: Array, values: Array) -> None:
@@ -104,12 +127,11 @@ class GaussianProcess:
             points: (observed, columns).
             values: (observed,), standardised.
         """
-        squares = self._squares(points)
         reach = _REACH * self._spread
         self.parameters = minimize(
             self._objective,
             self._centre,
-            args=(squares, np.sqrt(squares.sum(axis=0)), values),
+            args=(self._compared(points), values),
             jac=True,
             method="L-BFGS-B",
             bounds=list(zip(self._centre - reach, self._centre + reach, strict=True)),
@@ -144,7 +166,8 @@ class GaussianProcess:
         )
         shared = self._covariance_of_pairs(targets, observed)
         shared -= np.einsum("ij,ij->j", of_target, of_observed)
-        variance = self._prior_variance - np.einsum("ij,ij->j", of_observed, of_observed)
+        variance = self._prior_variance(observed)
+        variance -= np.einsum("ij,ij->j", of_observed, of_observed)
         variance = np.maximum(variance, 0.0) + self._repeat_variance
         return k @ self._weights, np.maximum(np.abs(shared) / np.sqrt(variance), 1e-9)
 
@@ -159,31 +182,45 @@ class GaussianProcess:
         """
         covariance = self._covariance(points, self._points)  # (candidates, observed)
         explained = solve_triangular(self._root, covariance.T, lower=True)
-        variance = self._prior_variance - np.einsum("ij,ij->j", explained, explained)
+        variance = self._prior_variance(points) - np.einsum("ij,ij->j", explained, explained)
         return covariance @ self._weights, np.sqrt(np.maximum(variance, 1e-10))
 
     @property
     def _repeat_variance(self) -> float:
         return (1 - self.prior.local) * math.exp(self.parameters[-1]) + JITTER
 
-    @property
-    def _prior_variance(self) -> float:
-        return math.exp(self.parameters[-2]) + self.prior.local * math.exp(self.parameters[-1])
+    def _prior_variance(self, points: Array) -> Array:
+        """Of the process at points, (points,)."""
+        fading, signal, rest = np.exp(self.parameters[-VARIANCES:])
+        variance: Array = signal + fading * self._fade(points) ** 2 + self.prior.local * rest
+        return variance
 
-    def _squares(self, points: Array) -> Array:
-        """Squared differences by variable, (variables, observed, observed)."""
-        columns = points.T
+    def _fade(self, points: Array) -> Array:
+        """(1 - u)^2; 0 for points without u."""
+        columns = len(self.groups)
+        with_u = points.shape[1] > columns
+        faded: Array = (1 - points[:, columns]) ** 2 if with_u else np.zeros(len(points))
+        return faded
+
+    def _scaled(self, points: Array) -> Array:
+        """Points without u, in units of the lengths."""
+        return points[:, : len(self.groups)] * np.exp(-self.parameters[self.groups])
+
+    def _compared(self, points: Array) -> _Compared:
+        """What the covariance of some points depends on beside the parameters."""
+        columns = points[:, : len(self.groups)].T
         squares = (columns[:, :, None] - columns[:, None, :]) ** 2
-        variables = len(self._centre) - 2
-        if len(self.groups) == variables:
-            return squares
-        return np.stack([squares[self.groups == v].sum(axis=0) for v in range(variables)])
+        variables = len(self._centre) - VARIANCES
+        if len(self.groups) > variables:
+            squares = np.stack([squares[self.groups == v].sum(axis=0) for v in range(variables)])
+        fade = self._fade(points)
+        return _Compared(squares, _distances(points, points), np.outer(fade, fade))
 
     def _covariance(self, left: Array, right: Array) -> Array:
         """Equation 1 without its last term, (left, right)."""
-        signal, rest = np.exp(self.parameters[-2:])
-        scale = np.exp(-self.parameters[self.groups])
-        covariance: Array = signal * _matern(_distances(left * scale, right * scale))
+        fading, signal, rest = np.exp(self.parameters[-VARIANCES:])
+        amount = signal + fading * self._fade(left)[:, None] * self._fade(right)
+        covariance: Array = amount * _matern(_distances(self._scaled(left), self._scaled(right)))
         if self.prior.local:
             local = np.exp(-_distances(left, right) / NEIGHBOURHOOD)
             covariance += self.prior.local * rest * local
@@ -191,28 +228,27 @@ class GaussianProcess:
 
     def _covariance_of_pairs(self, left: Array, right: Array) -> Array:
         """The same of row i with row i, (rows,)."""
-        signal, rest = np.exp(self.parameters[-2:])
-        difference = left - right
-        scaled = difference * np.exp(-self.parameters[self.groups])
-        local = np.exp(-np.sqrt((difference**2).sum(axis=1)) / NEIGHBOURHOOD)
-        covariance: Array = signal * _matern(np.sqrt((scaled**2).sum(axis=1)))
+        fading, signal, rest = np.exp(self.parameters[-VARIANCES:])
+        amount = signal + fading * self._fade(left) * self._fade(right)
+        scaled = self._scaled(left) - self._scaled(right)
+        local = np.exp(-np.sqrt(((left - right) ** 2).sum(axis=1)) / NEIGHBOURHOOD)
+        covariance: Array = amount * _matern(np.sqrt((scaled**2).sum(axis=1)))
         covariance += self.prior.local * rest * local
         return covariance
 
-    def _objective(
-        self, parameters: Array, squares: Array, distances: Array, values: Array
-    ) -> tuple[float, Array]:
+    def _objective(self, parameters: Array, about: _Compared, values: Array) -> tuple[float, Array]:
         """Negative logarithm of likelihood times prior, and its gradient."""
-        variables = len(parameters) - 2
-        signal, rest = np.exp(parameters[-2:])
-        scaled = squares * np.exp(-2 * parameters[:variables])[:, None, None]
+        variables = len(parameters) - VARIANCES
+        fading, signal, rest = np.exp(parameters[-VARIANCES:])
+        scaled = about.squares * np.exp(-2 * parameters[:variables])[:, None, None]
         r = np.sqrt(scaled.sum(axis=0))
         smooth = _matern(r)
+        amount = signal + fading * about.faded
         identity = np.eye(len(values))
         local = self.prior.local
-        unexplained = local * np.exp(-distances / NEIGHBOURHOOD) + (1 - local) * identity
+        unexplained = local * np.exp(-about.distances / NEIGHBOURHOOD) + (1 - local) * identity
         try:
-            root = cholesky(signal * smooth + rest * unexplained + JITTER * identity, lower=True)
+            root = cholesky(amount * smooth + rest * unexplained + JITTER * identity, lower=True)
         except LinAlgError:
             return 1e10, np.zeros_like(parameters)
         weights = cho_solve((root, True), values)
@@ -220,9 +256,10 @@ class GaussianProcess:
         value = values @ weights / 2 + np.log(np.diag(root)).sum() + deviation @ deviation / 2
         # d value / d theta = trace(inner dK / d theta) / 2
         inner = cho_solve((root, True), identity) - np.outer(weights, weights)
-        by_length = inner * (signal * 5 / 3 * (1 + _SQRT5 * r) * np.exp(-_SQRT5 * r))
+        by_length = inner * (amount * 5 / 3 * (1 + _SQRT5 * r) * np.exp(-_SQRT5 * r))
         gradient = np.empty_like(parameters)
         gradient[:variables] = np.einsum("ij,vij->v", by_length, scaled) / 2
+        gradient[-3] = fading * np.sum(inner * about.faded * smooth) / 2
         gradient[-2] = signal * np.sum(inner * smooth) / 2
         gradient[-1] = rest * np.sum(inner * unexplained) / 2
         return float(value), gradient + deviation / self._spread

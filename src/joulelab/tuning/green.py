@@ -17,9 +17,9 @@ No evaluation is predicted to cost more than all before it, so that one alone ca
 what a search spends may double with it, and so it is soon at what is dear, if it has to be.
 
 With two goals, the score and a second one of which less is better (an energy, or the cost itself),
-the improvement is that of the hypervolume of the front (`joulelab.tuning.front`), with a process of
-the logarithm of the second goal. The index has no closed form then; costs lose their weight as the
-exponent a of::
+what is dear is a part of what is sought. The improvement is that of the hypervolume of the front
+(`joulelab.tuning.front`), with a process of the logarithm of the second goal. The index has no
+closed form then; costs lose their weight as the exponent a of::
 
     max_x EHVI(x) / c(x)^a,    a = 1 - min(1, n / N)                              (equation 2)
 
@@ -157,8 +157,9 @@ class Green(Strategy):
         log_mean, log_std = self._predict_log_cost(earlier, codes)
         # The mean of a lognormal cost: where little is known, it may be dear.
         log_cost = log_mean + log_std**2 / 2
-        affordable = self._affordable(earlier, log_cost)
-        codes, log_cost = codes[affordable], log_cost[affordable]
+        if self.goals == 1:
+            affordable = self._affordable(earlier, log_cost)
+            codes, log_cost = codes[affordable], log_cost[affordable]
         mean, std, observed, unit = self._predict_score(earlier, number, codes)
         if self.goals > 1:
             log_second = self._predict_log_second(earlier, codes)

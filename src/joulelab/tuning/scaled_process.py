@@ -7,7 +7,7 @@ same, whether or not the search was interrupted in between.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +44,6 @@ class ScaledProcess:
         groups: for each column of the points, the variable whose length it has; (columns,).
         prior: of lengths and variances.
         scale: standardises values.
-        lengths: medians of the priors of single variables, instead of that of `prior`.
     """
 
     def __init__(
@@ -52,9 +51,8 @@ class ScaledProcess:
         groups: NDArray[np.intp],
         prior: Prior,
         scale: Callable[[Array], Scaled],
-        lengths: Mapping[int, float] | None = None,
     ) -> None:
-        self._about = groups, prior, lengths
+        self._about = groups, prior
         self._scale = scale
         self._parameters: dict[bytes, Array] = {}
 
