@@ -1,7 +1,9 @@
 """Search spaces as a Gaussian process sees them: warped, scaled to [0, 1], categories apart.
 
 A number spanning two decades or more is seen on a logarithmic axis whether or not it is drawn so:
-learning rates and widths act by their ratios. Levels of an ordered choice are equally spaced. Each
+learning rates and widths act by their ratios. A number below 1, exclusive, is a share of memory,
+such as Adam's beta1: it acts by the steps that it remembers, 1 / (1 - x), and is seen on a
+logarithmic axis of these, up to `MOST_REMEMBERED`. Levels of an ordered choice are equally spaced. Each
 level of an unordered choice has a column of its own, and two of them are a distance 1 apart.
 """
 
@@ -18,6 +20,9 @@ Array = NDArray[np.float64]
 
 DECADES = 2
 """Bounds that are so many decades apart are seen on a logarithmic axis."""
+
+MOST_REMEMBERED = 1000
+"""Steps; a share of memory that remembers more is seen as this."""
 
 ENUMERATED = 4096
 """A space of at most so many points is listed rather than sampled."""
@@ -117,16 +122,11 @@ def _near(
     steps = generator.normal(size=len(codes))
     if isinstance(variable, Choice) and not variable.ordered:
         return fresh
-    before = codes
-    low, high = _bounds(variable)
-    if logarithmic(variable):
-        low, high, codes = math.log(low), math.log(high), np.log(codes)
-    moved = codes + steps * _SPREAD * (high - low)
-    if logarithmic(variable):
-        moved = np.exp(moved)
+    low, high = _ends(variable)
+    moved = _back(variable, _forth(variable, codes) + steps * _SPREAD * (high - low))
     if not isinstance(variable, Float):
         low, high = _bounds(variable)
-        moved = np.where(np.rint(moved) == np.rint(before), before + steps * _LEAST_STEP, moved)
+        moved = np.where(np.rint(moved) == np.rint(codes), codes + steps * _LEAST_STEP, moved)
         return np.clip(np.rint(moved), low, high)
     return np.clip(moved, *variable.attained_bounds())
 
@@ -139,21 +139,54 @@ def logarithmic(variable: Float | Int | Choice) -> bool:
     return variable.log or wide
 
 
+def remembering(variable: Float | Int | Choice) -> bool:
+    """Whether a variable is a share of memory, from 0 or more to below 1."""
+    if not isinstance(variable, Float) or logarithmic(variable):
+        return False
+    return variable.low >= 0 and variable.high == 1 and variable.high_exclusive
+
+
+def _forth(variable: Float | Int | Choice, codes: Array) -> Array:
+    """Codes on the axis on which a variable is seen."""
+    if logarithmic(variable):
+        return np.log(codes)
+    if remembering(variable):
+        return -np.log(1 - codes + 1 / MOST_REMEMBERED)
+    return codes
+
+
+def _back(variable: Float | Int | Choice, axis: Array) -> Array:
+    """The inverse of `_forth`."""
+    if logarithmic(variable):
+        return np.exp(axis)
+    if remembering(variable):
+        return 1 + 1 / MOST_REMEMBERED - np.exp(-axis)
+    return axis
+
+
+def _ends(variable: Float | Int | Choice) -> tuple[float, float]:
+    """The bounds on the axis."""
+    low, high = _forth(variable, np.array(_bounds(variable)))
+    return float(low), float(high)
+
+
 def _warp(variable: Float | Int | Choice, codes: Array) -> Array:
     """Columns of one variable, (points, columns)."""
     if isinstance(variable, Choice) and not variable.ordered:
         # Two levels differ in two columns: sqrt(1/2 + 1/2) = 1.
         levels: Array = (codes[:, None] == np.arange(len(variable.levels))) / math.sqrt(2)
         return levels
-    low, high = _bounds(variable)
-    if logarithmic(variable):
-        low, high, codes = math.log(low), math.log(high), np.log(codes)
-    column: Array = ((codes - low) / max(high - low, 1e-300))[:, None]
+    low, high = _ends(variable)
+    column: Array = ((_forth(variable, codes) - low) / max(high - low, 1e-300))[:, None]
     return column
 
 
 def _even(variable: Float | Int | Choice, fraction: Array) -> Array:
     """Codes at fractions of a variable's axis."""
+    if remembering(variable) and isinstance(variable, Float):
+        low, high = _ends(variable)
+        axis = _back(variable, low + fraction * (high - low))
+        return np.clip(axis, *variable.attained_bounds())
     if isinstance(variable, Choice) or not logarithmic(variable) or variable.log:
         return variable.quantile(fraction)
     even = type(variable)(**{**vars(variable), "log": True})
@@ -161,8 +194,7 @@ def _even(variable: Float | Int | Choice, fraction: Array) -> Array:
 
 
 def _middle(variable: Float | Int | Choice) -> float:
-    low, high = _bounds(variable)
-    return math.sqrt(low * high) if logarithmic(variable) else (low + high) / 2
+    return float(_back(variable, np.array(sum(_ends(variable)) / 2)))
 
 
 def _bounds(variable: Float | Int | Choice) -> tuple[float, float]:

@@ -83,7 +83,7 @@ class Prior:
     noise: float = math.exp(-4.0)
     noise_spread: float = 2.0
     local: float = 0.8
-    fading: float = 0.5
+    fading: float = 2.0
 
 
 class _Compared(NamedTuple):
