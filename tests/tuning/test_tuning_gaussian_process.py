@@ -24,7 +24,7 @@ def points():
 
 def test_its_prediction_is_that_of_scikit_learn(points):
     process = GaussianProcess(np.arange(3), Prior(local=0.0))
-    process.parameters = np.log([0.3, 0.7, 1.1, 0.5, 1.0, 0.01])
+    process.parameters = np.log([0.3, 0.7, 1.1, 1.5, 0.5, 1.0, 0.01])
     values, at = np.sin(5 * points[:, 0]), np.random.default_rng(4).random((5, 3))
     other = GaussianProcessRegressor(
         Matern([0.3, 0.7, 1.1], nu=2.5), alpha=0.01 + 1e-8, optimizer=None
@@ -44,7 +44,7 @@ def test_the_gradient_of_a_fit_is_exact(points, during_training):
         epochs = np.random.default_rng(6).random((len(points), 1))
         points, values = np.concatenate([points, epochs], axis=1), values + epochs[:, 0]
     about = process._compared(points)
-    at = process.parameters + np.array([0.3, -0.2, 0.4, 0.1, -0.5])
+    at = process.parameters + np.array([0.3, -0.2, -0.3, 0.4, 0.1, -0.5])
 
     _, gradient = process._objective(at, about, values)
     numeric = optimize.approx_fprime(

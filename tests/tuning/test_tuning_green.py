@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from joulelab.tuning.space import Float, Int
+from joulelab.tuning.features import Features
+from joulelab.tuning.space import Float, Int, SearchSpace
 from joulelab.tuning.tuner import Tuner
 
 SPACE = {"rate": Float(1e-5, 1.0, log=True), "width": Int(8, 512, log=True)}
@@ -37,3 +38,16 @@ def test_no_evaluation_costs_much_more_than_all_before_it(seed):
     for number in range(5, len(costs)):  # costs are known well from a few on
         assert costs[number] < 1.5 * sum(costs[:number])
     assert max(costs) > costs[0]
+
+
+def test_a_share_of_memory_is_seen_by_the_steps_that_it_remembers():
+    share = Float(0.0, 1.0, high_exclusive=True)
+    features = Features(SearchSpace({"beta": share}))
+    codes = np.array([[0.0], [0.9], [0.99], [share.attained_bounds()[1]]])
+    assert features(codes)[:, 0] == pytest.approx([0.0, 0.33, 0.65, 1.0], abs=0.01)
+    drawn = features.draw(2000, np.random.default_rng(0))[:, 0]
+    assert np.mean(drawn > 0.9) == pytest.approx(2 / 3, abs=0.05)
+    assert all(share.contains(float(one)) for one in drawn)
+    # A rate up to 1 is not a memory.
+    plain = Features(SearchSpace({"dropout": Float(0.0, 1.0)}))
+    assert plain(np.array([[0.9]]))[0, 0] == pytest.approx(0.9)

@@ -3,8 +3,8 @@
 A number spanning two decades or more is seen on a logarithmic axis whether or not it is drawn so:
 learning rates and widths act by their ratios. A number below 1, exclusive, is a share of memory,
 such as Adam's beta1: it acts by the steps that it remembers, 1 / (1 - x), and is seen on a
-logarithmic axis of these, up to `MOST_REMEMBERED`. Levels of an ordered choice are equally spaced. Each
-level of an unordered choice has a column of its own, and two of them are a distance 1 apart.
+logarithmic axis of these, up to `MOST_REMEMBERED`. Levels of an ordered choice are equally spaced.
+Each level of an unordered choice has a column of its own, and two of them are a distance 1 apart.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ noise away keeps to one corner.
 Scores during a training have a column u more, from 0 after the first epoch to 1 after the last, on
 which r does not depend, and s^2 is::
 
-    s^2 + t^2 (1 - u)^2 (1 - u')^2                                             (equation 2)
+    s^2 + t^2 (1 - u)^p (1 - u')^p                                             (equation 2)
 
 What sets a training apart is its final score, and a part that fades: where d is large for u = 0 and
 fades, a training begins slowly or quickly and ends like others. It is as smooth over the values as
@@ -57,8 +57,14 @@ STEPS = 20
 
 MANY = 64
 
-VARIANCES = 3
-"""Parameters after the lengths: t^2, s^2, n^2."""
+POWER_SPREAD = 0.25
+"""Standard deviation of the logarithm of p."""
+
+LOWEST = -50.0
+"""Instead of the logarithm of 0."""
+
+OTHERS = 4
+"""Parameters after the lengths: p, t^2, s^2, n^2."""
 
 _SQRT5 = math.sqrt(5.0)
 _REACH = 4.0
@@ -76,6 +82,7 @@ class Prior:
         noise_spread: its standard deviation.
         local: the share rho.
         fading: of t^2.
+        power: of p, in `POWER_SPREAD`.
     """
 
     length: float = 0.5
@@ -84,6 +91,7 @@ class Prior:
     noise_spread: float = 2.0
     local: float = 0.8
     fading: float = 2.0
+    power: float = 1.5
 
 
 class _Compared(NamedTuple):
@@ -92,12 +100,12 @@ class _Compared(NamedTuple):
     Attributes:
         squares: squared differences by variable, (variables, points, points).
         distances: (points, points).
-        faded: (1 - u)^2 (1 - u')^2, (points, points).
+        remaining: log((1 - u) (1 - u')), (points, points).
     """
 
     squares: Array
     distances: Array
-    faded: Array
+    remaining: Array
 
 
 class GaussianProcess:
@@ -113,11 +121,14 @@ class GaussianProcess:
         self.groups = groups
         self.prior = prior
         variables = int(groups.max()) + 1
-        # Logarithms: the lengths, the variance of what fades, of the signal, of the rest.
+        # Logarithms of the lengths, and of the others.
         self._centre = np.log(
-            [prior.length] * variables + [prior.fading, 1.0, prior.noise], dtype=np.float64
+            [prior.length] * variables + [prior.power, prior.fading, 1.0, prior.noise],
+            dtype=np.float64,
         )
-        self._spread = np.array([prior.length_spread] * variables + [1.0, 1.0, prior.noise_spread])
+        self._spread = np.array(
+            [prior.length_spread] * variables + [POWER_SPREAD, 1.0, 1.0, prior.noise_spread]
+        )
         self.parameters = self._centre
 
     def fit(self, points: Array, values: Array) -> None:
@@ -191,16 +202,20 @@ class GaussianProcess:
 
     def _prior_variance(self, points: Array) -> Array:
         """Of the process at points, (points,)."""
-        fading, signal, rest = np.exp(self.parameters[-VARIANCES:])
+        fading, signal, rest = np.exp(self.parameters[-3:])
         variance: Array = signal + fading * self._fade(points) ** 2 + self.prior.local * rest
         return variance
 
     def _fade(self, points: Array) -> Array:
-        """(1 - u)^2; 0 for points without u."""
+        """(1 - u)^p; 0 for points without u."""
+        return np.exp(math.exp(self.parameters[-OTHERS]) * self._remaining(points))
+
+    def _remaining(self, points: Array) -> Array:
+        """log(1 - u), bounded; very low for points without u."""
         columns = len(self.groups)
-        with_u = points.shape[1] > columns
-        faded: Array = (1 - points[:, columns]) ** 2 if with_u else np.zeros(len(points))
-        return faded
+        if points.shape[1] == columns:
+            return np.full(len(points), LOWEST)
+        return np.log(np.maximum(1 - points[:, columns], math.exp(LOWEST)))
 
     def _scaled(self, points: Array) -> Array:
         """Points without u, in units of the lengths."""
@@ -210,15 +225,15 @@ class GaussianProcess:
         """What the covariance of some points depends on beside the parameters."""
         columns = points[:, : len(self.groups)].T
         squares = (columns[:, :, None] - columns[:, None, :]) ** 2
-        variables = len(self._centre) - VARIANCES
+        variables = len(self._centre) - OTHERS
         if len(self.groups) > variables:
             squares = np.stack([squares[self.groups == v].sum(axis=0) for v in range(variables)])
-        fade = self._fade(points)
-        return _Compared(squares, _distances(points, points), np.outer(fade, fade))
+        remaining = self._remaining(points)
+        return _Compared(squares, _distances(points, points), remaining[:, None] + remaining)
 
     def _covariance(self, left: Array, right: Array) -> Array:
         """Equation 1 without its last term, (left, right)."""
-        fading, signal, rest = np.exp(self.parameters[-VARIANCES:])
+        fading, signal, rest = np.exp(self.parameters[-3:])
         amount = signal + fading * self._fade(left)[:, None] * self._fade(right)
         covariance: Array = amount * _matern(_distances(self._scaled(left), self._scaled(right)))
         if self.prior.local:
@@ -228,7 +243,7 @@ class GaussianProcess:
 
     def _covariance_of_pairs(self, left: Array, right: Array) -> Array:
         """The same of row i with row i, (rows,)."""
-        fading, signal, rest = np.exp(self.parameters[-VARIANCES:])
+        fading, signal, rest = np.exp(self.parameters[-3:])
         amount = signal + fading * self._fade(left) * self._fade(right)
         scaled = self._scaled(left) - self._scaled(right)
         local = np.exp(-np.sqrt(((left - right) ** 2).sum(axis=1)) / NEIGHBOURHOOD)
@@ -238,12 +253,13 @@ class GaussianProcess:
 
     def _objective(self, parameters: Array, about: _Compared, values: Array) -> tuple[float, Array]:
         """Negative logarithm of likelihood times prior, and its gradient."""
-        variables = len(parameters) - VARIANCES
-        fading, signal, rest = np.exp(parameters[-VARIANCES:])
+        variables = len(parameters) - OTHERS
+        power, fading, signal, rest = np.exp(parameters[-OTHERS:])
+        faded = np.exp(power * about.remaining)
         scaled = about.squares * np.exp(-2 * parameters[:variables])[:, None, None]
         r = np.sqrt(scaled.sum(axis=0))
         smooth = _matern(r)
-        amount = signal + fading * about.faded
+        amount = signal + fading * faded
         identity = np.eye(len(values))
         local = self.prior.local
         unexplained = local * np.exp(-about.distances / NEIGHBOURHOOD) + (1 - local) * identity
@@ -259,7 +275,9 @@ class GaussianProcess:
         by_length = inner * (amount * 5 / 3 * (1 + _SQRT5 * r) * np.exp(-_SQRT5 * r))
         gradient = np.empty_like(parameters)
         gradient[:variables] = np.einsum("ij,vij->v", by_length, scaled) / 2
-        gradient[-3] = fading * np.sum(inner * about.faded * smooth) / 2
+        of_fading = fading * inner * faded * smooth
+        gradient[-4] = power * np.sum(of_fading * about.remaining) / 2
+        gradient[-3] = np.sum(of_fading) / 2
         gradient[-2] = signal * np.sum(inner * smooth) / 2
         gradient[-1] = rest * np.sum(inner * unexplained) / 2
         return float(value), gradient + deviation / self._spread
