@@ -178,7 +178,7 @@ def test_green_finds_a_slow_starter_that_ends_best():
         search = make_search("green", SPACE, seed, EPOCHS)
         used = 0
         while used < 270:
-            for step in search.next(4):
+            for step in search.next(8):
                 scores = slow_starter(step.values)[step.start : step.end]
                 search.observe(step, scores, float(len(scores)))
                 used += len(scores)
