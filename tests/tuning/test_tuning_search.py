@@ -174,17 +174,17 @@ def slow_starter(values):
 
 def test_green_finds_a_slow_starter_that_ends_best():
     found = []
-    for seed in range(3):
+    for seed in range(2):
         search = make_search("green", SPACE, seed, EPOCHS)
         used = 0
-        while used < 270:
+        while used < 180:
             for step in search.next(8):
                 scores = slow_starter(step.values)[step.start : step.end]
                 search.observe(step, scores, float(len(scores)))
                 used += len(scores)
         found.append(slow_starter(search.best()[0].values)[-1])
     # At the rate that begins best it would be 0.837.
-    assert np.median(found) > 0.847
+    assert min(found) > 0.845
 
 
 def test_seeds_are_added_to_trials_that_may_win():
