@@ -63,6 +63,21 @@ def test_a_fit_finds_the_variable_that_matters():
     assert process.parameters[1] < min(process.parameters[0], process.parameters[2])
 
 
+def test_a_slow_starter_is_expected_to_end_as_those_near_it_have():
+    """What begins worst ends best: known of three trainings, expected of the others."""
+    begun, ended = np.linspace(0.0, 1.0, 9), np.array([0.0, 0.5, 1.0])
+    points = np.array([*((x, 0.0) for x in begun), *((x, 1.0) for x in ended)])
+    scores = np.concatenate([-1.5 * begun, 0.6 * ended])
+    centre, unit = scores.mean(), scores.std()
+    process = GaussianProcess(np.arange(1), Prior())
+    process.fit(points, (scores - centre) / unit)
+    process.condition(points, (scores - centre) / unit)
+
+    mean, _ = process.predict(np.stack([begun, np.ones(9)], axis=1))
+
+    assert_allclose(centre + unit * mean, 0.6 * begun, atol=0.03)
+
+
 def test_an_observation_would_change_the_mean_as_much_as_foreseen(points):
     """Many draws of the observation, each taken in."""
     process = GaussianProcess(np.arange(3), Prior())

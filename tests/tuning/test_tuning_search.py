@@ -165,28 +165,6 @@ def test_green_spends_less_than_asha_until_it_is_near_the_best():
     assert median["green"] < median["asha"]
 
 
-def slow_starter(values):
-    """Curves like those of Adam: small rates begin slowly, and the best of them end best."""
-    size = math.log10(values["rate"])
-    start, end = 0.80 - 0.06 * (size + 2.6) ** 2, 0.85 - 0.012 * abs(size + 3.7)
-    return [end - (end - start) / epoch**1.5 for epoch in range(1, EPOCHS + 1)]
-
-
-def test_green_finds_a_slow_starter_that_ends_best():
-    found = []
-    for seed in range(2):
-        search = make_search("green", SPACE, seed, EPOCHS)
-        used = 0
-        while used < 180:
-            for step in search.next(8):
-                scores = slow_starter(step.values)[step.start : step.end]
-                search.observe(step, scores, float(len(scores)))
-                used += len(scores)
-        found.append(slow_starter(search.best()[0].values)[-1])
-    # At the rate that begins best it would be 0.837.
-    assert min(found) > 0.845
-
-
 def test_seeds_are_added_to_trials_that_may_win():
     search = make_search("green", SPACE, 6, EPOCHS)
     steps = steps_of(carried_out(search, 500))
