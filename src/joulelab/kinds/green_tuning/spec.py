@@ -29,6 +29,7 @@ from joulelab.kinds.green_tuning.stacks import check_options, check_variable
 from joulelab.kinds.searching.keys import ENERGY, check_target, known_strategies
 from joulelab.kinds.training.grid import GridKeys
 from joulelab.kinds.training.spec import TrainingConfiguration, TrainingExperimentSpec
+from joulelab.learning.protocol import protocols
 from joulelab.study.design import Factor, Level
 from joulelab.study.spec import Count, Kind, StudySpec
 from joulelab.study.validation import as_value_error, unique
@@ -40,8 +41,6 @@ from joulelab.tuning.space import SearchSpace
 Seen = Literal["validation", "test"]
 VALIDATION: Seen = "validation"
 TEST: Seen = "test"
-ON_TEST = ("yarally2023",)
-"""Protocols whose papers tuned on the test images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +71,8 @@ class GreenTuningSpec(GridKeys, TrainingExperimentSpec):
             while it may still beat the best. Default: 8 for ``green``, else 1.
         target: accuracy that ends a search.
         tune_on: what a search sees: the accuracy on held-out training images (``validation``), or
-            on the test images that also judge it (``test``). Default: ``test`` with the protocol
-            ``yarally2023``, as in the paper, else ``validation``. A list makes it a factor.
+            on the test images that also judge it (``test``). Default: the protocol's, of which
+            ``yarally2023`` tunes on the test images, as the paper did. A list makes it a factor.
         held_out: number or share of the training images that are held out.
         judged: fresh trainings of what a search chose, evaluated on the test images; their cost
             is not part of the budget.
@@ -156,7 +155,10 @@ class GreenTuningSpec(GridKeys, TrainingExperimentSpec):
     ) -> GreenTuningConfiguration:
         """One strategy on one network."""
         of_training = self.training(experiment, levels, study)
-        usual = TEST if of_training["settings"].protocol in ON_TEST else VALIDATION
+        protocol = of_training["settings"].protocol
+        # A plug-in may be missing where results are read.
+        on_test = protocol in protocols.names() and protocols.get(protocol).tunes_on_test
+        usual = TEST if on_test else VALIDATION
         return GreenTuningConfiguration(
             **of_training,
             **self.place(levels, self.space),
