@@ -176,7 +176,7 @@ def test_a_search_in_progress_is_told_from_its_journal(tmp_path):
     pending = [{"run_id": "tuning/green/0/2", "position": 2}, {"run_id": "b", "position": 3}]
     (made,) = GREEN_TUNING.progress(experiment(raced(), pending=pending, folder=tmp_path))
     assert texts(made) == [
-        ["tuning/green/0/2", "2", "1", "0.7", "2", "71.0 J", "2 epochs of 100 epochs"]
+        ["tuning/green/0/2", "2", "1", "0.7", "2", "71.0 J", "2 of 100 epochs"]
     ]
 
 

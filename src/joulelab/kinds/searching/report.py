@@ -248,7 +248,9 @@ def _so_far(experiment: Experiment, lines: Sequence[Line]) -> dict[str, Any]:
         budget = parse_budget(str(text))
         full = float(own.loc[own["complete"], "end"].max())  # epochs of a full training
         amount = spent.amount(budget.unit, full)
-        of = f"{budget.words(amount if formats.known(amount) else None)} of {budget}"
+        words = budget.words(amount if formats.known(amount) else None)
+        # A count says its noun once: "204 of 270 epochs".
+        of = f"{words.removesuffix(f' {budget.unit}')} of {budget}"
     return {
         "trials": own["trial"].nunique(),
         "finished": own.loc[own["complete"], "trial"].nunique(),
