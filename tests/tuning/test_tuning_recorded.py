@@ -69,7 +69,8 @@ def test_a_replay_books_what_every_epoch_took(grid):
     steps = [event.step for event in found]
     joules = [0.5 * one.values["linear_layers"] * (one.end - one.start) for one in steps]
     assert [event.spent for event in found] == pytest.approx(np.cumsum(joules))
-    assert found[-2].spent < 100.0 <= found[-1].spent
+    # What is left finishes no trial, or the last step overshoots by an epoch at most.
+    assert 100.0 - 0.5 * table.epochs <= found[-1].spent <= 100.0 + max(joules)
     assert found[-1].best_score == pytest.approx(table.best)
     best = np.mean([curve(1e-3, 2, repetition)[-1] for repetition in (0, 1)]) - 0.01
     assert table.best == pytest.approx(best)

@@ -133,6 +133,19 @@ def test_syne_tunes_asha_stops_what_is_not_in_the_best_third_and_continues_none_
     assert (np.random.get_state()[1] == before).all()
 
 
+@pytest.mark.parametrize("budget", [40, 100])
+def test_green_begins_nothing_that_the_budget_cannot_finish(budget):
+    search, left = make_search("green", SPACE, 6, EPOCHS), budget
+    while steps := search.next(1, left):
+        (step,) = steps
+        assert EPOCHS - step.start <= left + 1  # within an epoch
+        observe(search, step)
+        left -= step.end - step.start
+
+    assert -1 <= left < EPOCHS - 1
+    assert any(trial.epochs() == EPOCHS for trial in search.trials)
+
+
 @pytest.mark.parametrize("name", SEARCHES)
 def test_failures_do_not_stop_a_search_and_never_win(name):
     search = make_search(name, SPACE, 5, EPOCHS)

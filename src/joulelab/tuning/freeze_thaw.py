@@ -27,6 +27,9 @@ is the larger of the two::
     max(gain / cost of the step, EHVI on the front of finished trials / cost to the end)
                                                                                  (equation 2)
 
+Only a finished trial can be chosen in the end. So near the end of a budget the trials that cannot
+be finished any more are left alone.
+
 Sources: freeze-thaw: Swersky, Snoek and Adams, arXiv 1406.3896. Equation 1 is the knowledge
 gradient of a single alternative: Frazier, Powell and Dayanik, INFORMS J. Computing 21 (2009),
 equation 14.
@@ -127,9 +130,7 @@ class FreezeThaw(Search):
 
     def best(self) -> tuple[Progress, float] | None:
         """The finished trial with the highest predicted mean, and its mean score."""
-        reached = [one for one in self.trials if one.score(self.epochs) is not None]
-        finished = [one for one in reached if not one.failed]
-        if not finished:
+        if not (finished := self._finished()):
             return super().best()
         with threadpool_limits(limits=1, user_api="blas"):
             process, _ = self._process([])
@@ -188,6 +189,11 @@ class FreezeThaw(Search):
             more = np.log(options.left[near] / options.epochs[near])
             to_end = log_expected_improvement(-gap[near], whole, 0.0) - log_cost[near] - more
             log_gain[near] = np.maximum(log_gain[near], to_end)
+        fits = self._fits(options, log_cost)
+        if fits.any():
+            log_gain = np.where(fits, log_gain, -np.inf)
+        elif self._finished():
+            return None
         chosen = int(np.argmax(log_gain))
         self._gain = scaled.unit * math.exp(log_gain.max()) / extent
         known = options.trials[chosen]
@@ -222,6 +228,28 @@ class FreezeThaw(Search):
             self.epochs - np.array(starts + [0] * len(first)),
             [(trial, repetition) for trial, repetition, _ in steps] + [None] * len(fresh),
         )
+
+    def _fits(self, options: _Options, log_cost: Array) -> NDArray[np.bool_]:
+        """Whether what is left to spend takes each trial to the end, within one epoch.
+
+        Args:
+            options: the possible steps.
+            log_cost: logarithm of the predicted cost of each.
+        """
+        if self._left is None or not self._paid:
+            return np.ones(len(options.ends), dtype=bool)
+        waiting = list(self._pending.values())
+        left = self._left
+        if waiting:
+            epochs = [step.end - step.start for step in waiting]
+            codes = np.stack([self._codes[step.trial] for step in waiting])
+            left -= float(np.exp(self._log_cost(codes)) @ epochs)
+        fits: NDArray[np.bool_] = np.exp(log_cost) / options.epochs * (options.left - 1) <= left
+        return fits
+
+    def _finished(self) -> list[Progress]:
+        reached = [one for one in self.trials if one.score(self.epochs) is not None]
+        return [one for one in reached if not one.failed]
 
     def _next_rungs(self, trial: Progress) -> list[tuple[int, int]]:
         """Repetition and end of the step that a trial can take, if any."""

@@ -63,10 +63,10 @@ class Replay:
         self._proposed: dict[int, int] = {}  # how often each recorded trial was
         self._first: dict[int, int] = {}  # of each trial, the number of its first repetition
 
-    def next(self, most: int = 1) -> list[Step]:
-        """Steps with recorded values; none at the end."""
+    def next(self, most: int = 1, left: float | None = None) -> list[Step]:
+        """Steps with recorded values; none at the end. Arguments as of the search."""
         steps: list[Step] = []
-        while len(steps) < most and not self.exhausted and (found := self.search.next(1)):
+        while len(steps) < most and not self.exhausted and (found := self.search.next(1, left)):
             steps.append(self._recorded(found[0]))
         return steps
 
@@ -121,7 +121,7 @@ def replay(
     """
     spent = 0.0
     searcher = Replay(search, table, seed)
-    while spent < budget and (steps := searcher.next()):
+    while spent < budget and (steps := searcher.next(left=budget - spent)):
         step = steps[0]
         scores, costs = searcher.run(step)
         cost = costs[unit or table.unit]

@@ -113,21 +113,25 @@ class Search(ABC):
         self.epochs = epochs
         self.trials: list[Progress] = []
         self._pending: dict[tuple[int, int], Step] = {}
+        self._left: float | None = None
 
     @abstractmethod
     def _choose(self) -> Step | None:
         """The next step, given what was observed and what is pending; None to wait for results."""
 
-    def next(self, most: int = 1) -> list[Step]:
+    def next(self, most: int = 1, left: float | None = None) -> list[Step]:
         """Steps to train next.
 
         Args:
             most: at most so many; they may be trained together.
+            left: what may still be spent, in the unit of the costs that are told; None for no
+                limit.
 
         Returns:
             No step if there is none before pending ones are observed, or none at all.
         """
         steps: list[Step] = []
+        self._left = left
         while len(steps) < most and (step := self._choose()) is not None:
             self._pending[step.trial, step.repetition] = step
             steps.append(step)

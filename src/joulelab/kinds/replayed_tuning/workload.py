@@ -183,8 +183,8 @@ class ReplayedSearcher(PlainSearcher):
         self._replay = replay
         self.next = self._next
 
-    def _next(self, most: int = 1) -> list[Step]:
-        steps = self._replay.next(most)
+    def _next(self, most: int = 1, left: float | None = None) -> list[Step]:
+        steps = self._replay.next(most, left)
         if self._replay.exhausted:
             self.no_steps = "all recorded trials are taken"
         return steps

@@ -105,6 +105,24 @@ class Account:
 
     # What the budget allows for
 
+    def left(self, kept: int = 0) -> float | None:
+        """What may still be spent, in the unit of costs; None for no limit.
+
+        Args:
+            kept: full trainings for which a part of the budget is kept.
+        """
+        budget, spent = self._budget, self.spent
+        if budget is None or spent is None:
+            return None
+        return budget.amount - self._reserve(budget, kept) - spent
+
+    def short(self, left: float | None) -> bool:
+        """Whether what was left is below a mean evaluation."""
+        one, epochs = self._per_epoch(), self._epochs()
+        if left is None or one is None or epochs is None:
+            return False
+        return left < one * epochs
+
     def fitting(self, steps: Sequence[Step], kept: int = 0) -> Sequence[Step]:
         """The first of some steps, those that the budget allows for.
 
@@ -112,10 +130,9 @@ class Account:
             steps: in their order.
             kept: full trainings for which a part of the budget is kept.
         """
-        budget, spent = self._budget, self.spent
-        if budget is None or spent is None:
+        budget, left = self._budget, self.left(kept)
+        if budget is None or left is None:
             return steps
-        left = budget.amount - self._reserve(budget, kept) - spent
         for count, step in enumerate(steps):
             forecast = self._forecast(step)
             if left <= 0 or (

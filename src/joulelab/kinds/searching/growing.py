@@ -108,15 +108,15 @@ class GrowingSearcher:
         """As of the search."""
         return None if self._search is None else self._search.expected_gain
 
-    def next(self, most: int) -> list[Step]:
+    def next(self, most: int, left: float | None = None) -> list[Step]:
         """Steps to train next; one at a time until the first trial has succeeded."""
         if self._search is None:
             return [self._before()]
-        steps = self._search.next(most)
+        steps = self._search.next(most, left)
         while steps and all(self._is_known(step) for step in steps):
             for step in steps:
                 self._replay(step)
-            steps = self._search.next(most)
+            steps = self._search.next(most, left)
         for step in [one for one in steps if self._is_known(one)]:
             self._replay(step)
             steps.remove(step)

@@ -118,6 +118,7 @@ class _Run:
         self.account = Account(asked.budget, lost, lambda: searcher.epochs)
         self.confirmed: dict[int, list[float]] = {}
         self.gain: float | None = None
+        self.left: float | None = None  # to spend, when the steps were chosen
         self.first_error = ""
         self.failures = self.successes = 0
         self.returned = self.single = False
@@ -162,7 +163,7 @@ class _Run:
                 self.journal.take("stopped", line["stopped"])
                 return str(line["stopped"])
             steps, stopped = self._think()
-            fitting = steps if self.journal.peek() else self._fitting(steps)
+            fitting = steps if self.journal.peek() else self.account.fitting(steps, self._kept)
             if fitting:
                 self._train(fitting, "search")
             if len(fitting) < len(steps):
@@ -176,13 +177,18 @@ class _Run:
     def _think(self) -> tuple[list[Step], str]:
         """The next steps, or none and why."""
         steps: list[Step] = []
-        if self.journal.peek() is None and not self.account.thinking_fits():
+        line = self.journal.peek()
+        if line is None and not self.account.thinking_fits():
             return [], self.account.why_over()
+        self.left = self.account.left(self._kept) if line is None else line.get("left")
         with self.trainer.thinking() as measured:
             if not (stopped := self._over()):
-                steps = self.searcher.next(self.trainer.most)
+                steps = self.searcher.next(self.trainer.most, self.left)
         self.account.thought(measured.spent)
-        return steps, stopped or ("" if steps else self.searcher.no_steps)
+        if not stopped and not steps:
+            short = self.account.short(self.left)
+            stopped = self.account.why_over() if short else self.searcher.no_steps
+        return steps, stopped
 
     def _over(self) -> str:
         """Why no step should follow, apart from the budget; empty if one should."""
@@ -253,7 +259,8 @@ class _Run:
             for step, result in zip(left, trained, strict=False):
                 result = self._of_same_goal(result)  # noqa: PLW2901
                 line = {"step": {"purpose": purpose, **_identity(step)}, **result.to_dict()}
-                self.journal.append({**line, "tuner": self.account.book_thinking().to_dict()})
+                tuner = self.account.book_thinking().to_dict()
+                self.journal.append({**line, "tuner": tuner, "left": self.left})
                 results.append(result)
         self._booked(steps, results, purpose)
         self._tell(None, purpose)
@@ -307,12 +314,12 @@ class _Run:
             return None
         return joules / epochs * (self.searcher.epochs or len(result.scores))
 
-    def _fitting(self, steps: Sequence[Step]) -> Sequence[Step]:
-        """The first of some steps, those that the budget allows for beside the confirmation."""
-        # What is reserved is not taken from the only evaluation that there may be.
+    @property
+    def _kept(self) -> int:
+        """Full trainings of the confirmation, for which a part of the budget is kept."""
+        # What is kept is not taken from the only evaluation that there may be.
         # With two goals the knee is confirmed too.
-        trainings = self.asked.confirm * self.asked.goals if self.successes else 0
-        return self.account.fitting(steps, trainings)
+        return self.asked.confirm * self.asked.goals if self.successes else 0
 
     def _tell(self, step: Step | None, purpose: Purpose) -> None:
         best, spent, budget = self.searcher.best(), self.account.spent, self.asked.budget

@@ -143,8 +143,8 @@ class Searcher(Protocol):
     def expected_gain(self) -> float | None:
         """As of `joulelab.tuning.search.Search`."""
 
-    def next(self, most: int) -> list[Step]:
-        """Steps to train next; none at the end."""
+    def next(self, most: int, left: float | None) -> list[Step]:
+        """Steps to train next; none at the end. As of `joulelab.tuning.search.Search`."""
 
     def observe(self, step: Step, result: Result, cost: float | None, second: float | None) -> None:
         """Record the result of a step, and the second goal as it has shown it."""
