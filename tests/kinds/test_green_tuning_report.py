@@ -175,9 +175,7 @@ def test_a_search_in_progress_is_told_from_its_journal(tmp_path):
     journal.write_text("".join(f"{json.dumps(line)}\n" for line in lines) + '{"step"')
     pending = [{"run_id": "tuning/green/0/2", "position": 2}, {"run_id": "b", "position": 3}]
     (made,) = GREEN_TUNING.progress(experiment(raced(), pending=pending, folder=tmp_path))
-    assert texts(made) == [
-        ["tuning/green/0/2", "2", "1", "0.7", "2", "71.0 J", "2 of 100 epochs"]
-    ]
+    assert texts(made) == [["tuning/green/0/2", "2", "1", "0.7", "2", "71.0 J", "2 of 100 epochs"]]
 
 
 def test_a_replay_without_a_network_is_reported_by_its_table():
