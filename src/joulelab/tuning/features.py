@@ -3,18 +3,22 @@
 A number spanning two decades or more is seen on a logarithmic axis whether or not it is drawn so:
 learning rates and widths act by their ratios. A number below 1, exclusive, is a share of memory,
 such as Adam's beta1: it acts by the steps that it remembers, 1 / (1 - x), and is seen on a
-logarithmic axis of these, up to `MOST_REMEMBERED`. Levels of an ordered choice are equally spaced.
-Each level of an unordered choice has a column of its own, and two of them are a distance 1 apart.
+logarithmic axis of these, up to `MOST_REMEMBERED`. A number from 0 on may be a penalty such as
+weight decay, which acts by its ratios, or a share such as dropout, which does not: it has a column
+for each axis, and the fitted lengths say which of them matters. Levels of an ordered choice are
+equally spaced. Each level of an unordered choice has a column of its own, and two of them are a
+distance 1 apart.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from joulelab.tuning.space import Choice, Codes, Float, Int, SearchSpace
+from joulelab.tuning.space import Choice, Codes, Float, Int, SearchSpace, Variable
 
 Array = NDArray[np.float64]
 
@@ -23,6 +27,9 @@ DECADES = 2
 
 MOST_REMEMBERED = 1000
 """Steps; a share of memory that remembers more is seen as this."""
+
+SMALLEST = 1 / 1000
+"""Share of the upper bound; on the logarithmic axis of a number from 0 on, less is seen as this."""
 
 ENUMERATED = 4096
 """A space of at most so many points is listed rather than sampled."""
@@ -50,14 +57,14 @@ class Features:
         space: what is searched.
 
     Attributes:
-        groups: for each column, the variable that it belongs to; (columns,).
+        groups: for each column, the number of its length, from 0; (columns,).
         points: number of points of the space, or infinity.
     """
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
         self._variables = list(space.variables.values())
-        widths = [_columns(variable) for variable in self._variables]
+        widths = [width for variable in self._variables for width in _widths(variable)]
         self.groups = np.repeat(np.arange(len(widths)), widths)
         self.points = math.prod(_levels(variable) for variable in self._variables)
 
@@ -115,15 +122,59 @@ class Features:
         return neighbours
 
 
-def _near(
-    variable: Float | Int | Choice, codes: Array, fresh: Array, generator: np.random.Generator
-) -> Array:
-    """Codes near others of one variable; a fresh draw for an unordered choice."""
+@dataclass(frozen=True)
+class _Axis:
+    """sign log(offset + sign x), or x itself where the sign is 0."""
+
+    sign: int = 0
+    offset: float = 0.0
+
+    def forth(self, codes: Array) -> Array:
+        """Codes on this axis."""
+        return self.sign * np.log(self.offset + self.sign * codes) if self.sign else codes
+
+    def back(self, places: Array) -> Array:
+        """The inverse of `forth`."""
+        return self.sign * (np.exp(self.sign * places) - self.offset) if self.sign else places
+
+    def ends(self, variable: Variable) -> tuple[float, float]:
+        """The bounds of a variable on this axis."""
+        low, high = self.forth(np.array(_bounds(variable)))
+        return float(low), float(high)
+
+
+_LINEAR = _Axis()
+_RATIOS = _Axis(1)
+_MEMORY = _Axis(-1, 1 + 1 / MOST_REMEMBERED)
+
+
+def _axes(variable: Variable) -> tuple[_Axis, ...]:
+    """The axes on which a variable is seen."""
+    if isinstance(variable, Choice):
+        return (_LINEAR,)
+    wide = variable.low > 0 and variable.high / variable.low >= 10**DECADES
+    if variable.log or wide:
+        return (_RATIOS,)
+    if isinstance(variable, Float) and variable.low >= 0:
+        if variable.high == 1 and variable.high_exclusive:
+            return (_MEMORY,)
+        if variable.low == 0:
+            return (_LINEAR, _Axis(1, variable.high * SMALLEST))
+    return (_LINEAR,)
+
+
+def _near(variable: Variable, codes: Array, fresh: Array, generator: np.random.Generator) -> Array:
+    """Codes near others of one variable, on one of its axes; fresh ones of an unordered choice."""
     steps = generator.normal(size=len(codes))
     if isinstance(variable, Choice) and not variable.ordered:
         return fresh
-    low, high = _ends(variable)
-    moved = _back(variable, _forth(variable, codes) + steps * _SPREAD * (high - low))
+    axes = _axes(variable)
+    moves = []
+    for axis in axes:
+        low, high = axis.ends(variable)
+        moves.append(axis.back(axis.forth(codes) + steps * _SPREAD * (high - low)))
+    chosen = generator.integers(len(axes), size=len(codes)) if len(axes) > 1 else 0
+    moved = np.where(chosen == 0, moves[0], moves[-1])
     if not isinstance(variable, Float):
         low, high = _bounds(variable)
         moved = np.where(np.rint(moved) == np.rint(codes), codes + steps * _LEAST_STEP, moved)
@@ -131,83 +182,57 @@ def _near(
     return np.clip(moved, *variable.attained_bounds())
 
 
-def logarithmic(variable: Float | Int | Choice) -> bool:
-    """Whether a variable is seen on a logarithmic axis."""
-    if isinstance(variable, Choice):
-        return False
-    wide = variable.low > 0 and variable.high / variable.low >= 10**DECADES
-    return variable.log or wide
-
-
-def remembering(variable: Float | Int | Choice) -> bool:
-    """Whether a variable is a share of memory, from 0 or more to below 1."""
-    if not isinstance(variable, Float) or logarithmic(variable):
-        return False
-    return variable.low >= 0 and variable.high == 1 and variable.high_exclusive
-
-
-def _forth(variable: Float | Int | Choice, codes: Array) -> Array:
-    """Codes on the axis on which a variable is seen."""
-    if logarithmic(variable):
-        return np.log(codes)
-    if remembering(variable):
-        return -np.log(1 - codes + 1 / MOST_REMEMBERED)
-    return codes
-
-
-def _back(variable: Float | Int | Choice, axis: Array) -> Array:
-    """The inverse of `_forth`."""
-    if logarithmic(variable):
-        return np.exp(axis)
-    if remembering(variable):
-        return 1 + 1 / MOST_REMEMBERED - np.exp(-axis)
-    return axis
-
-
-def _ends(variable: Float | Int | Choice) -> tuple[float, float]:
-    """The bounds on the axis."""
-    low, high = _forth(variable, np.array(_bounds(variable)))
-    return float(low), float(high)
-
-
-def _warp(variable: Float | Int | Choice, codes: Array) -> Array:
+def _warp(variable: Variable, codes: Array) -> Array:
     """Columns of one variable, (points, columns)."""
     if isinstance(variable, Choice) and not variable.ordered:
         # Two levels differ in two columns: sqrt(1/2 + 1/2) = 1.
         levels: Array = (codes[:, None] == np.arange(len(variable.levels))) / math.sqrt(2)
         return levels
-    low, high = _ends(variable)
-    column: Array = ((_forth(variable, codes) - low) / max(high - low, 1e-300))[:, None]
-    return column
+    columns = []
+    for axis in _axes(variable):
+        low, high = axis.ends(variable)
+        columns.append((axis.forth(codes) - low) / max(high - low, 1e-300))
+    return np.stack(columns, axis=1)
 
 
-def _even(variable: Float | Int | Choice, fraction: Array) -> Array:
-    """Codes at fractions of a variable's axis."""
-    if remembering(variable) and isinstance(variable, Float):
-        low, high = _ends(variable)
-        axis = _back(variable, low + fraction * (high - low))
-        return np.clip(axis, *variable.attained_bounds())
-    if isinstance(variable, Choice) or not logarithmic(variable) or variable.log:
+def _even(variable: Variable, fraction: Array) -> Array:
+    """Codes at fractions of a variable's axis; with two axes, half of them on each."""
+    axes = _axes(variable)
+    if len(axes) > 1:
+        halves = (_on(axis, variable, fraction * 2 % 1) for axis in axes)
+        return np.where(fraction < 1 / 2, *halves)
+    return _on(axes[0], variable, fraction)
+
+
+def _on(axis: _Axis, variable: Variable, fraction: Array) -> Array:
+    if isinstance(variable, Choice) or axis == _LINEAR or variable.log:
         return variable.quantile(fraction)
-    even = type(variable)(**{**vars(variable), "log": True})
-    return even.quantile(fraction)
+    if axis == _RATIOS:
+        return type(variable)(**{**vars(variable), "log": True}).quantile(fraction)
+    low, high = axis.ends(variable)
+    return np.clip(axis.back(low + fraction * (high - low)), *variable.attained_bounds())
 
 
-def _middle(variable: Float | Int | Choice) -> float:
-    return float(_back(variable, np.array(sum(_ends(variable)) / 2)))
+def _middle(variable: Variable) -> float:
+    """The centre of the last axis: penalties and shares are rather small than half of the most."""
+    axis = _axes(variable)[-1]
+    return float(axis.back(np.array(sum(axis.ends(variable)) / 2)))
 
 
-def _bounds(variable: Float | Int | Choice) -> tuple[float, float]:
+def _bounds(variable: Variable) -> tuple[float, float]:
     if isinstance(variable, Choice):
         return 0.0, float(len(variable.levels) - 1)
     return float(variable.low), float(variable.high)
 
 
-def _columns(variable: Float | Int | Choice) -> int:
-    return len(variable.levels) if isinstance(variable, Choice) and not variable.ordered else 1
+def _widths(variable: Variable) -> list[int]:
+    """For each length that a variable has, the number of its columns."""
+    if isinstance(variable, Choice) and not variable.ordered:
+        return [len(variable.levels)]
+    return [1] * len(_axes(variable))
 
 
-def _levels(variable: Float | Int | Choice) -> float:
+def _levels(variable: Variable) -> float:
     if isinstance(variable, Float):
         return math.inf
     return (
@@ -215,5 +240,5 @@ def _levels(variable: Float | Int | Choice) -> float:
     )
 
 
-def _lowest(variable: Float | Int | Choice) -> float:
+def _lowest(variable: Variable) -> float:
     return variable.low if isinstance(variable, Int) else 0.0

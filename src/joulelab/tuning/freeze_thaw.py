@@ -68,6 +68,10 @@ Array = NDArray[np.float64]
 NEAR = 100
 """So many candidates with the highest means are asked what a whole training would tell."""
 
+USUAL = 0.9
+"""Gaps to the best score are compressed above that which so many are below. After an epoch most
+scores are low: on a finer scale slow starters would seem to be far from those that are fast."""
+
 SEEDS = 8
 """Most trainings of a trial, unless told."""
 
@@ -121,7 +125,7 @@ class FreezeThaw(Search):
         groups = self._features.groups
         self._costs = ScaledProcess(groups, COST, partial(standardised, least=LEAST_COST_SPREAD))
         self._seconds = ScaledProcess(groups, COST, partial(standardised, least=LEAST_COST_SPREAD))
-        self._scores = ScaledProcess(groups, SCORE, standard_scores)
+        self._scores = ScaledProcess(groups, SCORE, partial(standard_scores, share=USUAL))
         self._codes: list[Codes] = []
         self._paid: list[tuple[int, float]] = []
         self._shown: list[tuple[int, float]] = []

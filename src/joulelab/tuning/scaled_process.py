@@ -82,17 +82,21 @@ def standardised(values: Array, least: float = 1e-12) -> Scaled:
     return Scaled((values - centre) / unit, centre, unit)
 
 
-def standard_scores(scores: Array) -> Scaled:
+def standard_scores(scores: Array, share: float = 0.5) -> Scaled:
     """Scores with the gap to the best on a logarithmic scale, standardised.
 
-    Gaps are in units of the median gap. So a failed training, far below all others, does not
-    decide on the scale of all. A failure, NaN, is as bad as the worst score.
+    So a failed training, far below all others, does not decide on the scale of all. A failure, NaN,
+    is as bad as the worst score.
+
+    Args:
+        scores: (observed,).
+        share: gaps are in units of that which so many are below.
     """
     known = np.where(np.isnan(scores), np.nanmin(scores), scores)
     gaps = known.max() - known
-    median = float(np.median(gaps)) or float(gaps.max()) or 1.0
-    values, centre, unit = standardised(-np.log1p(gaps / median))
-    return Scaled(values, centre, unit * median)
+    usual = float(np.quantile(gaps, share)) or float(gaps.max()) or 1.0
+    values, centre, unit = standardised(-np.log1p(gaps / usual))
+    return Scaled(values, centre, unit * usual)
 
 
 def checkpoint(count: int) -> int:
