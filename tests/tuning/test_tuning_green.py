@@ -51,3 +51,33 @@ def test_a_share_of_memory_is_seen_by_the_steps_that_it_remembers():
     # A rate up to 1 is not a memory.
     plain = Features(SearchSpace({"dropout": Float(0.0, 1.0)}))
     assert plain(np.array([[0.9]]))[0, 0] == pytest.approx(0.9)
+
+
+def test_a_number_from_0_on_is_seen_on_two_axes():
+    number = Float(0.0, 0.1)
+    features = Features(SearchSpace({"weight_decay": number}))
+    seen = features(np.array([[0.0], [0.001], [0.01], [0.1]]))
+    assert seen[:, 0] == pytest.approx([0.0, 0.01, 0.1, 1.0])
+    assert seen[:, 1] == pytest.approx([0.0, 0.35, 0.67, 1.0], abs=0.01)
+    assert list(features.groups) == [0, 1]  # each with its own length
+    drawn = features.draw(2000, np.random.default_rng(0))[:, 0]
+    assert np.mean(drawn < 0.001) == pytest.approx(0.5 * 0.35 + 0.5 * 0.01, abs=0.03)
+    assert np.mean(drawn > 0.05) == pytest.approx(0.5 * 0.5 + 0.5 * 0.1, abs=0.03)
+    assert all(number.contains(float(one)) for one in drawn)
+
+
+@pytest.mark.parametrize(
+    "off",
+    [
+        pytest.param(lambda x: abs(np.log10(x + 1e-5) + 3.5), id="penalty"),
+        pytest.param(lambda x: abs(x - 0.06) * 25, id="share"),
+    ],
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_best_of_a_number_from_0_on_is_found_soon_on_either_axis(off, seed):
+    tuner = Tuner({"amount": Float(0.0, 0.1), "other": Float(0.5, 1.0)}, "green", seed=seed)
+    for _ in range(16):
+        trial = tuner.ask()
+        tuner.tell(trial, -off(trial.values["amount"]), cost=1.0)
+
+    assert off(tuner.best.values["amount"]) < 0.1
