@@ -168,8 +168,8 @@ def test_the_last_reported_value_counts_and_all_are_a_curve(phased):
 
 def test_the_curve_of_an_attempt_that_was_killed_as_it_ended_does_not_count(phased, tmp_path):
     copy = shutil.copytree(phased.folder, tmp_path / "copy")
-    for written in list((copy / "curves").glob("*.parquet")):
-        shutil.copy(written, written.with_stem("1" + written.stem))  # the attempt that ended
+    for written in list((copy / "curves").glob("*.csv.gz")):
+        shutil.copy(written, written.with_name("1" + written.name))  # the attempt that ended
     pd.testing.assert_frame_equal(Results.open(copy).curves_frame(), phased.curves_frame())
 
 

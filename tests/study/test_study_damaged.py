@@ -1,5 +1,6 @@
 """A results folder of which a part is damaged, or is not what belongs there."""
 
+import gzip
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from tiny_study import TINY, tiny
 from joulelab.errors import StoreCorruptError, StoreError, StoreMismatchError
 from joulelab.study.database import DATABASE
 from joulelab.study.results import SECONDS, Results
+from joulelab.study.run_tables import write_run_table
 from joulelab.study.store import PlannedRun, Store
 from joulelab.study.store_reading import read_manifest, read_study
 
@@ -237,25 +239,22 @@ def test_a_different_study_is_still_told_from_a_damaged_one(folder):
 
 
 def test_requests_of_a_damaged_file_are_left_out_and_the_others_kept(folder):
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     run_id = Results.open(folder).to_frame()["run_id"][0]
     columns = {name: [0.5, 1.5] for name in SECONDS}
-    table = pa.table(columns).replace_schema_metadata({"run_id": run_id})
-    (folder / "requests").mkdir()
-    pq.write_table(table, folder / "requests" / "1.parquet")
-    (folder / "requests" / "2.parquet").write_bytes(b"PAR1 and no more")
-    (folder / "requests" / "3.parquet").write_bytes(
-        (folder / "requests" / "1.parquet").read_bytes().replace(b"due_s", b"dye_s")
-    )
-    with pytest.raises(StoreCorruptError, match=r"2\.parquet cannot be read"):
+    requests = folder / "requests"
+    requests.mkdir()
+    write_run_table(requests / "1.csv.gz", run_id, columns)
+    whole = (requests / "1.csv.gz").read_bytes()
+    (requests / "2.csv.gz").write_bytes(whole[: len(whole) // 2])
+    renamed = gzip.decompress(whole).replace(b"due_s", b"dye_s")
+    (requests / "3.csv.gz").write_bytes(gzip.compress(renamed))
+    with pytest.raises(StoreCorruptError, match=r"2\.csv\.gz cannot be read"):
         Results.open(folder).requests_frame()
     results = Results.open(folder, salvage=True)
     assert list(results.requests_frame()["run_id"]) == [run_id, run_id]
-    assert [one.partition(" cannot")[0][-9:] for one in results.left_out] == [
-        "2.parquet",
-        "3.parquet",
+    assert [one.partition(" cannot")[0][-8:] for one in results.left_out] == [
+        "2.csv.gz",
+        "3.csv.gz",
     ]
 
 

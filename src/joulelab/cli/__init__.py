@@ -25,6 +25,7 @@ from joulelab.cli import (
     tuning_commands,
 )
 from joulelab.errors import JoulelabError, UsageError
+from joulelab.optional import EXTRAS, missing
 
 __all__ = ["app", "main"]
 
@@ -102,6 +103,9 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and (library := _library(error)) in EXTRAS:
+            _explain(missing(library, "this"))
+            sys.exit(JoulelabError.exit_code)
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             name = f"{str(error.filename)[:NAME_SHOWN]}..."
             _explain(UsageError(f"{name} is not possible: {error.strerror}", "choose another file"))
@@ -117,6 +121,10 @@ def main() -> NoReturn:
         )
         sys.exit(JoulelabError.exit_code)
     sys.exit(code)
+
+
+def _library(error: ModuleNotFoundError) -> str:
+    return (error.name or "").partition(".")[0]
 
 
 def _open_closed_streams() -> None:

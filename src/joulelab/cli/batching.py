@@ -35,6 +35,7 @@ from joulelab.kinds.inference.executor import ServingJob
 from joulelab.kinds.inference.images import RequestImages
 from joulelab.kinds.inference.models import Model, find_model
 from joulelab.kinds.inference.table_measuring import Patience, ServedAlone, TableMeasuring
+from joulelab.optional import require
 from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals, thinned
 from joulelab.serving.call_syntax import parse_rate
 from joulelab.serving.planning.comparison import ResponseLimit, Trials
@@ -329,6 +330,8 @@ def _check(asked: Batch) -> None:
         raise UsageError(
             "which model?", "name one: joulelab batch resnet18 --rate 50 --p99 200ms; or --table"
         )
+    if asked.table is None:
+        require("torch", "torchvision", user="measuring a model")
     if asked.save is None:
         return
     if asked.table is not None:

@@ -26,6 +26,7 @@ import typer
 from joulelab.cli.signals import for_the_main_thread
 from joulelab.errors import UsageError, quoted
 from joulelab.files import shortened
+from joulelab.optional import require
 from joulelab.registry import imported, load_plugin
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ class TraceOptions:
 
 
 def command(
-    commands: typer.Typer, name: str, runs: str, **settings: bool
+    commands: typer.Typer, name: str, runs: str, needs: tuple[str, ...] = (), **settings: bool
 ) -> Callable[[type[Settings]], type[Settings]]:
     """Make a command of the decorated dataclass.
 
@@ -250,6 +251,7 @@ def command(
         commands: where the command is added.
         name: of the command.
         runs: ``"module:function"`` that takes the dataclass; it may return an exit code.
+        needs: libraries, of `joulelab.optional`, without which it cannot be run.
         settings: of click, such as ``allow_interspersed_args``.
     """
 
@@ -259,6 +261,7 @@ def command(
         declared = {one.name: one for one in fields(asked)}  # type: ignore[arg-type]
 
         def run(**given: Any) -> None:  # noqa: ANN401 - an option each
+            require(*needs, user=f"joulelab {name}")
             with for_the_main_thread():
                 function = imported(runs)
             for path in given.get("plugin") or ():

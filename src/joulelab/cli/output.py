@@ -52,13 +52,15 @@ def write_frame(frame: pd.DataFrame, path: Path, file_format: str, *, own: bool 
         own: the user has named the path, which may be a pipe or a link.
 
     Raises:
+        MissingDependencyError: Parquet, without pyarrow.
         StoreWriteError: the file cannot be written.
     """
-    from pyarrow import ArrowException
-
     from joulelab.errors import StoreWriteError
     from joulelab.files import replacing
+    from joulelab.optional import require
 
+    if file_format == "parquet":
+        require("pyarrow", user="writing Parquet")
     try:
         with path.open("wb") if own else replacing(path) as file:
             if file_format == "csv":
@@ -69,7 +71,7 @@ def write_frame(frame: pd.DataFrame, path: Path, file_format: str, *, own: bool 
         raise StoreWriteError(
             f"{path} cannot be written: {error.strerror or error}", "give another file with --out"
         ) from error
-    except (ArrowException, UnicodeError, ValueError) as error:
+    except (ValueError, TypeError, NotImplementedError) as error:  # pyarrow's are among them
         raise StoreWriteError(
             f"{path} cannot be written as {file_format}: {error}",
             "Parquet needs one type a column: export it as CSV",

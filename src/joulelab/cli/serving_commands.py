@@ -45,7 +45,7 @@ class Expected(StrEnum):
     JSON = "json"
 
 
-@command(commands, "load", "joulelab.cli.loading:run_load")
+@command(commands, "load", "joulelab.cli.loading:run_load", needs=("h11",))
 @dataclass(frozen=True, kw_only=True)
 class Load(MeterOptions):
     """Send requests to your own HTTP server and measure this machine meanwhile.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +15,11 @@ import pandas as pd
 from joulelab.errors import StoreCorruptError, StoreError
 from joulelab.study.predicted_runs import predicted_runs
 from joulelab.study.run_frames import RunFrames, read_frames
+from joulelab.study.run_tables import SUFFIX, read_run_table
 from joulelab.study.schema import COLUMNS
 from joulelab.study.store_reading import (
     CURVES,
     REQUESTS,
-    OnDamage,
     data_sets,
     last_written,
     read_manifest,
@@ -151,12 +151,19 @@ class Results:
         """The tables of all runs in a folder as one."""
         runs = self._frames().runs
         places = dict(zip(runs["run_id"], runs["position"], strict=True))
-        paths = (self.folder / folder).glob("*.parquet")
+        paths = (self.folder / folder).glob(f"*{SUFFIX}")
+        for old in sorted((self.folder / folder).glob("*.parquet")):
+            self._on_damage(
+                StoreCorruptError(
+                    f"{old} cannot be read: an older joulelab wrote it",
+                    "read it with pandas, and remove it from the folder",
+                )
+            )
         # An attempt that was killed as it ended has left a table too; the last attempt counts.
         tables = {
             run_id: frame
-            for path in sorted(paths, key=lambda path: (len(path.stem), path.stem))
-            for run_id, frame in read_table(path, seconds, self._on_damage)
+            for path in sorted(paths, key=lambda path: (len(path.name), path.name))
+            for run_id, frame in read_run_table(path, seconds, self._on_damage)
         }
         ordered = sorted(tables, key=lambda run_id: places.get(run_id, -1))
         frames = [tables[run_id].assign(run_id=run_id) for run_id in ordered]
@@ -196,33 +203,3 @@ class Results:
 
     def _rows(self, table: str) -> list[dict[str, Any]]:
         return [row for rows in read_rows(self.folder, table, self._on_damage) for row in rows]
-
-
-def read_table(
-    path: Path, seconds: Sequence[str], on_damage: OnDamage
-) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The run of a file, and its table; empty if damaged.
-
-    Args:
-        path: of the file.
-        seconds: columns that it must have, with numbers.
-        on_damage: called with the reason if it cannot be read; may raise.
-
-    Raises:
-        StoreCorruptError: raised by `on_damage`.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-        run_id = (table.schema.metadata or {}).get(b"run_id", b"").decode()
-        fields = [table.schema.field(name) for name in seconds]
-        if wrong := [one.name for one in fields if not pa.types.is_floating(one.type)]:
-            raise ValueError(f"the column {wrong[0]} does not hold numbers")
-        frame = table.to_pandas()
-    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-        message = f"{path} cannot be read: {error}"
-        on_damage(StoreCorruptError(message, "restore it from a copy, or remove it"))
-    else:
-        yield run_id, frame

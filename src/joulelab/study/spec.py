@@ -78,6 +78,10 @@ class ExperimentSpec(BaseModel, ABC):
     def factors(self) -> Sequence[Factor]:
         """The factors of this experiment."""
 
+    def needs(self) -> tuple[str, ...]:
+        """Libraries, of `joulelab.optional`, without which nothing can be run."""
+        return ()
+
     def configuration(
         self, experiment: str, levels: Mapping[str, Level], study: StudySpec
     ) -> Configuration:

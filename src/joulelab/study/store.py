@@ -5,9 +5,9 @@
     DIR/study.toml      the resolved study file
     DIR/manifest.json   hardware, drivers, versions, seed, data checksum; one entry per session
     DIR/runs.sqlite     runs, rounds, and the ledger of every attempt
-    DIR/traces/         power traces, one Parquet file per attempt
-    DIR/requests/       served requests, one Parquet file per window
-    DIR/curves/         metrics reported during a run, one Parquet file per run
+    DIR/traces/         power traces, one gzipped CSV file per attempt
+    DIR/requests/       served requests, one gzipped CSV file per window
+    DIR/curves/         metrics reported during a run, one gzipped CSV file per run
     DIR/outputs/        what a program has printed and written, one folder per run
     DIR/code/           copies of plug-ins and of the user's programs
     DIR/report/         the report
@@ -44,8 +44,9 @@ from joulelab.errors import (
     TraceError,
     quoted,
 )
-from joulelab.files import FileLock, replacing, write_whole
+from joulelab.files import FileLock, write_whole
 from joulelab.study.database import DATABASE, connect, explained, version
+from joulelab.study.run_tables import SUFFIX, write_run_table
 from joulelab.study.schema import KEYS_SINCE_VERSION_1, MIGRATIONS, TABLES, VERSION
 from joulelab.study.store_reading import CURVES, REQUESTS, check_folder, read_manifest, read_study
 
@@ -288,8 +289,8 @@ class Store:
         return int(last) + 1
 
     def write_trace(self, entry: int, columns: Mapping[str, Any], about: TraceAbout) -> None:
-        """Store the power trace of an attempt as ``traces/<entry>.parquet``."""
-        path = self.folder / "traces" / f"{entry}.parquet"
+        """Store the power trace of an attempt as ``traces/<entry>.csv.gz``."""
+        path = self.folder / "traces" / f"{entry}{SUFFIX}"
         with explained(self.folder):
             path.parent.mkdir(exist_ok=True)
         try:
@@ -298,7 +299,7 @@ class Store:
             raise StoreWriteError(error.message, "free disk space and run it again") from error
 
     def write_table(self, folder: str, entry: int, run_id: str, columns: Mapping[str, Any]) -> None:
-        """Store a table of a run as ``<folder>/<entry>.parquet``.
+        """Store a table of a run as ``<folder>/<entry>.csv.gz``.
 
         Args:
             folder: `REQUESTS` or `CURVES`.
@@ -306,16 +307,10 @@ class Store:
             run_id: of the run.
             columns: one value per row each.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        path = self.folder / folder / f"{entry}.parquet"
+        path = self.folder / folder / f"{entry}{SUFFIX}"
         with explained(self.folder):
             path.parent.mkdir(exist_ok=True)
-            table = pa.table(dict(columns))
-            table = table.replace_schema_metadata({"run_id": run_id})
-            with replacing(path) as file:
-                pq.write_table(table, file)
+            write_run_table(path, run_id, columns)
 
     # Manifest
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.recorder import Recorder
-from joulelab.errors import UsageError
+from joulelab.errors import UsageError, quoted
+from joulelab.optional import require
 from joulelab.study.accounting import Ledger
 from joulelab.study.code_copies import CodeCopies, code_copies
 from joulelab.study.database import DATABASE
@@ -90,6 +91,7 @@ class Study:
             UsageError: it cannot be predicted.
         """
         listener = listener or Listener()
+        self._check_installed()
         plan = self.plan()
         states = self.states()
         if self.folder is not None:
@@ -110,6 +112,10 @@ class Study:
             )
         listener.predicted(prediction)
         return plan, prediction
+
+    def _check_installed(self) -> None:
+        for experiment in self.spec.experiments().values():
+            require(*experiment.needs(), user=f"kind = {quoted(experiment.kind)}")
 
     def states(self) -> dict[str, str]:
         """The state of every run in the folder that the study was loaded from, by its id."""
@@ -132,6 +138,7 @@ class Study:
             JoulelabError: the study cannot be run, or the folder cannot be used.
         """
         listener = listener or Listener()
+        self._check_installed()
         folder = Path(out).expanduser()
         plan = self.plan()
         copies = code_copies(self.spec, folder)

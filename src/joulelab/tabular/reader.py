@@ -2,7 +2,8 @@
 
 ::
 
-    bytes                 Parquet as it is; else UTF-8, UTF-16, or else Windows' Western code page
+    bytes                 unpacked if gzipped; Parquet as it is; else UTF-8, UTF-16, or else
+                          Windows' Western code page
     lines                 any line ending; blank lines and comments (#) left out
       preamble            lines before the header, written by a program
       header              the first line with as many fields as the rows; or, as of nvidia-smi dmon,
@@ -19,8 +20,10 @@ from __future__ import annotations
 
 import codecs
 import csv
+import gzip
 import io
 import re
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,11 +32,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from joulelab import formats
 from joulelab.errors import JoulelabError
+from joulelab.optional import optional
 from joulelab.tabular.table import Heading, Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
+READING = "reading Parquet"
 PARQUET_MAGIC = b"PAR1"
 GZIP_MAGIC = b"\x1f\x8b"
 CUT = "the last line is cut off and was left out"
@@ -96,15 +101,19 @@ def read_table(path: Path, error_class: type[JoulelabError] = JoulelabError) -> 
 
 
 def read_bytes(path: Path, error_class: type[JoulelabError]) -> bytes:
-    """The bytes of a file.
+    """The bytes of a file; unpacked if it is gzipped.
 
     Raises:
         JoulelabError: of `error_class`: there is no file, or it may not be read, or it is empty.
     """
     try:
         content = path.read_bytes()
+        if content.startswith(GZIP_MAGIC):
+            content = gzip.decompress(content)
     except FileNotFoundError:
         raise error_class(f"{path} does not exist", "give an existing file") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise error_class(f"{path} cannot be unpacked: {error}", "the file is damaged") from error
     except OSError as error:
         raise error_class(
             f"{path} cannot be read: {error.strerror or error}", "give a file that you can read"
@@ -187,8 +196,7 @@ def decode(
         text = _LOST.sub("\n", text)
         remarks = (*remarks, "bytes of zeros, as a crash leaves them, left out with half a line")
     if "\0" in text or (remarks and not text.strip()):
-        hint = "unpack it first" if content.startswith(GZIP_MAGIC) else WHAT
-        raise error_class(f"{path} is neither Parquet nor text", hint)
+        raise error_class(f"{path} is neither Parquet nor text", WHAT)
     return text.replace("\r\n", "\n").replace("\r", "\n"), remarks
 
 
@@ -437,9 +445,7 @@ def _without_index(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _parquet(path: Path, error_class: type[JoulelabError]) -> Table:
-    import pyarrow as pa
-    from pyarrow import parquet
-
+    pa, parquet = optional("pyarrow", READING), optional("pyarrow.parquet", READING)
     try:
         # Not read_table, which turns folders named run=7 into columns.
         with parquet.ParquetFile(path) as file:

@@ -39,10 +39,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF
 from threadpoolctl import threadpool_limits
 
+from joulelab.optional import optional, require
 from joulelab.tuning.space import SearchSpace, Value
 from joulelab.tuning.strategy import Strategy
 
@@ -57,6 +56,8 @@ LENGTH_SCALE = 1.0
 
 NOISE = 1e-10
 """Variance added to the diagonal of the covariance of the observed points."""
+
+USER = "the strategy 'bayesian-pi'"
 
 
 class BayesianPI(Strategy):
@@ -78,6 +79,7 @@ class BayesianPI(Strategy):
         candidates: int = CANDIDATES,
         epsilon: float = EPSILON,
     ) -> None:
+        require("sklearn", user=USER)
         super().__init__(space, seed, rounds)
         self.candidates = candidates
         self.epsilon = epsilon
@@ -119,7 +121,9 @@ def predict(
     with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
         # Rounding makes the variance at an observed point -1e-17; scikit-learn sets it to 0.
         warnings.filterwarnings("ignore", "Predicted variances smaller than 0", UserWarning)
-        process = GaussianProcessRegressor(RBF(LENGTH_SCALE), alpha=NOISE, optimizer=None)
+        library = optional("sklearn.gaussian_process", USER)
+        kernel = library.kernels.RBF(LENGTH_SCALE)
+        process = library.GaussianProcessRegressor(kernel, alpha=NOISE, optimizer=None)
         process.fit(points, scores)
         mean, std = process.predict(candidates, return_std=True)
     return mean, std

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from joulelab.tuning.optional import optional
+from joulelab.optional import optional
 from joulelab.tuning.space import Choice, Float, SearchSpace, Value, Variable
 from joulelab.tuning.strategy import Strategy
 
@@ -154,7 +154,7 @@ def _flaml() -> Any:
     with warnings.catch_warnings():
         # FLAML warns that its other part, training without parameters, is not installed.
         warnings.filterwarnings("ignore", "flaml.automl is not available", UserWarning)
-        return optional("flaml", "the strategy 'cfo'", "flaml")
+        return optional("flaml", "the strategy 'cfo'")
 
 
 def _domain(variable: Variable, tune: Any) -> Any:

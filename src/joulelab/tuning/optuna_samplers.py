@@ -33,7 +33,7 @@ from typing import Any, ClassVar
 
 from threadpoolctl import threadpool_limits
 
-from joulelab.tuning.optional import optional
+from joulelab.optional import optional
 from joulelab.tuning.space import Codes, Float, Int, SearchSpace, Value, Variable
 from joulelab.tuning.strategy import Strategy
 
@@ -70,9 +70,9 @@ class OptunaStrategy(Strategy):
     def __init__(self, space: SearchSpace, seed: int, rounds: int) -> None:
         super().__init__(space, seed, rounds)
         user = f"the strategy {self.name!r}"
-        self._optuna: Any = optional("optuna", user, "optuna")
+        self._optuna: Any = optional("optuna", user)
         for module in self.needs:
-            optional(module, user, "optuna")
+            optional(module, user)
         distributions = self._optuna.distributions
         self._distributions = {
             name: _distribution(variable, distributions)

@@ -18,6 +18,7 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.errors import UsageError, quoted, suggestion
+from joulelab.optional import require
 from joulelab.tuning.recorded import (
     ENERGY,
     EPOCH,
@@ -173,6 +174,7 @@ def read_file(path: Path) -> pd.DataFrame:
     try:
         if path.suffix == ".csv":
             return pd.read_csv(path, keep_default_na=False, na_values=EMPTY)
+        require("pyarrow", user=str(path))
         return pd.read_parquet(path)
     except (OSError, ValueError) as error:  # those of pandas and pyarrow derive from ValueError
         said = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -182,6 +184,7 @@ def read_file(path: Path) -> pd.DataFrame:
 def _shipped(name: str) -> tuple[pd.DataFrame, dict[str, str]]:
     """A shipped frame, and the network in it."""
     check_shipped(name)
+    require("pyarrow", user=f"the table {name}")
     file, _, network = name.partition("/")
     with resources.as_file(TABLES / f"{file}.parquet") as path:
         if not path.is_file():

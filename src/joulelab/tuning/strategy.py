@@ -229,15 +229,15 @@ strategies: Registry[type[Strategy]] = Registry(
         ),
         "tpe": (
             "joulelab.tuning.optuna_samplers:Tpe",
-            "tree-structured Parzen estimator of Optuna, multivariate; needs joulelab[optuna]",
+            "tree-structured Parzen estimator of Optuna, multivariate; needs joulelab[tune]",
         ),
         "gp": (
             "joulelab.tuning.optuna_samplers:GP",
-            "Gaussian process of Optuna, expected improvement; needs joulelab[optuna]",
+            "Gaussian process of Optuna, expected improvement; needs joulelab[tune]",
         ),
         "cma-es": (
             "joulelab.tuning.optuna_samplers:CmaEs",
-            "evolution strategy of Optuna; needs joulelab[optuna]",
+            "evolution strategy of Optuna; needs joulelab[tune]",
         ),
         "cfo": (
             "joulelab.tuning.cfo:Cfo",

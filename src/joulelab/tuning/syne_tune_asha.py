@@ -15,7 +15,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
-from joulelab.tuning.optional import optional
+from joulelab.optional import optional
 from joulelab.tuning.search import REDUCTION, Progress, Rungs, Step
 from joulelab.tuning.space import SearchSpace
 from joulelab.tuning.strategy import Strategy
@@ -40,9 +40,9 @@ class SyneTuneASHA(Rungs):
         self, space: SearchSpace, seed: int, epochs: int, strategy: Strategy | None = None
     ) -> None:
         super().__init__(space, seed, epochs, strategy)
-        user, extra = "the strategy 'syne-tune-asha'", "syne-tune"
-        schedulers = optional("syne_tune.optimizer.schedulers.asha", user, extra)
-        self._trial: Any = optional("syne_tune.backend.trial_status", user, extra).Trial
+        user = "the strategy 'syne-tune-asha'"
+        schedulers = optional("syne_tune.optimizer.schedulers.asha", user)
+        self._trial: Any = optional("syne_tune.backend.trial_status", user).Trial
         self._scheduler: Any = schedulers.AsynchronousSuccessiveHalving(
             config_space={},
             metric=SCORE,

@@ -213,11 +213,19 @@ def fit_by_group(features: Values, targets: Values, groups: Sequence[object]) ->
 
 
 def _folds(groups: Groups, most: int) -> Iterator[tuple[Groups, Groups]]:
-    """Rows to fit and rows to predict; leave one group out if there are few."""
-    from sklearn.model_selection import GroupKFold
+    """Rows to fit and rows to predict; leave one group out if there are few.
 
-    folds = min(most, len(np.unique(groups)))
-    yield from GroupKFold(folds).split(groups, groups=groups)
+    The groups are dealt out by size, the largest first, each to the fold that is smallest so far.
+    """
+    sizes = np.bincount(groups)
+    folds = min(most, int(np.count_nonzero(sizes)))
+    fold_of, rows = np.zeros(len(sizes), dtype=np.intp), np.zeros(folds)
+    for group in np.argsort(sizes, kind="stable")[::-1]:
+        fold_of[group] = np.argmin(rows)
+        rows[fold_of[group]] += sizes[group]
+    for fold in range(folds):
+        held_out = fold_of[groups] == fold
+        yield np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 def _best(

@@ -1,4 +1,4 @@
-"""Read and write power traces: Parquet or CSV, one row per sample and channel.
+"""Read and write power traces: CSV, also gzipped, or Parquet; one row per sample and channel.
 
 Columns: ``t_s`` (seconds since the opening), ``domain``, ``source``, ``power_w``, ``energy_j`` (of
 counters, since the opening), ``utilisation`` (0 to 1), ``temperature_c``, ``clock_mhz``,
@@ -20,6 +20,7 @@ closed. A killed program may leave half a line at the end; the reader skips it a
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import math
@@ -43,9 +44,11 @@ from joulelab.energy.summary import STATE_COLUMNS, trace_columns
 from joulelab.energy.traces.row_samples import check_order, typical_s
 from joulelab.errors import TraceError
 from joulelab.files import replacing
-from joulelab.tabular.reader import CUT, read_table
+from joulelab.optional import optional, require
+from joulelab.tabular.reader import CUT, READING, read_table
 from joulelab.tabular.table import Heading, Table
 
+WRITING = "writing Parquet"
 PARQUET = ".parquet"
 CSV = ".csv"
 NUMBERS = ("t_s", "power_w", "energy_j", *STATE_COLUMNS)
@@ -112,26 +115,27 @@ class TraceAbout:
 
 
 def write_trace(path: Path, columns: Mapping[str, Any], about: TraceAbout) -> None:
-    """Write a trace as Parquet or CSV, by file suffix.
+    """Write a trace as CSV, gzipped CSV or Parquet, by file suffix.
 
     Args:
-        path: ends in ``.parquet`` or ``.csv``.
+        path: ends in ``.csv``, ``.csv.gz`` or ``.parquet``.
         columns: as in `joulelab.energy.summary.trace_columns`.
         about: its metadata.
 
     Raises:
+        MissingDependencyError: Parquet, without pyarrow.
         TraceError: another suffix, or the file cannot be written.
     """
-    suffix = check_suffix(path)
+    gzipped = path.name.endswith(f"{CSV}.gz")
+    if gzipped or check_suffix(path) == CSV:
+        lines = io.StringIO(newline="")
+        CsvWriter(lines, about).write(columns)
+        content = lines.getvalue().encode("utf-8")
+        with _whole_or_nothing(path, "choose another file") as part:
+            part.write(gzip.compress(content, mtime=0) if gzipped else content)
+        return
+    pa, parquet = optional("pyarrow", WRITING), optional("pyarrow.parquet", WRITING)
     with _whole_or_nothing(path, "choose another file") as part:
-        if suffix == CSV:
-            text = io.TextIOWrapper(part, "utf-8", newline="", write_through=True)
-            CsvWriter(text, about).write(columns)
-            text.detach()
-            return
-        import pyarrow as pa
-        from pyarrow import parquet
-
         table = pa.table({name: columns[name] for name in COLUMNS})
         metadata = {METADATA: about.to_json().encode("utf-8")}
         parquet.write_table(table.replace_schema_metadata(metadata), part)
@@ -145,11 +149,11 @@ def parquet_from_csv(source: Path, target: Path) -> None:
         target: output file.
 
     Raises:
+        MissingDependencyError: without pyarrow.
         TraceError: the file cannot be written; the CSV file stays.
     """
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv
-    from pyarrow import parquet
+    pa, parquet = optional("pyarrow", WRITING), optional("pyarrow.parquet", WRITING)
+    arrow_csv = optional("pyarrow.csv", WRITING)
 
     with source.open(encoding="utf-8") as file:
         about = file.readline()[len(FIRST_LINE) :].strip()
@@ -209,6 +213,7 @@ def check_suffix(path: Path) -> str:
     """The suffix of a trace file in lower case.
 
     Raises:
+        MissingDependencyError: Parquet, without pyarrow.
         TraceError: it is neither ``.parquet`` nor ``.csv``.
     """
     suffix = path.suffix.lower()
@@ -216,6 +221,8 @@ def check_suffix(path: Path) -> str:
         raise TraceError(
             f"{path}: a trace must be Parquet or CSV", f"end the name in {PARQUET} or {CSV}"
         )
+    if suffix == PARQUET:
+        require("pyarrow", user=WRITING)
     return suffix
 
 
@@ -231,20 +238,21 @@ def read_own(path: Path, content: bytes) -> tuple[Table, TraceAbout]:
     Raises:
         TraceError: the file is damaged, or has no sample.
     """
-    import pyarrow as pa
-    from pyarrow import csv
+    import pandas as pd
 
     first, _, rest = content.partition(b"\n")
     whole = rest[: rest.rfind(b"\n") + 1]
     if not whole:
         raise TraceError(f"{path} cannot be read: it is empty", "name a recorded trace")
-    types = {name: pa.float64() if name in NUMBERS else pa.string() for name in COLUMNS}
     try:
         about = TraceAbout.from_json(first[len(FIRST_LINE) :].decode("utf-8"))
-        frame = csv.read_csv(
-            io.BytesIO(whole), convert_options=csv.ConvertOptions(column_types=types)
-        ).to_pandas()
-    except ValueError as error:  # pyarrow's are among them
+        frame = pd.read_csv(
+            io.BytesIO(whole),
+            dtype={name: float if name in NUMBERS else str for name in COLUMNS},
+            keep_default_na=False,
+            na_values={name: [""] for name in NUMBERS},
+        )
+    except ValueError as error:  # pandas' are among them
         reason = str(error).partition("\n")[0]
         raise TraceError(f"{path} cannot be read: {reason}", "the file is damaged") from error
     if frame.empty:
@@ -260,10 +268,8 @@ def read_parquet(path: Path) -> tuple[Table, TraceAbout]:
     Raises:
         TraceError: it cannot be read, or has no row.
     """
-    import pyarrow as pa
-    from pyarrow import parquet
-
     table = read_table(path, TraceError)
+    pa, parquet = optional("pyarrow", READING), optional("pyarrow.parquet", READING)
     try:
         text = (parquet.read_schema(path).metadata or {}).get(METADATA)
         about = TraceAbout.from_json(text.decode("utf-8")) if text else TraceAbout()

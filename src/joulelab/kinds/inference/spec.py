@@ -193,6 +193,10 @@ class InferenceSpec(ExperimentSpec):
     def _models(cls, names: list[str]) -> list[str]:
         return unique(names)
 
+    def needs(self) -> tuple[str, ...]:
+        """PyTorch."""
+        return ("torch", "torchvision")
+
     @classmethod
     def located(cls, table: dict[str, Any], folder: Path) -> None:
         """Make the path of an image folder relative to the study file's folder."""

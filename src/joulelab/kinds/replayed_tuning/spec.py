@@ -132,6 +132,12 @@ class ReplayedTuningSpec(ExperimentSpec):
         """The tables, each with all keys."""
         return [TableKeys(file=one) if isinstance(one, str) else one for one in self.tables]
 
+    def needs(self) -> tuple[str, ...]:
+        """What reads Parquet, which the shipped tables are."""
+        files = [one.file for one in self.given()]
+        parquet = any(is_shipped(file) or file.endswith(".parquet") for file in files)
+        return ("pyarrow",) if parquet else ()
+
     def factors(self) -> Sequence[Factor]:
         """Strategy and table."""
         return (

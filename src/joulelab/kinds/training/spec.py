@@ -291,6 +291,10 @@ class TrainingExperimentSpec(ExperimentSpec):
         own = [cast(TrainingKeys, study).optimiser]
         check_optimisers(cast("list[str]", self.levels.get(OPTIMISER, own)), self._values())
 
+    def needs(self) -> tuple[str, ...]:
+        """PyTorch."""
+        return ("torch", "torchvision")
+
     @abstractmethod
     def configuration(
         self, experiment: str, levels: Mapping[str, Level], study: StudySpec

@@ -1,4 +1,4 @@
-"""Green tuning and joules in a study of Optuna; needs ``joulelab[optuna]``.
+"""Green tuning and joules in a study of Optuna; needs ``joulelab[tune]``.
 
 ::
 

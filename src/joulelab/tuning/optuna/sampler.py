@@ -22,11 +22,11 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from joulelab.errors import UsageError
+from joulelab.optional import optional
 from joulelab.tuning.green import Green
-from joulelab.tuning.optional import optional
 from joulelab.tuning.space import Choice, Float, Int, SearchSpace, Value, Variable
 
-optuna: Any = optional("optuna", "joulelab.tuning.optuna", "optuna")
+optuna: Any = optional("optuna", "joulelab.tuning.optuna")
 
 ENERGY = "energy_j"
 """The user attribute with the joules of a trial."""
