@@ -80,7 +80,16 @@ def test_it_measures_records_and_reads_back(joulelab):
 def test_a_study_of_a_command_is_run_reported_and_exported(joulelab, tmp_path):
     (tmp_path / "work.py").write_text(WORK)
     joulelab("init", "--command", f"{sys.executable} work.py {{width}}", "study.toml")
-    joulelab("run", "study.toml", "--out", "out", "--set", "energy.traces=true", "--set", "energy.idle_s=0")
+    joulelab(
+        "run",
+        "study.toml",
+        "--out",
+        "out",
+        "--set",
+        "energy.traces=true",
+        "--set",
+        "energy.idle_s=0",
+    )
     assert "report" in joulelab("report", "out")
     assert joulelab("export", "out").startswith("run_id")
     (trace, *_) = (tmp_path / "out" / "traces").glob("*.csv.gz")

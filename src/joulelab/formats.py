@@ -59,6 +59,15 @@ def joules(value: float | None) -> str:
     return signed(f"{digits} {unit}")
 
 
+def watt_hours(joules_: float | None) -> str:
+    """Joules in the unit of bills: ``0.0411 Wh``, ``1.24 Wh``, ``3.42 kWh``."""
+    if not known(joules_):
+        return UNKNOWN
+    hours = joules_ / HOUR_S
+    size, unit = (1000.0, "kWh") if hours >= THOUSANDS else (1.0, "Wh")
+    return f"{hours / size:.3g} {unit}"
+
+
 def grams(value: float | None) -> str:
     """Mass: ``0.0001 mg``, ``0.638 mg``, ``1.24 g``, ``12.4 kg``, ``3.42 t``; missing is not 0."""
     if not known(value):

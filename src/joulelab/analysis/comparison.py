@@ -280,6 +280,25 @@ def repetitions_to_tell(
     return max(LEAST, math.ceil(needed))
 
 
+def pairs_to_show(
+    std: float, size: float, power: float = POWER, confidence: float = CONFIDENCE
+) -> int:
+    """Number of pairs that would show a relative difference, as `repetitions_to_tell` has it.
+
+    Args:
+        std: of the logarithms of the ratios, as of `ratio_interval`.
+        size: the difference, above 0: 0.15 for a ratio of 1.15.
+        power: chance of finding it, between 0 and 1.
+        confidence: of the interval that must exclude 1.
+
+    >>> pairs_to_show(0.18, 0.15)
+    15
+    """
+    z = z_quantile(confidence)
+    needed = ((z + float(ndtri(power))) * std / math.log1p(size)) ** 2 + z**2 / 2
+    return max(LEAST, math.ceil(needed))
+
+
 def _logarithms(values: Sequence[float]) -> list[float]:
     return [math.log(value) for value in values]
 

@@ -40,7 +40,7 @@ class Busy(StrEnum):
 class Measure(MeterOptions):
     """Measure the energy of a command: joulelab measure -- python train.py.
 
-    The command keeps its output and its exit code. The table goes to standard error.
+    The command keeps its output and its exit code. The answer goes to standard error.
     """
 
     command: list[str] | None = argument(None, "Command to run.", "[--] COMMAND ...")
@@ -48,9 +48,15 @@ class Measure(MeterOptions):
     strict: bool = option(False, "Fail rather than estimate.")
     busy: Busy = option(Busy.WAIT, "What to do if another program is measuring.")
     repeat: int = option(1, "Number of runs.", min=1)
-    compare: tuple[str, str] | None = option(
-        None, "Two command lines to compare, run interleaved.", '"A" "B"'
+    compare: bool = option(
+        False, 'Compare command lines, run interleaved: --compare "A" "B" ...; comes last.'
     )
+    sweep: list[str] | None = option(
+        None,
+        "Compare a command with {NAME} replaced by each value; repeatable.",
+        "NAME=VALUE,VALUE",
+    )
+    verbose: bool = option(False, "Show the domains.", short="-v")
     warmup: int = option(0, "Number of warm-up runs, not counted.", min=0)
     seed: int = option(0, "Seed for the order of compared commands.")
     cool_down: float = option(

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulelab import formats
+from joulelab.cli.comparing import NAMES, Compared, interval_data, swept
 from joulelab.cli.options import check_seconds
 from joulelab.cli.output import say, show
 from joulelab.energy.command import Command, Design, Trial, cool_down, idle_duration_s, run_trials
 from joulelab.energy.measurement import (
     Measurement,
+    answer,
     measurement_data,
     measurement_parts,
     measurement_remarks,
+    measurement_table,
 )
 from joulelab.energy.monitor import Monitor, Options
 from joulelab.energy.reading import Status
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from joulelab.cli.energy_commands import Measure
 
 NOT_MEASURED = 4
-NAMES = ("A", "B")
+CAVEAT = "No sensor measured this: good for comparing, not for quoting (joulelab doctor)"
 
 
 def check_figure(path: Path | None) -> None:
@@ -58,8 +60,8 @@ def run_measure(asked: Measure) -> int:
         and a sensor was lost.
 
     Raises:
-        UsageError: no command is named or one too many, an unknown suffix, or several runs for one
-            trace.
+        UsageError: no command is named, too few or too many to compare, an unknown suffix, or
+            several runs for one trace.
     """
     commands = _commands(asked)
     check_seconds(asked.idle, "--idle", zero=True)
@@ -69,7 +71,7 @@ def run_measure(asked: Measure) -> int:
         warmup=asked.warmup,
         seed=asked.seed,
         cool_down_s=asked.cool_down,
-        label=asked.label or (" ".join(asked.command) if asked.command else "A against B"),
+        label=asked.label or ", ".join(commands),
         stdout=sys.stderr.fileno() if asked.json else None,
     )
     options: Options = {
@@ -83,31 +85,47 @@ def run_measure(asked: Measure) -> int:
     check_figure(asked.plot)
     if len(commands) * (asked.repeat + asked.warmup) > 1 and (asked.trace or asked.plot):
         raise UsageError(
-            "--trace and --plot are for a single run", "leave out --repeat and --compare"
+            "--trace and --plot are for a single run", "leave out --repeat, --compare and --sweep"
         )
     with signals_survived(SURVIVED):
         return _measure(commands, options, design, asked)
 
 
-def _commands(asked: Measure) -> list[Command]:
-    if asked.compare is not None and asked.command:
-        raise UsageError("--compare has its two commands already", "leave out the third")
-    if asked.compare is not None:
-        return list(asked.compare)
-    if not asked.command:
+def _commands(asked: Measure) -> dict[str, Command]:
+    """The commands by name."""
+    given = asked.command or []
+    if not given:
         raise UsageError(
             "no command is named", "joulelab measure -- python train.py, or --compare A B"
         )
-    return [asked.command]
+    if asked.compare and asked.sweep:
+        raise UsageError("--compare and --sweep both say what is compared", "leave one of them out")
+    if asked.sweep:
+        return swept(given, asked.sweep)
+    if not asked.compare:
+        return {shlex.join(given): given}
+    if options := [one for one in given if one.startswith("-")]:
+        raise UsageError(
+            f"{options[0]} comes after the command lines of --compare",
+            f"put it before: joulelab measure {options[0]} ... --compare A B",
+        )
+    if not 1 < len(given) <= len(NAMES):
+        raise UsageError(
+            f"--compare is for 2 to {len(NAMES)} command lines, and not for {len(given)}",
+            'quote each: --compare "python a.py" "python b.py"',
+        )
+    return dict(zip(NAMES, given, strict=False))
 
 
-def _measure(commands: Sequence[Command], options: Options, design: Design, asked: Measure) -> int:
-    measured = _Measured(commands, design)
+def _measure(
+    commands: Mapping[str, Command], options: Options, design: Design, asked: Measure
+) -> int:
+    measured = _Measured(commands, design, asked.label, asked.verbose)
     with Monitor(**options) as monitor:
         idle_s = idle_duration_s(monitor) if asked.idle is None else asked.idle
         if idle_s:
             monitor.recorder.measure_idle(idle_s)
-        trials = run_trials(commands, monitor, design, measured.tell)
+        trials = run_trials(list(commands.values()), monitor, design, measured.tell)
         if idle_s:
             cool_down(monitor, design.cool_down_s)
         last = trials[-1].run
@@ -140,16 +158,20 @@ def one_measurement(measurement: Measurement) -> list[Part]:
 
 @dataclass
 class _Measured:
-    """The measurements of one command, or of two.
+    """The measurements of one command, or of several.
 
     Attributes:
-        commands: as they were given.
+        commands: as they were given, by name.
         design: how they were repeated.
+        label: that the user gave.
+        verbose: whether to show the domains.
         trials: those that count, each with its measurement.
     """
 
-    commands: Sequence[Command]
+    commands: Mapping[str, Command]
     design: Design
+    label: str
+    verbose: bool
     trials: list[tuple[Trial, Measurement]] = field(default_factory=list)
 
     def tell(self, trial: Trial) -> None:
@@ -157,7 +179,7 @@ class _Measured:
         if len(self.commands) * (self.design.repeat + self.design.warmup) == 1:
             return
         measurement = trial.run.measurement
-        name = f"{NAMES[trial.number]} " if len(self.commands) > 1 else ""
+        name = f"{list(self.commands)[trial.number]} " if len(self.commands) > 1 else ""
         which = "warm-up" if trial.warmed_up else f"run {trial.block + 1}"
         failed = f", exit code {trial.run.exit_code}" if trial.run.exit_code else ""
         say(
@@ -174,85 +196,52 @@ class _Measured:
         return "" if self._status() is Status.MEASURED else "the sum is not measured"
 
     def view(self, exit_code: int) -> View:
-        """The energy of all runs, and which of two commands used less."""
-        if self.design.repeat == 1 and len(self.commands) == 1:
-            parts = [
-                part for _, measurement in self.trials for part in one_measurement(measurement)
-            ]
-        else:
-            parts = list(self._summary())
-        return View(parts, lambda: self._data(exit_code))
+        """The energy of all runs, and which of several commands used less."""
+        return View(list(self._parts()), lambda: self._data(exit_code))
 
-    def _summary(self) -> Iterator[Part]:
-        if len(self.commands) > 1:
-            yield self._sentence()
-        for number, command in enumerate(self.commands):
-            name = f"{NAMES[number]}: " if len(self.commands) > 1 else ""
-            if runs := self._runs(number):
-                yield _summary_table(f"{name}{_line(command)}", runs)
+    def _parts(self) -> Iterator[Part]:
         every = [one for _, one in self.trials]
+        if len(self.commands) > 1:
+            compared = self._compared()
+            yield from (compared.sentence(), compared.table())
+        elif self.design.repeat == 1:
+            for one in every:
+                yield answer(replace(one, label=self.label))
+                if self.verbose:
+                    yield measurement_table(one)
+        elif every:
+            yield _mean_answer(every)
+            yield _summary_table(every)
+        if every and self._status() in (Status.ESTIMATED, Status.PARTLY_ESTIMATED):
+            yield CAVEAT
         yield from dict.fromkeys(part for one in every for part in measurement_remarks(one))
         yield from dict.fromkeys(
-            f"CO2e: {one.footprint.basis}" if one.co2e_g is not None else str(one.footprint)
+            one.footprint.basis if one.co2e_g is not None else str(one.footprint)
             for one in every
             if one.footprint is not None
         )
         yield from _place_hint(every)
 
+    def _compared(self) -> Compared:
+        lines = [_line(command) for command in self.commands.values()]
+        return Compared(list(self.commands), lines, self.trials)
+
     def _status(self) -> Status:
         """The weakest status of all runs."""
         return Status.of_sum(one.total.status for _, one in self.trials)
 
-    def _runs(self, number: int) -> list[Measurement]:
-        return [one for trial, one in self.trials if trial.number == number]
-
-    def _ratio(self, key: str) -> Interval | None:
-        """The ratio of a quantity, A over B, from the blocks in which both have it."""
-        from joulelab.analysis.comparison import ratio_interval
-
-        by_block: dict[int, dict[int, float]] = {}
-        for trial, measurement in self.trials:
-            value = QUANTITIES[key].of(measurement)
-            if value is not None and value > 0 and not trial.run.exit_code:
-                by_block.setdefault(trial.block, {})[trial.number] = value
-        both = [block for block in by_block.values() if len(block) == len(NAMES)]
-        if not both:
-            return None
-        return ratio_interval([block[0] for block in both], [block[1] for block in both])
-
-    def _sentence(self) -> str:
-        ratio = self._ratio("gross_j")
-        if ratio is None:
-            return "A and B cannot be compared: no pair of runs has known energy"
-        status = "" if self._status() is Status.MEASURED else f", {self._status()}"
-        if math.isnan(ratio.low):
-            return (
-                f"A used {ratio.value:.3g} times the energy of B in one pair{status}; "
-                "--repeat 10 would say how sure that is"
-            )
-        decimals = max(0, 1 - math.floor(math.log10(ratio.half_width))) if ratio.half_width else 2
-        text = (
-            f"A used {ratio.value:.{decimals}f} ± {ratio.half_width:.{decimals}f} times the energy "
-            f"of B ({100 * ratio.confidence:.0f} % confidence {ratio.low:.{decimals}f} to "
-            f"{ratio.high:.{decimals}f}, {formats.count(ratio.n, 'pair')}{status})"
-        )
-        duration = self._ratio("duration_s")
-        if duration is not None:
-            text += f" and took {duration.value:.3g} times as long"
-        return text
-
     def _data(self, exit_code: int) -> dict[str, Any]:
-        commands = [_line(command) for command in self.commands]
+        names = list(self.commands)
         data: dict[str, Any] = {"exit_code": exit_code}
-        if len(commands) == 1:
-            data["command"] = commands[0]
-        if len(commands) == 1 and self.design.repeat == 1:
+        if len(names) == 1:
+            data["command"] = names[0]
+        if len(names) == 1 and self.design.repeat == 1:
             # There is none where the command failed while it was run to warm up.
             measurement = next((measurement_data(one) for _, one in self.trials), None)
             return data | {"measurement": measurement}
         runs = [
             {
-                "command": NAMES[trial.number] if len(commands) > 1 else commands[0],
+                "command": names[trial.number],
                 "block": trial.block,
                 "exit_code": trial.run.exit_code,
                 "measurement": measurement_data(measurement),
@@ -260,15 +249,11 @@ class _Measured:
             for trial, measurement in self.trials
         ]
         data |= {"runs": runs, "seed": self.design.seed}
-        summaries = [_summary_data(self._runs(number)) for number in range(len(commands))]
-        if len(commands) == 1:
-            return data | {"summary": summaries[0]}
-        return data | {
-            "commands": dict(zip(NAMES, commands, strict=True)),
-            "summary": dict(zip(NAMES, summaries, strict=True)),
-            "ratio": {key: _interval_data(self._ratio(key)) for key in QUANTITIES},
-            "sentence": self._sentence(),
-        }
+        if len(names) == 1:
+            return data | {"summary": _summary_data([one for _, one in self.trials])}
+        compared = self._compared()
+        summary = {name: _summary_data(compared.runs(at)) for at, name in enumerate(names)}
+        return data | {"summary": summary} | compared.data()
 
 
 @dataclass(frozen=True)
@@ -307,12 +292,29 @@ QUANTITIES = {
 }
 
 
-def _summary_table(title: str, runs: Sequence[Measurement]) -> Table:
+def _mean_answer(runs: Sequence[Measurement]) -> str:
+    """The mean of several runs in one line, as `answer` has one."""
+    found = {key: QUANTITIES[key].interval(runs) for key in ("gross_j", "co2e_g", "duration_s")}
+    energy, parts = found["gross_j"], []
+    if energy is not None:
+        sure = energy.n > 1
+        between = _between(formats.joules(energy.low), formats.joules(energy.high))
+        parts.append(f"{formats.joules(energy.value)}{f' ({between})' if sure else ''}")
+    if (grams := found["co2e_g"]) is not None:
+        parts.append(f"{formats.grams(grams.value)} CO2e")
+    if (seconds := found["duration_s"]) is not None:
+        parts.append(formats.duration(seconds.value))
+    said = ", ".join(parts) if energy is not None else f"energy unknown, {parts[-1]}"
+    status = Status.of_sum(one.total.status for one in runs)
+    return f"Mean of {formats.count(len(runs), 'run')}: {said}; {status}"
+
+
+def _summary_table(runs: Sequence[Measurement]) -> Table:
     """One row per quantity, each in its own units."""
     rows = []
-    for quantity in QUANTITIES.values():
+    for key, quantity in QUANTITIES.items():
         interval, form = quantity.interval(runs), quantity.form
-        if interval is None:
+        if interval is None or key == "co2e_g":  # CO2e is proportional to energy
             continue
         known = interval.n > 1
         rows.append(
@@ -329,9 +331,7 @@ def _summary_table(title: str, runs: Sequence[Measurement]) -> Table:
             }
         )
     numbers = ("mean", "sd", "95 % confidence", "least", "most", "n")
-    return Table(
-        rows, [words(""), *(Column(name, wide=name == "n") for name in numbers)], title=title
-    )
+    return Table(rows, [words(""), *(Column(name, wide=name == "n") for name in numbers)])
 
 
 def _between(low: str, high: str) -> str:
@@ -342,15 +342,8 @@ def _between(low: str, high: str) -> str:
 
 def _summary_data(runs: Sequence[Measurement]) -> dict[str, Any]:
     status = Status.of_sum(one.total.status for one in runs) if runs else None
-    intervals = {key: _interval_data(one.interval(runs)) for key, one in QUANTITIES.items()}
+    intervals = {key: interval_data(one.interval(runs)) for key, one in QUANTITIES.items()}
     return {"status": status, **intervals}
-
-
-def _interval_data(interval: Interval | None) -> dict[str, Any] | None:
-    if interval is None:
-        return None
-    names = ("value", "std", "low", "high", "confidence", "n")
-    return {name: getattr(interval, name) for name in names}
 
 
 def _place_hint(measurements: Sequence[Measurement]) -> list[str]:

@@ -172,16 +172,23 @@ def argument(default: Any, help_: str, metavar: str | None = None) -> Any:  # no
     return field(default=MISSING if default is ... else default, metadata=given)
 
 
-def option(default: Any, help_: str, metavar: str | None = None, **limits: float) -> Any:  # noqa: ANN401
+def option(
+    default: Any,  # noqa: ANN401
+    help_: str,
+    metavar: str | None = None,
+    short: str = "",
+    **limits: float,
+) -> Any:  # noqa: ANN401
     """A field that is an option of the command, with the same name.
 
     Args:
         default: ``...`` if required.
         help_: what it is.
         metavar: placeholder of its value in the help; default: its type.
+        short: another name, of one letter: ``-v``.
         limits: ``min`` and ``max`` of a number.
     """
-    given = {"option": {"help": help_, "metavar": metavar, **limits}}
+    given = {"short": short, "option": {"help": help_, "metavar": metavar, **limits}}
     return field(default=MISSING if default is ... else default, metadata=given)
 
 
@@ -286,7 +293,8 @@ def _parameter(one: Field[Any], hint: Any) -> Parameter:  # noqa: ANN401 - a typ
         hint = Annotated[hint, typer.Argument(help=given["help"], metavar=metavar)]
     elif "option" in one.metadata:
         name = f"--{one.name.strip('_').replace('_', '-')}"
-        hint = Annotated[hint, typer.Option(name, **one.metadata["option"])]
+        names = [name, *filter(None, [one.metadata["short"]])]
+        hint = Annotated[hint, typer.Option(*names, **one.metadata["option"])]
     default = Parameter.empty if one.default is MISSING else one.default
     return Parameter(one.name, Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 

@@ -110,9 +110,12 @@ def run_command(
         except OSError as error:
             name = command if isinstance(command, str) else command[0]
             missing = isinstance(error, FileNotFoundError)
+            hint = "joulelab measure -- PROGRAM ARGUMENTS"
+            if name.endswith(".py") and not isinstance(command, str):
+                hint = f"did you mean python {shlex.join(command)}?"
             raise CommandError(
                 f"{name} cannot be started: {error.strerror}",
-                "joulelab measure -- PROGRAM ARGUMENTS",
+                hint,
                 NOT_FOUND if missing else NOT_EXECUTABLE,
             ) from error
         passer.wait(process)

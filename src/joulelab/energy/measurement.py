@@ -17,6 +17,8 @@ IDLE_TOLERANCE = 0.1
 IDLE_TOLERANCE_W = 2.0
 BOTH = 2
 LONGEST_LABEL = 60
+LEAST_IN_HOURS_J = 3.6
+"""Less than 0.001 Wh is said in joules alone."""
 _OF_BOTH = ("gross_j", "error_j", "idle_j", "net_j", "net_error_j")
 _DERIVED = ("idle_j", "idle_error_j", "net_j", "net_error_j")
 """Values of a reading or a sum that are computed from its attributes."""
@@ -195,13 +197,46 @@ def _allowed_w(idle_w: Sequence[float]) -> float:
 
 
 def measurement_parts(measurement: Measurement) -> list[Part]:
-    """A measurement as people read it: the table of its domains, remarks, and CO2e.
+    """A measurement as people read it: the answer, the table of its domains, remarks, and CO2e.
 
     Args:
         measurement: of one window.
     """
     footprint = [str(measurement.footprint)] if measurement.footprint else []
-    return [measurement_table(measurement), *measurement_remarks(measurement), *footprint]
+    parts: list[Part] = [answer(measurement), measurement_table(measurement)]
+    return [*parts, *measurement_remarks(measurement), *footprint]
+
+
+def answer(measurement: Measurement, name: str = "") -> str:
+    """What a window took, how that is known, and how far it may be off, in one line.
+
+    ``148 J ± 3.0 J (0.0411 Wh), 11.0 mg CO2e, 38.0 s; measured``, or
+    ``About 148 J (0.0411 Wh), 11.0 mg CO2e, 38.0 s; estimated, could be 7.00 to 289 J``.
+
+    Args:
+        measurement: of the window.
+        name: of what was measured; default: the label.
+    """
+    label = textwrap.shorten(name or measurement.label, LONGEST_LABEL, placeholder=" ...")
+    total, duration = measurement.total, formats.duration(measurement.duration_s)
+    if total.gross_j is None:
+        said = f"energy unknown, {duration}"
+    else:
+        sure = total.status in (Status.MEASURED, Status.REPLAYED)
+        error_j = total.error_j
+        amount = formats.joules(total.gross_j)
+        if sure and error_j is not None:
+            amount += f" ± {formats.joules(error_j)}"
+        if total.gross_j >= LEAST_IN_HOURS_J:
+            amount += f" ({formats.watt_hours(total.gross_j)})"
+        parts = [amount]
+        if measurement.co2e_g is not None:
+            parts.append(f"{formats.grams(measurement.co2e_g)} CO2e")
+        said = f"{'' if sure else 'about '}{', '.join([*parts, duration])}; {total.status}"
+        if not sure and error_j is not None:
+            low_j = max(0.0, total.gross_j - error_j)
+            said += f", could be {formats.joules_range(low_j, total.gross_j + error_j)}"
+    return f"{label}: {said}" if label else f"{said[0].upper()}{said[1:]}"
 
 
 def measurement_table(measurement: Measurement) -> Table:
@@ -288,16 +323,9 @@ def _values(of: Reading | Total, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _heading(measurement: Measurement) -> str:
-    """The energy first: ``epoch: 125 J in 12.3 s; 124 samples, longest gap 0.10 s``."""
-    label = textwrap.shorten(measurement.label, LONGEST_LABEL, placeholder=" ...")
-    energy = formats.joules(measurement.energy_j)
-    return (
-        f"{f'{label}: ' if label else ''}"
-        f"{'energy unknown' if energy == formats.UNKNOWN else energy} "
-        f"in {formats.duration(measurement.duration_s)}; "
-        f"{formats.count(measurement.samples, 'sample')}, "
-        f"longest gap {formats.duration(measurement.longest_gap_s)}"
-    )
+    """How often it was read: ``124 samples, longest gap 0.10 s``."""
+    samples = formats.count(measurement.samples, "sample")
+    return f"{samples}, longest gap {formats.duration(measurement.longest_gap_s)}"
 
 
 def _row(reading: Reading, grams_in_joule: float | None) -> dict[str, Any]:
