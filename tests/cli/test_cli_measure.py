@@ -11,6 +11,7 @@ import time
 from subprocess import CompletedProcess
 
 import pandas as pd
+import psutil
 import pytest
 
 from joulelab.cli import main
@@ -192,6 +193,49 @@ def test_of_two_commands_it_is_said_first_which_used_less(joulelab):
     assert max(map(len, lines)) <= 80
 
 
+@pytest.mark.parametrize("budget", ["0.5 s", "0.5J"])
+def test_a_command_ends_when_its_budget_is_spent(budget, measure):
+    done = measure("--json", "--budget", budget, "--", PYTHON, "-c", "while True: pass")
+    data = json.loads(done.stdout)
+    assert done.returncode == 5
+    assert data["ended_by"] == "SIGTERM"
+    assert data["exit_code"] == 128 + signal.SIGTERM
+    whole = data["measurement"]
+    assert (whole["duration_s"] if "s" in budget else whole["total"]["gross_j"]) >= 0.45
+
+
+def test_a_command_that_ends_by_itself_has_kept_its_budget(measure):
+    done = measure("--budget", "1h", "--", PYTHON, "-c", "raise SystemExit(7)")
+    assert done.returncode == 7
+    assert "budget" not in done.stderr
+
+
+def test_a_command_that_ignores_the_request_to_end_is_killed(measure):
+    program = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\nwhile True: pass"
+    done = measure("--budget", "0.5 s", "--grace", "0.2", "--", PYTHON, "-c", program)
+    assert done.returncode == 5
+    assert "The budget of 0.50 s is spent: ended with SIGKILL" in done.stderr
+
+
+def test_what_a_command_has_started_ends_with_it(measure, tmp_path):
+    pid = tmp_path / "pid"
+    started = f"import os; open({str(pid)!r}, 'w').write(str(os.getpid()))\nwhile True: pass"
+    line = f"{shlex.join([PYTHON, '-c', started])} & wait"
+    done = measure("--budget", "1 s", "--", "sh", "-c", line)
+    assert done.returncode == 5
+    child = int(pid.read_text())
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, "the child is still running"
+        time.sleep(0.05)
+
+
+def test_a_budget_that_idle_power_spends_is_refused(powercap, joulelab):
+    code, _, err = joulelab("measure", "--idle", 1, "--budget", "0.001J", "--", "true")
+    assert code == 2
+    assert "idle power alone" in err
+
+
 def test_a_run_that_fails_while_it_warms_up_leaves_nothing_measured(measure):
     done = measure("--json", "--warmup", "1", "--", "sh", "-c", "exit 3")
     assert done.returncode == 3
@@ -218,6 +262,10 @@ def test_a_failing_run_ends_the_repetition_with_its_code(measure):
         (("--repeat", "2", "--trace", "t.csv", "--", "true"), "for a single run"),
         (("--meter", "nvlm", "--", "true"), "did you mean 'nvml'?"),
         (("--place", "Atlantis", "--", "true"), "Atlantis"),
+        (("--budget", "3 epochs", "--", "true"), "a command has no epochs"),
+        (("--budget", "3", "--", "true"), "is not an amount above 0 with a unit"),
+        (("--budget", "1gCO2e", "--", "true"), "needs the origin of the electricity"),
+        (("--budget", "1J", "--repeat", "2", "--", "true"), "--budget is for a single run"),
         (("--domain", "gpu:9", "--", "true"), "'gpu:9' cannot be read here"),
         (("--interval", "0", "--", "true"), "interval"),
     ],

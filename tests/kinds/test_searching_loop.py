@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from joulelab.budget import parse_budget
 from joulelab.errors import MeterError, StoreMismatchError, UsageError
 from joulelab.kinds.searching.growing import GrowingSearcher
 from joulelab.kinds.searching.journal import Journal
 from joulelab.kinds.searching.loop import FRESH, Asked, run_search
 from joulelab.kinds.searching.spent import Spent
 from joulelab.kinds.searching.steps import PlainSearcher, Result
-from joulelab.tuning.budget import parse_budget
 from joulelab.tuning.search import make_search
 from joulelab.tuning.space import Float, Int, SearchSpace
 

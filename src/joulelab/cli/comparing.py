@@ -119,7 +119,9 @@ class Compared:
             return f"{said}less energy"
         size = max(LEAST_SHOWN, round(abs(ratio.value - 1) / LEAST_SHOWN) * LEAST_SHOWN)
         needed = pairs_to_show(ratio.std, size, confidence=ratio.confidence)
-        return f"{said}no difference shown; about {needed} pairs would show one of {100 * size:.0f} %"
+        return (
+            f"{said}no difference shown; about {needed} pairs would show one of {100 * size:.0f} %"
+        )
 
     def sentence(self) -> str:
         """The answer: the second beside the first, or the least of several."""

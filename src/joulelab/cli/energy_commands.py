@@ -40,7 +40,8 @@ class Busy(StrEnum):
 class Measure(MeterOptions):
     """Measure the energy of a command: joulelab measure -- python train.py.
 
-    The command keeps its output and its exit code. The answer goes to standard error.
+    The command keeps its output and its exit code. The answer goes to standard error. Exit code 5:
+    --budget has ended it.
     """
 
     command: list[str] | None = argument(None, "Command to run.", "[--] COMMAND ...")
@@ -57,6 +58,10 @@ class Measure(MeterOptions):
         "NAME=VALUE,VALUE",
     )
     verbose: bool = option(False, "Show the domains.", short="-v")
+    budget: str | None = option(
+        None, "End the command when so much is spent: 5kJ, 2 Wh, 10min, 5gCO2e.", "AMOUNT"
+    )
+    grace: float = option(10.0, "Time between SIGTERM and SIGKILL then.", "SECONDS")
     warmup: int = option(0, "Number of warm-up runs, not counted.", min=0)
     seed: int = option(0, "Seed for the order of compared commands.")
     cool_down: float = option(

@@ -10,10 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulelab import formats
+from joulelab.budget import Budget, parse_budget
 from joulelab.cli.comparing import NAMES, Compared, interval_data, swept
 from joulelab.cli.options import check_seconds
 from joulelab.cli.output import say, show
-from joulelab.energy.command import Command, Design, Trial, cool_down, idle_duration_s, run_trials
+from joulelab.energy.carbon.footprint import default_place
+from joulelab.energy.command import (
+    Command,
+    CommandRun,
+    Design,
+    Trial,
+    cool_down,
+    idle_duration_s,
+    run_trials,
+)
 from joulelab.energy.measurement import (
     Measurement,
     answer,
@@ -27,13 +37,16 @@ from joulelab.energy.reading import Status
 from joulelab.energy.signals import SURVIVED, signals_survived
 from joulelab.energy.traces.trace_file import TraceAbout, check_suffix, write_trace
 from joulelab.errors import UsageError
-from joulelab.present import Column, Part, Table, View, words
+from joulelab.present import Column, Part, Remark, Table, View, words
 
 if TYPE_CHECKING:
     from joulelab.analysis.comparison import Interval
     from joulelab.cli.energy_commands import Measure
 
 NOT_MEASURED = 4
+BUDGET_SPENT = 5
+LEAST_IDLE_S = 1.0
+"""A budget that idle power spends in less is refused."""
 CAVEAT = "No sensor measured this: good for comparing, not for quoting (joulelab doctor)"
 
 
@@ -57,9 +70,10 @@ def run_measure(asked: Measure) -> int:
 
     Returns:
         The exit code of the command that failed, or of the last; 4 where ``strict`` was asked for
-        and a sensor was lost.
+        and a sensor was lost; 5 where the budget has ended the command.
 
     Raises:
+        MeterError: there is a budget, and what is spent is unknown.
         UsageError: no command is named, too few or too many to compare, an unknown suffix, or
             several runs for one trace.
     """
@@ -73,6 +87,8 @@ def run_measure(asked: Measure) -> int:
         cool_down_s=asked.cool_down,
         label=asked.label or ", ".join(commands),
         stdout=sys.stderr.fileno() if asked.json else None,
+        budget=_budget(asked, runs=len(commands) * (asked.repeat + asked.warmup)),
+        grace_s=asked.grace,
     )
     options: Options = {
         **asked.monitor,
@@ -117,6 +133,39 @@ def _commands(asked: Measure) -> dict[str, Command]:
     return dict(zip(NAMES, given, strict=False))
 
 
+def _budget(asked: Measure, runs: int) -> Budget | None:
+    if asked.budget is None:
+        return None
+    check_seconds(asked.grace, "--grace", zero=True)
+    budget = parse_budget(asked.budget)
+    if budget.unit not in ("joules", "seconds", "grams"):
+        raise UsageError(
+            f"--budget {budget}: a command has no {budget.unit}",
+            "give joules, watt-hours, time or CO2e: 5kJ, 2 Wh, 10min, 5gCO2e",
+        )
+    if budget.unit == "grams" and asked.place is None and default_place() is None:
+        raise UsageError(
+            f"--budget {budget} needs the origin of the electricity", "name it: --place NLD"
+        )
+    if runs > 1:
+        raise UsageError(
+            "--budget is for a single run", "leave out --repeat, --warmup, --compare and --sweep"
+        )
+    return budget
+
+
+def _check_budget(budget: Budget | None, monitor: Monitor) -> None:
+    """Refuse a budget that is spent by doing nothing."""
+    idle_w = sum(monitor.recorder.idle_w.values())
+    if budget is None or budget.unit != "joules" or idle_w * LEAST_IDLE_S < budget.amount:
+        return
+    raise UsageError(
+        f"--budget {budget}: idle power alone, {formats.watts(idle_w)}, spends it in "
+        f"{formats.duration(budget.amount / idle_w)}",
+        "give more",
+    )
+
+
 def _measure(
     commands: Mapping[str, Command], options: Options, design: Design, asked: Measure
 ) -> int:
@@ -125,6 +174,7 @@ def _measure(
         idle_s = idle_duration_s(monitor) if asked.idle is None else asked.idle
         if idle_s:
             monitor.recorder.measure_idle(idle_s)
+        _check_budget(design.budget, monitor)
         trials = run_trials(list(commands.values()), monitor, design, measured.tell)
         if idle_s:
             cool_down(monitor, design.cool_down_s)
@@ -145,6 +195,8 @@ def _measure(
         from joulelab.report.power_trace import write_power_trace
 
         write_power_trace(asked.plot, last.window.trace_columns(), design.label)
+    if last.ended_by:
+        return BUDGET_SPENT
     if last.exit_code == 0 and asked.strict and (why := measured.not_measured()):
         say(f"--strict: {why}")
         return NOT_MEASURED
@@ -207,6 +259,7 @@ class _Measured:
         elif self.design.repeat == 1:
             for one in every:
                 yield answer(replace(one, label=self.label))
+                yield from self._ended(self.trials[0][0].run)
                 if self.verbose:
                     yield measurement_table(one)
         elif every:
@@ -221,6 +274,10 @@ class _Measured:
             if one.footprint is not None
         )
         yield from _place_hint(every)
+
+    def _ended(self, run: CommandRun) -> Iterator[Part]:
+        if run.ended_by:
+            yield Remark(f"The budget of {self.design.budget} is spent: ended with {run.ended_by}")
 
     def _compared(self) -> Compared:
         lines = [_line(command) for command in self.commands.values()]
@@ -238,7 +295,8 @@ class _Measured:
         if len(names) == 1 and self.design.repeat == 1:
             # There is none where the command failed while it was run to warm up.
             measurement = next((measurement_data(one) for _, one in self.trials), None)
-            return data | {"measurement": measurement}
+            ended_by = next((one.run.ended_by for one, _ in self.trials), "")
+            return data | {"measurement": measurement, "ended_by": ended_by or None}
         runs = [
             {
                 "command": names[trial.number],

@@ -37,6 +37,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from string import Template
 
+from joulelab.budget import Budget
+from joulelab.energy.ending import GRACE_S, Ender
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Measuring, Monitor, devices
 from joulelab.energy.recorder import Window, wait_until_idle
@@ -80,16 +82,24 @@ class CommandRun:
         exit_code: of the command, or 128 plus the number of the signal that ended it.
         measurement: of the time from its start to its end.
         window: the measured window, with the power trace.
+        ended_by: the signal that ended it because its budget was spent; empty if none did.
     """
 
     command: str | Sequence[str]
     exit_code: int
     measurement: Measurement
     window: Window
+    ended_by: str = ""
 
 
 def run_command(
-    command: str | Sequence[str], monitor: Monitor, label: str, *, stdout: int | None = None
+    command: str | Sequence[str],
+    monitor: Monitor,
+    label: str,
+    *,
+    stdout: int | None = None,
+    budget: Budget | None = None,
+    grace_s: float = GRACE_S,
 ) -> CommandRun:
     """Run a command to its end and measure it.
 
@@ -98,10 +108,13 @@ def run_command(
         monitor: the monitor that measures it.
         label: of the measurement.
         stdout: file descriptor for its output; default: standard output of this process.
+        budget: once it is spent the command is ended; None for no limit.
+        grace_s: time between SIGTERM and SIGKILL then.
 
     Raises:
         CommandError: the program does not exist or cannot be started.
         DeviceBusyError: another program measures on a device and ``busy`` is ``"refuse"``.
+        MeterError: there is a budget, and what is spent is unknown.
     """
     measuring = Measuring(lambda: monitor, label, environments_of(command))
     with signals_passed_on() as passer, measuring:
@@ -118,10 +131,15 @@ def run_command(
                 hint,
                 NOT_FOUND if missing else NOT_EXECUTABLE,
             ) from error
-        passer.wait(process)
+        ender = None if budget is None else Ender(budget, measuring.so_far, grace_s)
+        passer.wait(process, ender.look if ender else None)
     code = process.returncode
     return CommandRun(
-        command, KILLED - code if code < 0 else code, measuring.result, measuring.window
+        command,
+        KILLED - code if code < 0 else code,
+        measuring.result,
+        measuring.window,
+        ender.ended_by if ender else "",
     )
 
 
@@ -268,6 +286,8 @@ class Design:
         label: of the measurements.
         stdout: file descriptor for the commands' output; ``None`` for standard output of this
             process.
+        budget: of a run.
+        grace_s: as of `run_command`.
     """
 
     repeat: int = 1
@@ -276,6 +296,8 @@ class Design:
     cool_down_s: float = 30.0
     label: str = ""
     stdout: int | None = None
+    budget: Budget | None = None
+    grace_s: float = GRACE_S
 
     def blocks(self, commands: int) -> list[list[int]]:
         """The order of commands in each block, warm-up blocks first.
@@ -309,7 +331,14 @@ def run_trials(
         for number in order:
             if trials and design.cool_down_s:
                 cool_down(monitor, design.cool_down_s)
-            run = run_command(commands[number], monitor, design.label, stdout=design.stdout)
+            run = run_command(
+                commands[number],
+                monitor,
+                design.label,
+                stdout=design.stdout,
+                budget=design.budget,
+                grace_s=design.grace_s,
+            )
             trial = Trial(number, block - design.warmup, run, block < design.warmup)
             trials.append(trial)
             on_trial(trial)

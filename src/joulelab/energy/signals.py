@@ -21,7 +21,7 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -71,14 +71,20 @@ class Passer:
         self._asked_to_stop = False
         self._stopped = False
 
-    def wait(self, process: subprocess.Popen[Any]) -> None:
+    def wait(
+        self,
+        process: subprocess.Popen[Any],
+        look: Callable[[subprocess.Popen[Any]], float] | None = None,
+    ) -> None:
         """Wait until the process has ended.
 
         Args:
             process: a child of this one.
+            look: called again and again; returns the seconds until the next time.
         """
         while process.poll() is None:
-            select.select([self._heard], [], [], _POLL_S)
+            until_s = _POLL_S if look is None else look(process)
+            select.select([self._heard], [], [], until_s)
             if numbers := self._caught():
                 self._pass_on(numbers, process)
             if self._asked_to_stop and self._has_stopped(process):

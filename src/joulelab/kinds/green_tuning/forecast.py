@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from joulelab import formats
+from joulelab.budget import TOLERANCE, Budget
 from joulelab.errors import SpecError
 from joulelab.kinds.training.executor import ImagesRequest, TrainingJob
 from joulelab.kinds.training.spec import TrainingConfiguration
 from joulelab.learning.engine import Member, TrainingTask
 from joulelab.study.prediction import Cost, Estimate, Prediction
-from joulelab.tuning.budget import TOLERANCE, Budget
 from joulelab.tuning.space import SearchSpace, Value
 
 Key = tuple[str, str]

@@ -12,9 +12,9 @@ import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from joulelab.budget import parse_budget
 from joulelab.kinds.training.miniature import training_miniature
 from joulelab.study.miniature import is_overridden, value_at
-from joulelab.tuning.budget import parse_budget
 
 LEAST_EPOCHS, LEAST_SEARCHES = 9, 3
 WRITTEN = {"epochs": "epochs", "seconds": "s", "joules": "J", "grams": "gCO2e"}

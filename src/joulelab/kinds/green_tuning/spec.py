@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from joulelab.budget import parse_budget
 from joulelab.kinds.green_tuning.miniature import search_miniature
 from joulelab.kinds.green_tuning.stacks import check_options, check_variable
 from joulelab.kinds.searching.keys import ENERGY, check_target, known_strategies
@@ -33,7 +34,6 @@ from joulelab.learning.protocol import protocols
 from joulelab.study.design import Factor, Level
 from joulelab.study.spec import Count, Kind, StudySpec
 from joulelab.study.validation import as_value_error, unique
-from joulelab.tuning.budget import parse_budget
 from joulelab.tuning.front import count_goals
 from joulelab.tuning.search import check_seeds
 from joulelab.tuning.space import SearchSpace

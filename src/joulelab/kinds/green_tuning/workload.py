@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from joulelab.budget import parse_budget
 from joulelab.energy.measurement import Measurement
 from joulelab.errors import SpecError, TrainingError
 from joulelab.kinds.green_tuning.executor import Curves, PopulationExecutor, SegmentsJob
@@ -42,7 +43,6 @@ from joulelab.study.prediction import Prediction
 from joulelab.study.runner import Calibrator, RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun, Store
-from joulelab.tuning.budget import parse_budget
 from joulelab.tuning.search import Step, make_search
 
 SEED_BITS = 31

@@ -22,6 +22,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from joulelab.budget import parse_budget
 from joulelab.errors import quoted
 from joulelab.kinds.program.spec import (
     function_files,
@@ -34,7 +35,6 @@ from joulelab.plain import as_path, expanded
 from joulelab.study.design import Configuration, Factor, Level
 from joulelab.study.spec import Count, ExperimentSpec, Kind, StudySpec
 from joulelab.study.validation import as_value_error
-from joulelab.tuning.budget import parse_budget
 from joulelab.tuning.front import count_goals
 from joulelab.tuning.search import check_seeds
 from joulelab.tuning.space import SearchSpace

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+from joulelab.budget import Budget, parse_budget
 from joulelab.errors import SpecError
 from joulelab.kinds.objective.curve import Curve
 from joulelab.kinds.objective.executor import ObjectiveExecutor, ObjectiveJob
@@ -31,7 +32,6 @@ from joulelab.study.plan import Group
 from joulelab.study.runner import RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun
-from joulelab.tuning.budget import Budget, parse_budget
 from joulelab.tuning.search import Step
 from joulelab.tuning.space import SearchSpace
 

@@ -23,11 +23,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from joulelab.budget import parse_budget
 from joulelab.kinds.searching.keys import known_strategies
 from joulelab.study.design import Configuration, Factor, Level
 from joulelab.study.spec import Count, ExperimentSpec, Kind, StudySpec, located_path
 from joulelab.study.validation import as_value_error, unique
-from joulelab.tuning.budget import parse_budget
 from joulelab.tuning.recorded_tables import check_shipped, is_shipped
 
 Text = Annotated[str, Field(min_length=1)]

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
+from joulelab.budget import Budget, parse_budget
 from joulelab.energy.reading import Status
 from joulelab.errors import StoreMismatchError, UsageError
 from joulelab.kinds.replayed_tuning.spec import (
@@ -43,7 +44,6 @@ from joulelab.study.plan import Group
 from joulelab.study.runner import RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun, Store
-from joulelab.tuning.budget import Budget, parse_budget
 from joulelab.tuning.recorded import ENERGY, SECONDS, RecordedTrials
 from joulelab.tuning.recorded_tables import recorded
 from joulelab.tuning.replaying import Replay

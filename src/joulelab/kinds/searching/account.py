@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from joulelab.budget import TOLERANCE, Budget, Unit
 from joulelab.errors import MeterError, UsageError
 from joulelab.kinds.searching.spent import Spent, total_spent
 from joulelab.kinds.searching.steps import TO_END, Limit, Purpose
-from joulelab.tuning.budget import TOLERANCE, Budget, Unit
 from joulelab.tuning.search import Step
 
 CONFIRMATION_SHARE = 0.2

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from joulelab.budget import Budget
 from joulelab.errors import JoulelabError
 from joulelab.kinds.searching.account import Account
 from joulelab.kinds.searching.journal import Journal
@@ -34,7 +35,6 @@ from joulelab.kinds.searching.steps import (
     Trainer,
     scores_of,
 )
-from joulelab.tuning.budget import Budget
 from joulelab.tuning.search import Step
 from joulelab.tuning.space import Value
 from joulelab.tuning.tuner import LEAST_TRIALS, NEGLIGIBLE

@@ -10,6 +10,7 @@ import pandas as pd
 
 from joulelab import formats
 from joulelab.analysis.search_cost import best_so_far
+from joulelab.budget import parse_budget
 from joulelab.kinds.searching.booked import JUDGING, KIND
 from joulelab.kinds.searching.journal import STEPS, read_journal
 from joulelab.kinds.searching.spent import Spent, total_spent
@@ -18,7 +19,6 @@ from joulelab.kinds.searching.workload import OUTPUTS
 from joulelab.present import Column, Table, Unavailable, table, words
 from joulelab.report.effects import STRATEGY
 from joulelab.report.experiment import Experiment
-from joulelab.tuning.budget import parse_budget
 
 SEARCH = "search"
 """Purpose of a step that is not a confirmation."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from joulelab import formats
-from joulelab.tuning.budget import Budget
+from joulelab.budget import Budget
 from joulelab.tuning.space import Value
 
 

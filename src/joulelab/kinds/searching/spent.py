@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from joulelab.budget import Unit
 from joulelab.energy.reading import Status
-from joulelab.tuning.budget import Unit
 
 
 @dataclass(frozen=True)

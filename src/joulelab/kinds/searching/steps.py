@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
+from joulelab.budget import Unit
 from joulelab.kinds.searching.spent import Spent
-from joulelab.tuning.budget import Unit
 from joulelab.tuning.search import Progress, Search, Step
 from joulelab.tuning.space import Value
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from joulelab.budget import Budget
 from joulelab.energy.booking import Booking
 from joulelab.energy.carbon.footprint import footprint
 from joulelab.energy.reading import Status, Total
@@ -36,7 +37,6 @@ from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun
 from joulelab.study.store_reading import CURVES, read_rows
 from joulelab.study.workload import Workload
-from joulelab.tuning.budget import Budget
 
 OUTPUTS = "outputs"
 OF_STEPS = "a search is measured step by step"

@@ -30,13 +30,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Unpack
 
+from joulelab.budget import parse_energy
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.measuring import measure
 from joulelab.energy.monitor import Measuring, Options
 from joulelab.energy.reading import Status
 from joulelab.errors import MeterError, UsageError
 from joulelab.formats import joules
-from joulelab.tuning.budget import parse_energy
 
 STATUS = "energy_status"
 SPENT = "joulelab:spent_j:"

@@ -2,8 +2,8 @@
 
 import pytest
 
+from joulelab.budget import Budget, parse_budget, parse_energy
 from joulelab.errors import UsageError
-from joulelab.tuning.budget import Budget, parse_budget, parse_energy
 
 
 @pytest.mark.parametrize(
