@@ -221,7 +221,7 @@ def test_what_a_command_has_started_ends_with_it(measure, tmp_path):
     pid = tmp_path / "pid"
     started = f"import os; open({str(pid)!r}, 'w').write(str(os.getpid()))\nwhile True: pass"
     line = f"{shlex.join([PYTHON, '-c', started])} & wait"
-    done = measure("--budget", "1 s", "--", "sh", "-c", line)
+    done = measure("--budget", "3 s", "--", "sh", "-c", line)
     assert done.returncode == 5
     child = int(pid.read_text())
     deadline = time.monotonic() + 10
