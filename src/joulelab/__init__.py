@@ -19,6 +19,7 @@ from joulelab.lazy import importer
 if TYPE_CHECKING:
     from joulelab.energy.measuring import measure, measure_idle, measured
     from joulelab.energy.monitor import Monitor
+    from joulelab.forecast.tracking import track
     from joulelab.forecast.training_forecast import TrainingForecast
     from joulelab.kinds.objective.tune import tune
     from joulelab.kinds.program.events import phase, report_metric
@@ -44,6 +45,7 @@ __all__ = [
     "measured",
     "phase",
     "report_metric",
+    "track",
     "tune",
 ]
 __version__ = "0.1.0"
@@ -66,6 +68,7 @@ __getattr__ = importer(
         "measured": "joulelab.energy.measuring",
         "phase": "joulelab.kinds.program.events",
         "report_metric": "joulelab.kinds.program.events",
+        "track": "joulelab.forecast.tracking",
         "tune": "joulelab.kinds.objective.tune",
     },
 )

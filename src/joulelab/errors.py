@@ -140,6 +140,10 @@ class CommandError(JoulelabError):
         self.exit_code = exit_code
 
 
+class BudgetSpentError(JoulelabError):
+    """A budget is spent, or the next step would overshoot it."""
+
+
 class DatasetError(JoulelabError):
     """A data set is missing, cut short or corrupt."""
 

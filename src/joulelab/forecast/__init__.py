@@ -3,6 +3,7 @@
 =================  =================================================================================
 module             content
 =================  =================================================================================
+tracking           `joulelab.track`, around the iterable of a loop: progress, phases, a budget
 training_forecast  `joulelab.TrainingForecast`, around the loop over the epochs
 progress           progress of a training by epoch, and the prediction from it
 outcome            one prediction, and all of them compared with the result

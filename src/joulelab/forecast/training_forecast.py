@@ -176,6 +176,24 @@ class TrainingForecast:
         return self._result
 
     @property
+    def epochs(self) -> int:
+        """Announced epochs of the whole training."""
+        return self._progress.epochs
+
+    @property
+    def measuring(self) -> Measuring:
+        """What measures the whole training, running or ended.
+
+        Raises:
+            MeterError: it was never started.
+        """
+        if self._whole is None:
+            raise MeterError(
+                f"the training {self.label!r} is not being measured", "enter the block first"
+            )
+        return self._whole
+
+    @property
     def measurement(self) -> Measurement:
         """The measurement of the whole training, as from `joulelab.measure`.
 

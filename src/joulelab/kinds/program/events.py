@@ -30,6 +30,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from joulelab.energy.phases import mark_phase
+
 VARIABLE = "JOULELAB_EVENTS"
 
 
@@ -82,14 +84,18 @@ def report_metric(name: str, value: float, step: int | None = None) -> None:
 def phase(name: str) -> Iterator[None]:
     """Mark what runs inside as a phase, such as ``"loading"``; phases may nest and recur.
 
-    Does nothing in a program that joulelab does not run. Work on a GPU that has only been queued
-    counts for the phase in which it is done: synchronise before the end of a phase.
+    Counts in a loop of `joulelab.track`, and in a program that joulelab runs. Work on a GPU that
+    has only been queued counts for the phase in which it is done: synchronise before the end of a
+    phase.
 
     Args:
         name: of the phase.
     """
-    _file.write({"t": time.monotonic(), "phase": str(name), "edge": "begin"})
+    begin_s = time.monotonic()
+    _file.write({"t": begin_s, "phase": str(name), "edge": "begin"})
     try:
         yield
     finally:
-        _file.write({"t": time.monotonic(), "phase": str(name), "edge": "end"})
+        end_s = time.monotonic()
+        mark_phase(str(name), begin_s, end_s)
+        _file.write({"t": end_s, "phase": str(name), "edge": "end"})
