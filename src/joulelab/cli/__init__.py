@@ -2,8 +2,7 @@
 
 Data goes to standard output, progress and errors to standard error. Exit codes: 0 done; 1 error;
 2 wrong usage or study file; 3 some runs failed; 4 done, but a validity check failed; 5 ended by its
-budget; 130
-interrupted. Nothing heavy is imported before a command needs it.
+budget; 130 interrupted. Nothing heavy is imported before a command needs it.
 """
 
 from __future__ import annotations
