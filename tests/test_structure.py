@@ -40,11 +40,13 @@ MAY_IMPORT = {
 BRIDGES = {"tuning/optuna/energy.py": {"energy"}}
 """Files that bring rooms together for a user's own program."""
 ROOT_MODULES = {
+    "budget",
     "errors",
     "files",
     "formats",
     "image_limit",
     "lazy",
+    "optional",
     "plain",
     "registry",
     "settings",

@@ -378,7 +378,7 @@ def test_a_percentage_beyond_one_is_not_taken_for_utilisation(read):
         ("\n\n", "is empty"),
         ("timestamp, power.draw [W]\n", "a header but no rows"),
         (bytes(range(256)) * 40, "neither Parquet nor text"),
-        (b"\x1f\x8b\x08\x00" + bytes(20), "unpack it first"),
+        (b"\x1f\x8b\x08\x00" + bytes(20), "cannot be unpacked"),
         (b"PAR1 and then nothing of the kind", "cannot be read"),
         ("# joulelab {", "is empty"),
         ('# joulelab {"label": \nt_s\n0\n', "cannot be read"),

@@ -137,14 +137,14 @@ def test_every_training_with_samples_inside_has_a_power_trace(tmp_path):
     # Long enough for several values of the estimate, which has a new one every 0.1 s.
     layers = layers_only(vary={"relu": [False]}, rounds=1, repetitions=1)
     results = tiny(epochs=150, experiment=layers).run(tmp_path / "out")
-    traces = list((results.folder / "traces").glob("*.parquet"))
+    traces = list((results.folder / "traces").glob("*.csv.gz"))
     assert len(traces) == len(results.to_frame())
     ledger = results.ledger_frame().set_index("entry")
     for path in traces:
         recording = read_recording(path)
         assert recording.about.interval_s > 0
         assert all(channel.remark for channel in recording.channels)
-        booked_j = ledger.loc[int(path.stem), "energy_gross_j"]
+        booked_j = ledger.loc[int(path.name.partition(".")[0]), "energy_gross_j"]
         assert recording.measure().energy_j == pytest.approx(booked_j, rel=0.05, abs=1e-3)
 
 

@@ -98,7 +98,7 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(name, monk
     if name == "cma-es":
         pytest.importorskip("optuna")
     monkeypatch.setitem(sys.modules, NEEDS[name], None)
-    extra = "flaml" if name == "cfo" else "optuna"
+    extra = "flaml" if name == "cfo" else "tune"
     with pytest.raises(MissingDependencyError) as caught:
         strategies.get(name)(LEVELS, seed=1, rounds=4)
     assert caught.value.message.startswith(f"the strategy '{name}' needs {NEEDS[name]}: ")

@@ -12,8 +12,7 @@ than the time between two samples, its share is that of its time: such energies 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,36 +23,6 @@ from joulelab.energy.sample_buffer import ChannelSamples, Floats
 
 SHORT = 2.0
 """A phase of less than two intervals between samples is not measured but estimated."""
-
-
-Marks = list[tuple[str, float, float]]
-"""Name, begin and end of each occurrence of a phase, on the monotonic clock."""
-
-_heard: list[Marks] = []
-
-
-@contextmanager
-def marked_phases() -> Iterator[Marks]:
-    """The phases that end in this process meanwhile, in any thread."""
-    marks: Marks = []
-    _heard.append(marks)
-    try:
-        yield marks
-    finally:
-        # By identity: two lists of equal phases are equal.
-        _heard[:] = [one for one in _heard if one is not marks]
-
-
-def mark_phase(name: str, begin_s: float, end_s: float) -> None:
-    """Tell whoever listens that a phase has ended.
-
-    Args:
-        name: of the phase.
-        begin_s: on the monotonic clock.
-        end_s: likewise.
-    """
-    for marks in _heard:
-        marks.append((name, begin_s, end_s))
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,11 @@ from joulelab.energy.carbon.footprint import default_place
 from joulelab.energy.ending import spent
 from joulelab.energy.measurement import Measurement, answer
 from joulelab.energy.monitor import Measuring, Options, shared_monitor
-from joulelab.energy.phases import PhaseEnergy, marked_phases, phase_energies
+from joulelab.energy.phases import PhaseEnergy, phase_energies
 from joulelab.errors import BudgetSpentError, MeterError, UsageError
 from joulelab.forecast.outcome import TrainingPrediction
 from joulelab.forecast.training_forecast import TrainingForecast
+from joulelab.kinds.program.events import marked_phases
 
 T = TypeVar("T")
 OnBudget = Literal["stop", "raise", "flag"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from joulelab.errors import StoreCorruptError, StoreError
+from joulelab.errors import StoreError
 from joulelab.study.predicted_runs import predicted_runs
 from joulelab.study.run_frames import RunFrames, read_frames
 from joulelab.study.run_tables import SUFFIX, read_run_table
@@ -151,18 +151,12 @@ class Results:
         """The tables of all runs in a folder as one."""
         runs = self._frames().runs
         places = dict(zip(runs["run_id"], runs["position"], strict=True))
-        paths = (self.folder / folder).glob(f"*{SUFFIX}")
-        for old in sorted((self.folder / folder).glob("*.parquet")):
-            self._on_damage(
-                StoreCorruptError(
-                    f"{old} cannot be read: an older joulelab wrote it",
-                    "read it with pandas, and remove it from the folder",
-                )
-            )
+        within = self.folder / folder
+        paths = [*within.glob("*.parquet"), *within.glob(f"*{SUFFIX}")]
         # An attempt that was killed as it ended has left a table too; the last attempt counts.
         tables = {
             run_id: frame
-            for path in sorted(paths, key=lambda path: (len(path.name), path.name))
+            for path in sorted(paths, key=_entry)
             for run_id, frame in read_run_table(path, seconds, self._on_damage)
         }
         ordered = sorted(tables, key=lambda run_id: places.get(run_id, -1))
@@ -203,3 +197,9 @@ class Results:
 
     def _rows(self, table: str) -> list[dict[str, Any]]:
         return [row for rows in read_rows(self.folder, table, self._on_damage) for row in rows]
+
+
+def _entry(path: Path) -> tuple[int, str]:
+    """The order of the entries in the ledger: their numbers have no leading zeros."""
+    number = path.name.partition(".")[0]
+    return len(number), number

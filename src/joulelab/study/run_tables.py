@@ -2,11 +2,11 @@
 
 ::
 
-    # joulelab {"run_id": "tuning/3/0/2"}
+    # joulelab {"run_id": "tuning/3/0/2", "types": {"metric": "text", "step": "int", ...}}
     metric,step,value,t_s
     loss,1,0.93,12.1
 
-Numbers are written so that they are read back as they were.
+Values are read back as they were written. Older versions wrote Parquet, which is read too.
 """
 
 from __future__ import annotations
@@ -23,9 +23,13 @@ import pandas as pd
 
 from joulelab.errors import StoreCorruptError
 from joulelab.files import replacing
+from joulelab.optional import optional
 
 SUFFIX = ".csv.gz"
 FIRST_LINE = "# joulelab "
+TEXT = "text"
+TYPES = {"f": "float", "i": "int", "u": "int", "b": "bool"}
+"""By the kind of a NumPy type; anything else is text."""
 
 
 def write_run_table(path: Path, run_id: str, columns: Mapping[str, Any]) -> None:
@@ -39,8 +43,11 @@ def write_run_table(path: Path, run_id: str, columns: Mapping[str, Any]) -> None
     Raises:
         OSError: it cannot be written.
     """
-    rows = pd.DataFrame(dict(columns)).to_csv(index=False, lineterminator="\n")
-    text = f"{FIRST_LINE}{json.dumps({'run_id': run_id})}\n{rows}"
+    frame = pd.DataFrame(dict(columns))
+    types = {str(name): TYPES.get(column.dtype.kind, TEXT) for name, column in frame.items()}
+    about = json.dumps({"run_id": run_id, "types": types})
+    rows = frame.to_csv(index=False, lineterminator="\n")
+    text = f"{FIRST_LINE}{about}\n{rows}"
     with replacing(path) as file:
         file.write(gzip.compress(text.encode("utf-8"), mtime=0))
 
@@ -59,18 +66,30 @@ def read_run_table(
         StoreCorruptError: raised by `on_damage`.
     """
     try:
-        first, _, rows = gzip.decompress(path.read_bytes()).decode("utf-8").partition("\n")
-        run_id = str(json.loads(first.removeprefix(FIRST_LINE))["run_id"])
-        # Parsed as text first: pandas' own numbers may differ in the last digit.
-        frame = pd.read_csv(
-            io.StringIO(rows),
-            dtype=dict.fromkeys(seconds, str),
-            keep_default_na=False,
-            na_values=[""],
-        )
-        frame = frame.astype(dict.fromkeys(seconds, float))
+        run_id, frame = (_read_parquet if path.suffix == ".parquet" else _read)(path)
+        if wrong := [name for name in seconds if frame[name].dtype.kind != "f"]:
+            raise ValueError(f"the column {wrong[0]} does not hold numbers")
     except (OSError, EOFError, zlib.error, KeyError, TypeError, ValueError) as error:
         message = f"{path} cannot be read: {error}"
         on_damage(StoreCorruptError(message, "restore it from a copy, or remove it"))
     else:
         yield run_id, frame
+
+
+def _read(path: Path) -> tuple[str, pd.DataFrame]:
+    first, _, rows = gzip.decompress(path.read_bytes()).decode("utf-8").partition("\n")
+    about = json.loads(first.removeprefix(FIRST_LINE))
+    # Parsed as text first: pandas' own numbers may differ in the last digit.
+    frame = pd.read_csv(io.StringIO(rows), dtype=str, keep_default_na=False)
+    for name, kind in about["types"].items():
+        if kind == "bool":
+            frame[name] = frame[name] == "True"
+        elif kind != TEXT:
+            frame[name] = frame[name].replace("", "nan").astype(kind)
+    return str(about["run_id"]), frame
+
+
+def _read_parquet(path: Path) -> tuple[str, pd.DataFrame]:
+    parquet = optional("pyarrow.parquet", f"{path} of an older joulelab")
+    table = parquet.read_table(path)
+    return (table.schema.metadata or {}).get(b"run_id", b"").decode(), table.to_pandas()
