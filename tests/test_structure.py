@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "report": {"study", "analysis", "energy", "tuning"},
     "kinds": {"study", "report", "analysis", "energy", "learning", "tuning", "serving"},
     "forecast": {"kinds", "study", "analysis", "energy", "learning"},
+    "callbacks": {"forecast", "energy"},
     "cli": {
         "kinds",
         "study",

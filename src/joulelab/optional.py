@@ -29,7 +29,7 @@ EXTRAS = {
     "uvicorn": "serve",
     "zeus": "zeus",
 }
-"""The extra that installs each library."""
+"""The extra that installs each library; others, such as frameworks, users install themselves."""
 
 
 def require(*modules: str, user: str) -> None:
@@ -72,7 +72,8 @@ def missing(module: str, user: str, why: str = "") -> MissingDependencyError:
         why: the error of the import; default: that it is not installed.
     """
     library = module.partition(".")[0]
+    extra = EXTRAS.get(library)
     return MissingDependencyError(
         f"{user} needs {library}: {why or 'it is not installed'}",
-        f'pip install "joulelab[{EXTRAS[library]}]"',
+        f'pip install "joulelab[{extra}]"' if extra else f"pip install {library}",
     )

@@ -100,7 +100,7 @@ def test_a_loop_that_is_left_has_its_measurement(capsys):
         break
     assert tracked.measurement.duration_s > 0
     assert capsys.readouterr().err == ""
-    with pytest.raises(MeterError, match="can be run once"):
+    with pytest.raises(MeterError, match="can be tracked once"):
         list(tracked)
 
 

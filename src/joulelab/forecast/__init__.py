@@ -3,7 +3,8 @@
 =================  =================================================================================
 module             content
 =================  =================================================================================
-tracking           `joulelab.track`, around the iterable of a loop: progress, phases, a budget
+tracking           `joulelab.track`, around the iterable of a loop, with a line of progress
+following          steps that are measured, predicted and stopped at a budget
 training_forecast  `joulelab.TrainingForecast`, around the loop over the epochs
 progress           progress of a training by epoch, and the prediction from it
 outcome            one prediction, and all of them compared with the result

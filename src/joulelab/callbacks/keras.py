@@ -1,0 +1,45 @@
+"""Energy in Keras 3, on any backend: ``model.fit(..., callbacks=[EnergyCallback()])``."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+from joulelab.callbacks import Followed
+from joulelab.energy.monitor import Options
+from joulelab.optional import optional
+
+_keras: Any = optional("keras", "joulelab.callbacks.keras")
+
+
+class EnergyCallback(Followed, _keras.callbacks.Callback):  # type: ignore[misc]  # no types
+    """Adds energy, power and forecast to the logs of each epoch, and stops at a budget.
+
+    Args:
+        budget: as for `joulelab.track`.
+        label: what is measured.
+        options: see `joulelab.energy.monitor.Options`.
+    """
+
+    def __init__(
+        self, budget: str | None = None, label: str = "training", **options: Unpack[Options]
+    ) -> None:
+        super().__init__()
+        self._asked = budget, label, options
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Begin."""
+        self.begin(self.params.get("epochs"))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Log, and stop where another epoch would overshoot."""
+        if self.follower is None:
+            return
+        self.follower.step_done()
+        if logs is not None:
+            logs.update(self.follower.values())
+        if self.follower.over:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """End."""
+        self.end()

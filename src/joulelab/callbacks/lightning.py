@@ -1,0 +1,47 @@
+"""Energy in Lightning: ``Trainer(callbacks=[EnergyCallback(budget="20 kJ")])``."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+from joulelab.callbacks import Followed
+from joulelab.energy.monitor import Options
+from joulelab.optional import optional
+
+_lightning: Any = optional("lightning.pytorch", "joulelab.callbacks.lightning")
+
+
+class EnergyCallback(Followed, _lightning.Callback):  # type: ignore[misc]  # no types where it is missing
+    """Logs energy, power and forecast after each epoch, and stops at a budget.
+
+    Args:
+        budget: as for `joulelab.track`.
+        label: what is measured.
+        options: see `joulelab.energy.monitor.Options`.
+    """
+
+    def __init__(
+        self, budget: str | None = None, label: str = "training", **options: Unpack[Options]
+    ) -> None:
+        self._asked = budget, label, options
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
+        """Begin."""
+        self.begin(trainer.max_epochs if (trainer.max_epochs or -1) > 0 else None)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
+        """Log, and stop where another epoch would overshoot."""
+        over = False
+        if self.follower is not None:
+            self.follower.step_done()
+            pl_module.log_dict(self.follower.values(), rank_zero_only=True)
+            over = self.follower.over
+        trainer.should_stop |= trainer.strategy.reduce_boolean_decision(over, all=False)
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
+        """End."""
+        self.end()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:  # noqa: ANN401
+        """Keep what was measured until the failure."""
+        self.on_train_end(trainer, pl_module)

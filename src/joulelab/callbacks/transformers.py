@@ -1,0 +1,51 @@
+"""Energy in Hugging Face's Trainer: ``trainer.add_callback(EnergyCallback(trainer))``."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+from joulelab.callbacks import Followed
+from joulelab.energy.monitor import Options
+from joulelab.optional import optional
+
+_transformers: Any = optional("transformers", "joulelab.callbacks.transformers")
+
+
+class EnergyCallback(Followed, _transformers.TrainerCallback):  # type: ignore[misc]  # no types
+    """Logs energy, power and forecast after each epoch, and stops at a budget.
+
+    Args:
+        trainer: logs; None for ``state.log_history`` alone.
+        budget: as for `joulelab.track`.
+        label: what is measured.
+        options: see `joulelab.energy.monitor.Options`.
+    """
+
+    def __init__(
+        self,
+        trainer: Any = None,  # noqa: ANN401
+        budget: str | None = None,
+        label: str = "training",
+        **options: Unpack[Options],
+    ) -> None:
+        self._trainer = trainer
+        self._asked = budget, label, options
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
+        """Begin."""
+        self.begin(state.num_train_epochs or None)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
+        """Log, and stop where another epoch would overshoot."""
+        if self.follower is None:
+            return
+        self.follower.step_done()
+        if self._trainer is not None:
+            self._trainer.log(self.follower.values())
+        else:
+            state.log_history.append({**self.follower.values(), "step": state.global_step})
+        control.should_training_stop |= self.follower.over
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
+        """End."""
+        self.end()
