@@ -44,7 +44,8 @@ def joulelab(core, tmp_path):
     """Runs the command of the core in a folder of its own; returns its output."""
 
     def run(*arguments, code=0):
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        unlike = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
+        environment = {name: value for name, value in os.environ.items() if name not in unlike}
         done = subprocess.run(
             [core / "bin" / "joulelab", *map(str, arguments)],
             cwd=tmp_path,
@@ -69,7 +70,7 @@ def test_it_is_small_and_brings_no_library_of_an_extra(core):
 
 
 def test_it_measures_records_and_reads_back(joulelab):
-    assert "estimate" in joulelab("doctor") or "measured" in joulelab("doctor")
+    assert "cpu:0" in joulelab("doctor")
     measured = joulelab("measure", "--json", "--idle", 0, "--", "true")
     assert json.loads(measured)["measurement"]["readings"]
     joulelab("record", "--out", "power.csv", "--for", 0.5)
@@ -80,20 +81,11 @@ def test_it_measures_records_and_reads_back(joulelab):
 def test_a_study_of_a_command_is_run_reported_and_exported(joulelab, tmp_path):
     (tmp_path / "work.py").write_text(WORK)
     joulelab("init", "--command", f"{sys.executable} work.py {{width}}", "study.toml")
-    joulelab(
-        "run",
-        "study.toml",
-        "--out",
-        "out",
-        "--set",
-        "energy.traces=true",
-        "--set",
-        "energy.idle_s=0",
-    )
+    smaller = ("energy.idle_s=0", "experiment.study.repetitions=2")
+    given = [part for one in smaller for part in ("--set", one)]
+    joulelab("run", "study.toml", "--out", "out", *given)
     assert "report" in joulelab("report", "out")
     assert joulelab("export", "out").startswith("run_id")
-    (trace, *_) = (tmp_path / "out" / "traces").glob("*.csv.gz")
-    assert "cpu" in joulelab("trace", trace)
 
 
 def test_a_function_is_tuned(joulelab, tmp_path):
