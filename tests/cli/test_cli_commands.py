@@ -5,6 +5,8 @@ where torch is imported already.
 """
 
 import json
+import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -12,14 +14,16 @@ import sys
 import tomllib
 from contextlib import closing, redirect_stderr, redirect_stdout
 from io import StringIO
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import tomli_w
+import typer.main
 from tiny_study import TINY, as_toml, layers_only, tiny
 
 from joulelab import __version__
-from joulelab.cli import main
+from joulelab.cli import app, main
 from joulelab.cli.output import show
 from joulelab.cli.planning import timed
 from joulelab.cli.running import run_study
@@ -351,3 +355,25 @@ def test_a_name_that_no_file_can_have_is_no_mistake_of_joulelab(joulelab, comman
     assert code == 2
     assert "defect" not in said
     assert len(said) < 200
+
+
+def test_every_command_is_listed_in_a_group(joulelab):
+    code, out, _ = joulelab("--help")
+    assert code == 0
+    headings = [line for line in out.splitlines() if re.fullmatch(r"\w+:", line)]
+    assert headings == ["Options:", "Measure:", "Study:", "Analyse:", "Serve:"]
+    listed = re.findall(r"^  ([a-z]+) {2,}", out, re.MULTILINE)
+    assert sorted(listed) == sorted(typer.main.get_command(app).commands)
+    assert "..." not in out.partition("Measure:")[2]
+
+
+def test_commands_are_completed_in_a_shell(tmp_path):
+    words = {"_JOULELAB_COMPLETE": "complete_bash", "COMP_WORDS": "joulelab mea", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [Path(sys.executable).with_name("joulelab")],
+        env=os.environ | words,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["measure"], done.stderr

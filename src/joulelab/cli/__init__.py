@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+import typer.core
 
 from joulelab.cli import (
     data_commands,
@@ -35,13 +36,36 @@ NAME_SHOWN = 40
 WrongUsage: type[Exception] = typer.BadParameter.__mro__[1]
 """The usage error of click, which some versions of typer bring along."""
 
+GROUPS = {
+    "Measure": ("measure", "doctor", "watch", "record", "trace", "predict"),
+    "Study": ("list", "init", "plan", "run", "status", "report", "export", "tune"),
+    "Analyse": ("compare", "analyze", "places", "instruments", "replicate", "import"),
+    "Serve": ("load", "batch"),
+}
+
+
+class Grouped(typer.core.TyperGroup):
+    """Lists the commands by what they are for."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - of click
+        """One list for each group; a command without a group comes last."""
+        grouped = {name for names in GROUPS.values() for name in names}
+        rest = tuple(name for name in self.list_commands(ctx) if name not in grouped)
+        width = max(map(len, self.commands))
+        for title, names in {**GROUPS, "More": rest}.items():
+            if names:
+                about = [(f"{name:{width}}", self.commands[name]) for name in names]
+                with formatter.section(title):
+                    formatter.write_dl([(name, one.get_short_help_str(200)) for name, one in about])
+
+
 app = typer.Typer(
     name="joulelab",
+    cls=Grouped,
     help="A laboratory for energy-efficient deep learning: designed experiments, measured in "
     "joules.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
