@@ -262,7 +262,7 @@ def test_a_failing_run_ends_the_repetition_with_its_code(measure):
         (("--repeat", "2", "--trace", "t.csv", "--", "true"), "for a single run"),
         (("--meter", "nvlm", "--", "true"), "did you mean 'nvml'?"),
         (("--place", "Atlantis", "--", "true"), "Atlantis"),
-        (("--budget", "3 epochs", "--", "true"), "a command has no epochs"),
+        (("--budget", "3 epochs", "--", "true"), "only trainings by joulelab have epochs"),
         (("--budget", "3", "--", "true"), "is not an amount above 0 with a unit"),
         (("--budget", "1gCO2e", "--", "true"), "needs the origin of the electricity"),
         (("--budget", "1J", "--repeat", "2", "--", "true"), "--budget is for a single run"),

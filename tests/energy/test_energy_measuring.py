@@ -16,7 +16,13 @@ import joulelab
 from joulelab.energy.meter import Detector, meters
 from joulelab.energy.monitor import Monitor, close_shared
 from joulelab.energy.reading import Status
-from joulelab.errors import DeviceBusyError, MeterError, SettingsError, UsageError
+from joulelab.errors import (
+    BudgetSpentError,
+    DeviceBusyError,
+    MeterError,
+    SettingsError,
+    UsageError,
+)
 
 POWER_W = 100.0
 
@@ -439,3 +445,27 @@ def output_of(program):
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def test_a_block_asks_whether_its_budget_is_spent():
+    with joulelab.measure(budget="1 h") as kept:
+        assert not kept.check()
+    with joulelab.measure(budget="0.01 s", on_budget="flag") as flagged:
+        time.sleep(0.02)
+        assert flagged.check()
+        assert flagged.over
+    with joulelab.measure(budget="0.01 s") as raising:
+        time.sleep(0.02)
+        with pytest.raises(BudgetSpentError, match=r"of a budget of 10\.0 ms are spent"):
+            raising.check()
+    assert raising.energy_j > 0
+    with joulelab.measure() as without:
+        assert not without.check()
+
+
+def test_an_impossible_budget_is_refused_before_the_block():
+    with pytest.raises(UsageError, match="only trainings by joulelab have epochs"):
+        joulelab.measure(budget="3 epochs")
+    with pytest.raises(UsageError, match="needs the origin of the electricity"):
+        joulelab.measure(budget="3 gCO2e")
+    joulelab.measure(budget="3 gCO2e", place="NLD")

@@ -107,7 +107,7 @@ def test_a_loop_that_is_left_has_its_measurement(capsys):
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
-        ("3 epochs", "a loop has no budget in epochs"),
+        ("3 epochs", "only trainings by joulelab have epochs"),
         ("-3 J", "is not an amount above 0"),
         ("1 gCO2e", "needs the origin of the electricity"),
     ],

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulelab import formats
-from joulelab.budget import Budget, parse_budget
+from joulelab.budget import Budget
 from joulelab.cli.comparing import NAMES, Compared, interval_data, swept
 from joulelab.cli.options import check_seconds
 from joulelab.cli.output import say, show
-from joulelab.energy.carbon.footprint import default_place
 from joulelab.energy.command import (
     Command,
     CommandRun,
@@ -24,6 +23,7 @@ from joulelab.energy.command import (
     idle_duration_s,
     run_trials,
 )
+from joulelab.energy.ending import window_budget
 from joulelab.energy.measurement import (
     Measurement,
     answer,
@@ -137,16 +137,7 @@ def _budget(asked: Measure, runs: int) -> Budget | None:
     if asked.budget is None:
         return None
     check_seconds(asked.grace, "--grace", zero=True)
-    budget = parse_budget(asked.budget)
-    if budget.unit not in ("joules", "seconds", "grams"):
-        raise UsageError(
-            f"--budget {budget}: a command has no {budget.unit}",
-            "give joules, watt-hours, time or CO2e: 5kJ, 2 Wh, 10min, 5gCO2e",
-        )
-    if budget.unit == "grams" and asked.place is None and default_place() is None:
-        raise UsageError(
-            f"--budget {budget} needs the origin of the electricity", "name it: --place NLD"
-        )
+    budget = window_budget(asked.budget, asked.place)
     if runs > 1:
         raise UsageError(
             "--budget is for a single run", "leave out --repeat, --warmup, --compare and --sweep"

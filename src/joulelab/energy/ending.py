@@ -1,4 +1,4 @@
-"""End a command once its budget is spent.
+"""Budgets of a window: what is spent of one, and the end of a command that has spent its own.
 
 ::
 
@@ -17,9 +17,10 @@ from typing import Any
 
 import psutil
 
-from joulelab.budget import Budget
+from joulelab.budget import Budget, parse_budget
+from joulelab.energy.carbon.footprint import default_place
 from joulelab.energy.measurement import Measurement
-from joulelab.errors import MeterError
+from joulelab.errors import MeterError, UsageError
 
 LOOK_S = 0.2
 """Longest time between two looks at what was spent."""
@@ -28,11 +29,50 @@ GRACE_S = 10.0
 """Time that a command has to end by itself."""
 
 
+def window_budget(text: str, place: object = None) -> Budget:
+    """A budget of what a window can spend.
+
+    Args:
+        text: in joules, watt-hours, time or CO2e.
+        place: of the electricity; None for that of the user's settings.
+
+    Raises:
+        UsageError: it is not an amount, has another unit, or is in CO2e and there is no place.
+    """
+    budget = parse_budget(text)
+    if budget.unit not in ("joules", "seconds", "grams"):
+        raise UsageError(
+            f"a budget of {budget}: only trainings by joulelab have {budget.unit}",
+            'give joules, watt-hours, time or CO2e: "5kJ", "2 Wh", "10min", "5gCO2e"',
+        )
+    if budget.unit == "grams" and place is None and default_place() is None:
+        raise UsageError(
+            f"a budget of {budget} needs the origin of the electricity",
+            "name the place, for instance NLD",
+        )
+    return budget
+
+
 def spent(measurement: Measurement, budget: Budget) -> float | None:
     """What a window has spent, in the unit of a budget; None where it is unknown."""
     if budget.unit == "seconds":
         return measurement.duration_s
     return measurement.co2e_g if budget.unit == "grams" else measurement.energy_j
+
+
+def known_spent(measurement: Measurement, budget: Budget) -> float:
+    """The same.
+
+    Raises:
+        MeterError: it is unknown.
+    """
+    amount = spent(measurement, budget)
+    if amount is None:
+        raise MeterError(
+            f"the budget of {budget} cannot be kept: what was spent is unknown",
+            "`joulelab doctor` says which meters work here",
+        )
+    return amount
 
 
 class Ender:
@@ -74,13 +114,12 @@ class Ender:
                 self._send("SIGKILL")
             return LOOK_S
         measurement = self._so_far()
-        amount, now_s = spent(measurement, self.budget), measurement.duration_s
-        if amount is None:
+        now_s = measurement.duration_s
+        try:
+            amount = known_spent(measurement, self.budget)
+        except MeterError:
             self._end(process, now_s)
-            raise MeterError(
-                f"the budget of {self.budget} cannot be kept: what was spent is unknown",
-                "`joulelab doctor` says which meters work here",
-            )
+            raise
         before_s, before = self._last
         self._last = (now_s, amount)
         rate = (amount - before) / (now_s - before_s) if now_s > before_s else 0.0

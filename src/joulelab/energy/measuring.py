@@ -29,8 +29,9 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from types import FunctionType, MethodType, SimpleNamespace, coroutine
-from typing import Any, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
+from typing import Any, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
+from joulelab.energy.ending import window_budget
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Measuring, Options, shared_monitor
 from joulelab.errors import UsageError
@@ -52,19 +53,33 @@ _REMADE: dict[type, Callable[[Any, Callable[..., Any]], Any]] = {
 """Descriptors that wrap a function in a class; they are rebuilt around the measured one."""
 
 
-def measure(label: str = "", **options: Unpack[Options]) -> Measuring:
+def measure(
+    label: str = "",
+    *,
+    budget: str | None = None,
+    on_budget: Literal["raise", "flag"] = "raise",
+    **options: Unpack[Options],
+) -> Measuring:
     """Measure a block of code: ``with joulelab.measure("epoch") as m: ...``.
 
     Args:
         label: what is measured, for the result.
+        budget: in joules, watt-hours, time or CO2e: ``"20 kJ"``; ``m.check()`` in the block says
+            whether it is spent.
+        on_budget: then ``m.check()`` raises, or sets ``m.over``.
         options: see `joulelab.energy.monitor.Options`; measurements with the same options share
             their meters.
 
     Raises:
         MeterError: on entry, if meters cannot be opened or, with ``strict=True``, nothing can be
             measured.
+        UsageError: the budget is not an amount, or in CO2e and there is no place.
     """
-    return Measuring(functools.partial(shared_monitor, **options), label)
+    measuring = Measuring(functools.partial(shared_monitor, **options), label)
+    if budget is not None:
+        measuring.budget = window_budget(budget, options.get("place"))
+        measuring.on_budget = on_budget
+    return measuring
 
 
 def measure_idle(duration_s: float = 2.0, **options: Unpack[Options]) -> dict[str, float]:

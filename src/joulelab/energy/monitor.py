@@ -23,9 +23,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict, Unpack, cast, get_args
 
+from joulelab.budget import Budget
 from joulelab.energy import overlap
 from joulelab.energy.booking import Booking
 from joulelab.energy.detection import open_recorder
+from joulelab.energy.ending import known_spent
 from joulelab.energy.lock import DeviceLock
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Hidden
@@ -33,7 +35,7 @@ from joulelab.energy.overlap import Presence
 from joulelab.energy.reading import Reading, Status
 from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder, Window
 from joulelab.energy.traces.trace_file import TraceAbout, write_trace
-from joulelab.errors import DeviceBusyError, MeterError, SettingsError, suggestion
+from joulelab.errors import BudgetSpentError, DeviceBusyError, MeterError, SettingsError, suggestion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -350,6 +352,9 @@ class Measuring:
         environments: Sequence[Mapping[str, str]] | None = None,
     ) -> None:
         self.label = label
+        self.budget: Budget | None = None
+        self.on_budget: Literal["raise", "flag"] = "raise"
+        self.over = False
         self._monitor = monitor
         self._about: TraceAbout | None = None
         self._environments = environments
@@ -418,6 +423,24 @@ class Measuring:
             self._opened = None
             monitor.vacate()
         return self._result
+
+    def check(self) -> bool:
+        """Whether the budget of `joulelab.measure` is spent.
+
+        Raises:
+            BudgetSpentError: it is, and ``on_budget`` is ``"raise"``.
+            MeterError: what was spent is unknown.
+        """
+        if self.budget is None:
+            return False
+        amount = known_spent(self.so_far(), self.budget)
+        self.over = amount >= self.budget.amount
+        if self.over and self.on_budget == "raise":
+            raise BudgetSpentError(
+                f"{self.budget.words(amount)} of a budget of {self.budget} are spent",
+                "give more, or end here",
+            )
+        return self.over
 
     def so_far(self) -> Measurement:
         """The result until now; the window stays open."""

@@ -14,13 +14,12 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 
 from joulelab import formats
-from joulelab.budget import TOLERANCE, Budget, parse_budget
-from joulelab.energy.carbon.footprint import default_place
-from joulelab.energy.ending import spent
+from joulelab.budget import TOLERANCE
+from joulelab.energy.ending import known_spent, spent, window_budget
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Measuring, Options, shared_monitor
 from joulelab.energy.phases import PhaseEnergy, phase_energies
-from joulelab.errors import MeterError, UsageError
+from joulelab.errors import MeterError
 from joulelab.forecast.outcome import TrainingPrediction
 from joulelab.forecast.training_forecast import TrainingForecast
 from joulelab.kinds.program.events import Marks, marked_phases
@@ -51,7 +50,7 @@ class Follower:
         self.steps = 0
         self.over = False
         self.predictions: list[TrainingPrediction] = []
-        self._budget = _checked(budget, options)
+        self._budget = None if budget is None else window_budget(budget, options.get("place"))
         self._options = options
         self._spent = 0.0
         self._open = ExitStack()
@@ -89,12 +88,7 @@ class Follower:
             self.predictions.append(self._forecast.epoch_done())
         if self._budget is None:
             return
-        amount = spent(self.so_far(), self._budget)
-        if amount is None:
-            raise MeterError(
-                f"the budget of {self._budget} cannot be kept: what was spent is unknown",
-                "`joulelab doctor` says which meters work here",
-            )
+        amount = known_spent(self.so_far(), self._budget)
         step, self._spent = amount - self._spent, amount
         self.over = amount + step > self._budget.amount * (1 + TOLERANCE)
 
@@ -178,19 +172,3 @@ class Follower:
                 said += f"; {formats.joules(coming.energy_j)} in all ({between})"
             said += f", {formats.duration(coming.left_s)} left"
         return said
-
-
-def _checked(budget: str | None, options: Options) -> Budget | None:
-    if budget is None:
-        return None
-    found = parse_budget(budget)
-    if found.unit not in ("joules", "seconds", "grams"):
-        raise UsageError(
-            f"a loop has no budget in {found.unit}",
-            'give joules, watt-hours, time or CO2e: "20 kJ", "5 Wh", "2h", "50 gCO2e"',
-        )
-    if found.unit == "grams" and options.get("place") is None and default_place() is None:
-        raise UsageError(
-            f"a budget of {found} needs the origin of the electricity", 'give place="NLD"'
-        )
-    return found
