@@ -12,15 +12,17 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joulelab import formats
-from joulelab.analysis.comparison import CONFIDENCE, Interval, pairs_to_show, ratio_interval
 from joulelab.energy.command import Command, Trial
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Status
 from joulelab.errors import UsageError, quoted
 from joulelab.present import Column, Table, words
+
+if TYPE_CHECKING:
+    from joulelab.analysis.comparison import Interval
 
 LEAST_SHOWN = 0.05
 """A smaller difference is not asked for."""
@@ -92,6 +94,8 @@ class Compared:
             number: of the command.
             key: ``gross_j`` or ``duration_s``.
         """
+        from joulelab.analysis.comparison import CONFIDENCE, ratio_interval
+
         by_block: dict[int, dict[int, float]] = {}
         for trial, measurement in self.trials:
             value = measurement.total.gross_j if key == "gross_j" else measurement.duration_s
@@ -117,6 +121,8 @@ class Compared:
             return f"{said}more energy"
         if ratio.high < 1:
             return f"{said}less energy"
+        from joulelab.analysis.comparison import pairs_to_show
+
         size = max(LEAST_SHOWN, round(abs(ratio.value - 1) / LEAST_SHOWN) * LEAST_SHOWN)
         needed = pairs_to_show(ratio.std, size, confidence=ratio.confidence)
         return (
