@@ -19,6 +19,7 @@ the first measures, so that every device counts once.
 from __future__ import annotations
 
 import os
+from typing import Unpack
 
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Options
@@ -31,12 +32,22 @@ RANKS = ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_
 class Followed:
     """What the callbacks have in common; one that is used again measures anew.
 
+    Args:
+        budget: as for `joulelab.track`.
+        label: what is measured.
+        options: see `joulelab.energy.monitor.Options`.
+
     Attributes:
         follower: of the latest training; None before it, and in processes that do not measure.
     """
 
     follower: Follower | None = None
-    _asked: tuple[str | None, str, Options]
+
+    def __init__(
+        self, budget: str | None = None, label: str = "training", **options: Unpack[Options]
+    ) -> None:
+        super().__init__()  # that of the framework
+        self._asked = budget, label, options
 
     @property
     def measurement(self) -> Measurement | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
 from joulelab.callbacks import Followed
-from joulelab.energy.monitor import Options
 from joulelab.optional import optional
 
 _keras: Any = optional("keras", "joulelab.callbacks.keras")
@@ -14,17 +13,8 @@ _keras: Any = optional("keras", "joulelab.callbacks.keras")
 class EnergyCallback(Followed, _keras.callbacks.Callback):  # type: ignore[misc]  # no types
     """Adds energy, power and forecast to the logs of each epoch, and stops at a budget.
 
-    Args:
-        budget: as for `joulelab.track`.
-        label: what is measured.
-        options: see `joulelab.energy.monitor.Options`.
+    The arguments are those of `Followed`.
     """
-
-    def __init__(
-        self, budget: str | None = None, label: str = "training", **options: Unpack[Options]
-    ) -> None:
-        super().__init__()
-        self._asked = budget, label, options
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Begin."""

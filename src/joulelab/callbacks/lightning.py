@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
 from joulelab.callbacks import Followed
-from joulelab.energy.monitor import Options
 from joulelab.optional import optional
 
 _lightning: Any = optional("lightning.pytorch", "joulelab.callbacks.lightning")
@@ -14,16 +13,8 @@ _lightning: Any = optional("lightning.pytorch", "joulelab.callbacks.lightning")
 class EnergyCallback(Followed, _lightning.Callback):  # type: ignore[misc]  # no types where it is missing
     """Logs energy, power and forecast after each epoch, and stops at a budget.
 
-    Args:
-        budget: as for `joulelab.track`.
-        label: what is measured.
-        options: see `joulelab.energy.monitor.Options`.
+    The arguments are those of `Followed`.
     """
-
-    def __init__(
-        self, budget: str | None = None, label: str = "training", **options: Unpack[Options]
-    ) -> None:
-        self._asked = budget, label, options
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """Begin."""

@@ -28,8 +28,8 @@ class EnergyCallback(Followed, _transformers.TrainerCallback):  # type: ignore[m
         label: str = "training",
         **options: Unpack[Options],
     ) -> None:
+        super().__init__(budget, label, **options)
         self._trainer = trainer
-        self._asked = budget, label, options
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
         """Begin."""

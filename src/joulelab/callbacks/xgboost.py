@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Unpack
+from typing import Any
 
 from joulelab.callbacks import Followed
-from joulelab.energy.monitor import Options
 from joulelab.optional import optional
 
 _callback: Any = optional("xgboost.callback", "joulelab.callbacks.xgboost")
@@ -18,18 +17,10 @@ LOOK_S = 0.5
 class EnergyCallback(Followed, _callback.TrainingCallback):  # type: ignore[misc]  # no types
     """Measures the rounds, and stops at a budget; the energy is among the evaluation results.
 
-    Args:
-        budget: as for `joulelab.track`; a step is what runs between two looks.
-        label: what is measured.
-        options: see `joulelab.energy.monitor.Options`.
+    The arguments are those of `Followed`; a step is what runs between two looks.
     """
 
-    def __init__(
-        self, budget: str | None = None, label: str = "training", **options: Unpack[Options]
-    ) -> None:
-        super().__init__()
-        self._asked = budget, label, options
-        self._looked_s = 0.0
+    _looked_s = 0.0
 
     def before_training(self, model: Any) -> Any:  # noqa: ANN401
         """Begin."""

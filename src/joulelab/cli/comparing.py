@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,42 @@ def _filled(word: str, values: Mapping[str, str]) -> str:
 
 
 @dataclass(frozen=True)
+class Quantity:
+    """A quantity summarised over several runs.
+
+    Attributes:
+        name: for people.
+        form: how a value is written.
+        of: from a measurement to the value; ``None`` where unknown.
+    """
+
+    name: str
+    form: Callable[[float | None], str]
+    of: Callable[[Measurement], float | None]
+
+    def interval(self, runs: Sequence[Measurement]) -> Interval | None:
+        """Mean and confidence interval over the runs that have it; ``None`` if none has."""
+        from joulelab.analysis.comparison import mean_interval
+
+        values = self.values(runs)
+        return mean_interval(values) if values else None
+
+    def values(self, runs: Sequence[Measurement]) -> list[float]:
+        """The known values."""
+        return [value for one in runs if (value := self.of(one)) is not None]
+
+
+QUANTITIES = {
+    "gross_j": Quantity("gross", formats.joules, lambda one: one.total.gross_j),
+    "net_j": Quantity("net", formats.joules, lambda one: one.total.net_j),
+    "idle_j": Quantity("idle", formats.joules, lambda one: one.total.idle_j),
+    "mean_power_w": Quantity("mean power", formats.watts, lambda one: one.mean_power_w),
+    "duration_s": Quantity("duration", formats.duration, lambda one: one.duration_s),
+    "co2e_g": Quantity("CO2e", formats.grams, lambda one: one.co2e_g),
+}
+
+
+@dataclass(frozen=True)
 class Compared:
     """Commands side by side.
 
@@ -92,13 +128,13 @@ class Compared:
 
         Args:
             number: of the command.
-            key: ``gross_j`` or ``duration_s``.
+            key: of `QUANTITIES`.
         """
         from joulelab.analysis.comparison import CONFIDENCE, ratio_interval
 
         by_block: dict[int, dict[int, float]] = {}
         for trial, measurement in self.trials:
-            value = measurement.total.gross_j if key == "gross_j" else measurement.duration_s
+            value = QUANTITIES[key].of(measurement)
             if value is not None and value > 0 and not trial.run.exit_code:
                 by_block.setdefault(trial.block, {})[trial.number] = value
         both = [block for block in by_block.values() if 0 in block and number in block]
@@ -184,9 +220,7 @@ class Compared:
         """The same as plain data."""
         others = range(1, len(self.names))
         ratios = {
-            self.names[number]: {
-                key: interval_data(self.ratio(number, key)) for key in ("gross_j", "duration_s")
-            }
+            self.names[number]: {key: interval_data(self.ratio(number, key)) for key in QUANTITIES}
             for number in others
         }
         return {

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulelab import formats
 from joulelab.budget import Budget
-from joulelab.cli.comparing import NAMES, Compared, interval_data, swept
+from joulelab.cli.comparing import NAMES, QUANTITIES, Compared, interval_data, swept
 from joulelab.cli.options import check_seconds
 from joulelab.cli.output import say, show
 from joulelab.energy.command import (
@@ -40,7 +40,6 @@ from joulelab.errors import UsageError
 from joulelab.present import Column, Part, Remark, Table, View, words
 
 if TYPE_CHECKING:
-    from joulelab.analysis.comparison import Interval
     from joulelab.cli.energy_commands import Measure
 
 NOT_MEASURED = 4
@@ -303,42 +302,6 @@ class _Measured:
         compared = self._compared()
         summary = {name: _summary_data(compared.runs(at)) for at, name in enumerate(names)}
         return data | {"summary": summary} | compared.data()
-
-
-@dataclass(frozen=True)
-class _Quantity:
-    """A quantity summarised over several runs.
-
-    Attributes:
-        name: for people.
-        form: how a value is written.
-        of: from a measurement to the value; ``None`` where unknown.
-    """
-
-    name: str
-    form: Callable[[float | None], str]
-    of: Callable[[Measurement], float | None]
-
-    def interval(self, runs: Sequence[Measurement]) -> Interval | None:
-        """Mean and confidence interval over the runs that have it; ``None`` if none has."""
-        from joulelab.analysis.comparison import mean_interval
-
-        values = self.values(runs)
-        return mean_interval(values) if values else None
-
-    def values(self, runs: Sequence[Measurement]) -> list[float]:
-        """The known values."""
-        return [value for one in runs if (value := self.of(one)) is not None]
-
-
-QUANTITIES = {
-    "gross_j": _Quantity("gross", formats.joules, lambda one: one.total.gross_j),
-    "net_j": _Quantity("net", formats.joules, lambda one: one.total.net_j),
-    "idle_j": _Quantity("idle", formats.joules, lambda one: one.total.idle_j),
-    "mean_power_w": _Quantity("mean power", formats.watts, lambda one: one.mean_power_w),
-    "duration_s": _Quantity("duration", formats.duration, lambda one: one.duration_s),
-    "co2e_g": _Quantity("CO2e", formats.grams, lambda one: one.co2e_g),
-}
 
 
 def _mean_answer(runs: Sequence[Measurement]) -> str:
