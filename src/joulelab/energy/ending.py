@@ -39,11 +39,14 @@ def window_budget(text: str, place: object = None) -> Budget:
     Raises:
         UsageError: it is not an amount, has another unit, or is in CO2e and there is no place.
     """
-    budget = parse_budget(text)
+    hint = 'give joules, watt-hours, time or CO2e: "5kJ", "2 Wh", "10min", "5gCO2e"'
+    try:
+        budget = parse_budget(text)
+    except UsageError as error:
+        raise UsageError(error.message, hint) from error
     if budget.unit not in ("joules", "seconds", "grams"):
         raise UsageError(
-            f"a budget of {budget}: only trainings by joulelab have {budget.unit}",
-            'give joules, watt-hours, time or CO2e: "5kJ", "2 Wh", "10min", "5gCO2e"',
+            f"a budget of {budget}: only trainings by joulelab have {budget.unit}", hint
         )
     if budget.unit == "grams" and place is None and default_place() is None:
         raise UsageError(
