@@ -19,6 +19,8 @@ EXTRAS = {
     "cmaes": "tune",
     "flaml": "flaml",
     "h11": "serve",
+    "mlflow": "mlflow",
+    "opentelemetry": "opentelemetry",
     "optuna": "tune",
     "pyarrow": "parquet",
     "sklearn": "tune",
