@@ -50,6 +50,9 @@ from joulelab.study.run_tables import SUFFIX, write_run_table
 from joulelab.study.schema import KEYS_SINCE_VERSION_1, MIGRATIONS, TABLES, VERSION
 from joulelab.study.store_reading import CURVES, REQUESTS, check_folder, read_manifest, read_study
 
+TRACES = "traces"
+"""Folder with one file per attempt."""
+
 
 @dataclass(frozen=True)
 class PlannedRun:
@@ -283,6 +286,22 @@ class Store:
                 assignments = ", ".join(f"{column} = :{column}" for column in columns)
                 connection.execute(f"UPDATE runs SET {assignments} WHERE run_id = :run_id", row)
 
+    def interrupted(self, kind: str, run_id: str) -> list[dict[str, Any]]:
+        """The interrupted entries of a run: number, beginning, duration and energy.
+
+        Args:
+            kind: of the entries.
+            run_id: of the run.
+        """
+        energy = ("energy_gross_j", "energy_error_j", "energy_status")
+        names = ("entry", "started_at", "duration_s", *energy)
+        rows = self._query(
+            f"SELECT {', '.join(names)}, runs FROM ledger WHERE state = 'interrupted' AND kind = ?",
+            (kind,),
+        )
+        mine = [row[:-1] for row in rows if run_id in json.loads(row[-1])]
+        return [dict(zip(names, row, strict=True)) for row in mine]
+
     def session(self) -> int:
         """The number of the next session; each process that works on the study is a session."""
         ((last,),) = self._query("SELECT coalesce(max(session), 0) FROM ledger")
@@ -290,7 +309,7 @@ class Store:
 
     def write_trace(self, entry: int, columns: Mapping[str, Any], about: TraceAbout) -> None:
         """Store the power trace of an attempt as ``traces/<entry>.csv.gz``."""
-        path = self.folder / "traces" / f"{entry}{SUFFIX}"
+        path = self.folder / TRACES / f"{entry}{SUFFIX}"
         with explained(self.folder):
             path.parent.mkdir(exist_ok=True)
         try:
@@ -311,6 +330,18 @@ class Store:
         with explained(self.folder):
             path.parent.mkdir(exist_ok=True)
             write_run_table(path, run_id, columns)
+
+    def write_file(self, folder: str, entry: int, content: bytes) -> None:
+        """Store a trace or a table that was written elsewhere.
+
+        Args:
+            folder: `TRACES`, `REQUESTS` or `CURVES`.
+            entry: of the attempt.
+            content: of the file.
+        """
+        with explained(self.folder):
+            (self.folder / folder).mkdir(exist_ok=True)
+            write_whole(self.folder / folder / f"{entry}{SUFFIX}", content)
 
     # Manifest
 
@@ -357,6 +388,45 @@ class Store:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {old + 1}")
 
+    def give_up(self, entry: int, error: str) -> None:
+        """Close an entry whose process has ended; its energy is what was last heard of.
+
+        Args:
+            entry: number from `begin`.
+            error: why.
+        """
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE ledger SET state = 'interrupted', error = ? WHERE entry = ?",
+                (error, entry),
+            )
+            connection.execute(
+                "UPDATE runs SET state = 'planned' WHERE state = 'running' AND run_id IN"
+                " (SELECT value FROM ledger, json_each(ledger.runs) WHERE entry = ?)",
+                (entry,),
+            )
+
+    def rows_given(self, experiment: str, configuration: str) -> dict[str, list[dict[str, Any]]]:
+        """What a worker has to know to go on with a configuration, as rows by table.
+
+        Args:
+            experiment: of the configuration.
+            configuration: its name.
+        """
+        key = (experiment, configuration)
+        found = {}
+        for table, kept in (
+            ("runs", "state IN ('finished', 'failed')"),
+            ("rounds", "TRUE"),
+            ("ledger", "state = 'interrupted'"),
+        ):
+            cursor = self._connection.execute(
+                f"SELECT * FROM {table} WHERE experiment = ? AND configuration = ? AND {kept}", key
+            )
+            names = [one[0] for one in cursor.description]
+            found[table] = [dict(zip(names, row, strict=True)) for row in cursor]
+        return found
+
     def _note_interruptions(self) -> None:
         with self._transaction() as connection:
             connection.execute(
@@ -392,7 +462,7 @@ class Store:
 
 def _check_no_links(folder: Path) -> None:
     """Check that writes stay in the folder and do not follow links."""
-    written = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "traces", "code", REQUESTS, CURVES)
+    written = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", TRACES, "code", REQUESTS, CURVES)
     if links := [name for name in written if (folder / name).is_symlink()]:
         raise StoreWriteError(
             f"{folder / links[0]} is a link: writing would change its target",

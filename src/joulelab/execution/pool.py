@@ -1,0 +1,345 @@
+"""The runner's side: which group goes to which worker, and what became of it.
+
+::
+
+    groups     waiting ──► given to a worker ──► done
+                  ▲              │ the worker has ended
+                  └──────────────┘ at most three times
+
+The groups of a configuration stay in order, and one at a time is under way: a strategy proposes
+from what was observed before. Groups of different configurations are under way together. Results
+do not depend on the number of workers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import joulelab
+from joulelab.errors import JoulelabError
+from joulelab.execution.engine import Engine, Worker, execution_engines
+from joulelab.execution.relay import Line, Receiver, measured
+from joulelab.study.code_copies import CodeCopies
+from joulelab.study.executor import Heartbeat
+from joulelab.study.listener import Listener
+from joulelab.study.plan import Plan
+from joulelab.study.store import Store
+from joulelab.study.study import Study
+
+WAIT_S = 0.2
+"""Longest time between two looks at the workers."""
+MOST_ATTEMPTS = 3
+"""Times that a group is given out."""
+MOST_LOST = 3
+"""Workers that may end in a row without having finished a group."""
+STOP_S = 30.0
+"""Time for workers to book what they are doing."""
+CLOCKS_S = 60.0
+"""Difference between clocks that is said."""
+
+
+class PoolError(JoulelabError):
+    """The workers cannot carry out the study."""
+
+
+@dataclass
+class _Member:
+    """A worker and what it does.
+
+    Attributes:
+        worker: of the engine.
+        session: its number.
+        receiver: enters its lines.
+        group: that it carries out; None between.
+        ready: it has loaded the study.
+        stopping: it was told to stop.
+        failed: why it cannot work.
+    """
+
+    worker: Worker
+    session: int
+    receiver: Receiver
+    group: int | None = None
+    ready: bool = False
+    stopping: bool = False
+    failed: JoulelabError | None = None
+    configurations: set[tuple[str, str]] = field(default_factory=set)
+
+
+def carry_out(
+    study: Study, plan: Plan, store: Store, copies: CodeCopies, listener: Listener, on: str
+) -> None:
+    """Carry out what is left of a study with an engine.
+
+    Args:
+        study: the study.
+        plan: of it.
+        store: open for writing.
+        copies: of its code, written.
+        listener: hears what happens.
+        on: name of the engine and what it needs: ``"local:2"``.
+
+    Raises:
+        UnknownNameError: there is no such engine.
+        PoolError: no worker can carry it out, or workers keep ending.
+    """
+    name, _, address = on.partition(":")
+    engine = execution_engines.get(name)(address)
+    store.plan(plan.runs)
+    idle_s = study.spec.energy.idle_s
+    Pool(engine, plan, store, copies, listener, study.data_dir, idle_s).run()
+
+
+class Pool:
+    """Carries out the groups of a study with the workers of an engine.
+
+    Args:
+        engine: starts workers.
+        plan: of the study.
+        store: open for writing, the plan entered.
+        copies: of the study's code.
+        listener: hears what happens.
+        data_dir: folder of data sets, as the workers see it.
+        idle_s: time in which a worker measures idle power, in seconds.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        plan: Plan,
+        store: Store,
+        copies: CodeCopies,
+        listener: Listener,
+        data_dir: Path | None,
+        idle_s: float,
+    ) -> None:
+        self._engine = engine
+        self._plan = plan
+        self._store = store
+        self._copies = copies
+        self._listener = listener
+        self._data_dir = data_dir
+        self._idle_s = idle_s
+        self._runs = {run.run_id: run for run in plan.runs}
+        states = store.states()
+        left = {run.run_id for run in plan.left(states)}
+        self._pending = {
+            number: [run.run_id for run in group.runs if run.run_id in left]
+            for number, group in enumerate(plan.groups)
+        }
+        self._waiting: deque[int] = deque(n for n, runs in self._pending.items() if runs)
+        self._attempts: Counter[int] = Counter()
+        self._members: list[_Member] = []
+        self._started = 0
+        self._lost = 0
+        self._first_session = store.session()
+
+    def run(self) -> None:
+        """Carry out what is left.
+
+        Raises:
+            KeyboardInterrupt: after what was under way has been booked.
+            PoolError: no worker can carry it out, or workers keep ending.
+        """
+        with closing(self._engine):
+            try:
+                while self._waiting or self._busy():
+                    self._start()
+                    self._step()
+                self._stop()
+            except BaseException:
+                self._end()
+                raise
+
+    def _busy(self) -> bool:
+        return any(one.group is not None for one in self._members)
+
+    def _start(self) -> None:
+        """Start as many workers as there are groups for."""
+        wanted = min(self._engine.workers, len(self._waiting) + sum(map(_works, self._members)))
+        while len(self._members) < wanted:
+            session = self._first_session + self._started
+            worker = self._engine.start(self._started, self._store.folder)
+            receiver = Receiver(self._store, session, self._runs)
+            self._members.append(_Member(worker, session, receiver))
+            self._started += 1
+
+    def _step(self) -> None:
+        """Take what has come, and give out what can be."""
+        self._engine.wait(WAIT_S)
+        for one in list(self._members):
+            self._take(one)
+            if one.ready and one.group is None and not one.stopping:
+                self._give(one)
+
+    def _take(self, one: _Member) -> None:
+        """Take the lines of a worker; note its end."""
+        for line in one.worker.receive():
+            self._heard(one, line)
+        why = one.worker.ended()
+        if why is not None:
+            for line in one.worker.receive():
+                self._heard(one, line)
+            self._members.remove(one)
+            self._gone(one, why)
+
+    def _heard(self, one: _Member, line: Line) -> None:
+        if "enter" in line:
+            self._enter(one, line)
+        elif "done" in line:
+            self._done(one)
+        elif "hello" in line:
+            self._greet(one, line["hello"])
+        elif "ready" in line:
+            self._ready(one, line)
+        elif "doing" in line:
+            self._listener.doing(f"{one.worker.name}: {line['doing']}")
+        elif "failed" in line:
+            one.failed = PoolError(f"{one.worker.name}: {line['failed']}", line["hint"])
+        elif "ended" in line:
+            self._note(one, line["ended"])
+
+    def _greet(self, one: _Member, hello: Line) -> None:
+        """Send the study to a worker that can carry it out."""
+        name = f"{one.worker.name} ({hello['host']})"
+        if hello["joulelab"] != joulelab.__version__:
+            one.failed = PoolError(
+                f"{name} has joulelab {hello['joulelab']}, this is {joulelab.__version__}",
+                "install the same version there",
+            )
+            one.worker.kill()
+            return
+        if abs(apart_s := hello["time"] - time.time()) > CLOCKS_S:
+            self._listener.doing(f"{name}: its clock is {apart_s:+.0f} s from this one")
+        data_dir = None if self._data_dir is None else str(self._data_dir)
+        folder = str(self._store.folder.absolute())
+        study = {"folder": folder, "data_dir": data_dir, "session": one.session}
+        one.worker.send({"study": study})
+
+    def _ready(self, one: _Member, line: Line) -> None:
+        """Note the session of a worker that has loaded the study."""
+        self._copies.add(Path(file) for file in line["files"])
+        manifest = self._store.manifest()
+        entry = line["ready"]
+        conditions = {**self._copies.conditions, **entry["conditions"]}
+        entry = {**entry, "conditions": conditions}
+        latest = {**line["latest"], "plugins": self._copies.plugins}
+        sessions = [*manifest.get("sessions", []), entry]
+        self._store.write_manifest({**conditions, **manifest, **latest, "sessions": sessions})
+        one.ready = True
+
+    def _note(self, one: _Member, more: Mapping[str, Any]) -> None:
+        """Add to the session of a worker in the manifest."""
+        manifest = self._store.manifest()
+        sessions = [
+            {**entry, **more} if entry["session"] == one.session else entry
+            for entry in manifest["sessions"]
+        ]
+        self._store.write_manifest({**manifest, "sessions": sessions})
+
+    def _give(self, one: _Member) -> None:
+        """Give out the next group; one of a configuration that the worker knows, if any."""
+        if (number := self._next(one)) is None:
+            return
+        self._waiting.remove(number)
+        self._attempts[number] += 1
+        key = self._plan.groups[number].configuration.key
+        self._copies.check_programs()
+        given = self._store.rows_given(*key)
+        one.group = number
+        one.configurations.add(key)
+        one.worker.send({"group": number, "runs": self._pending[number], "given": given})
+
+    def _next(self, one: _Member) -> int | None:
+        """The first group whose configuration is free; in its block, one that the worker knows."""
+        groups = self._plan.groups
+        busy = {groups[m.group].configuration.key for m in self._members if m.group is not None}
+        first: dict[tuple[str, str], int] = {}
+        for number in self._waiting:
+            first.setdefault(groups[number].configuration.key, number)
+        free = {key: number for key, number in first.items() if key not in busy}
+        if not free:
+            return None
+        block = min(groups[number].runs[0].block for number in free.values())
+        mine = {key: n for key, n in free.items() if groups[n].runs[0].block == block}
+        known = [number for key, number in mine.items() if key in one.configurations]
+        return (known or list(mine.values()))[0]
+
+    def _enter(self, one: _Member, line: Line) -> None:
+        one.receiver.enter(line)
+        kind = line["enter"]
+        if kind == "begin" and line["runs"]:
+            self._listener.started([self._runs[run_id] for run_id in line["runs"]])
+        elif kind == "progress":
+            measurement, total = measured(line)
+            self._listener.progress(Heartbeat(0, 0, measurement), total)
+        elif kind == "end" and line["rows"]:
+            self._listener.finished(line["rows"], measured(line)[1])
+
+    def _done(self, one: _Member) -> None:
+        assert one.group is not None
+        self._lost = 0
+        one.group = None
+
+    def _gone(self, one: _Member, why: str) -> None:
+        """Book what a worker that has ended was doing, and let another do it again."""
+        one.receiver.give_up(f"{one.worker.name} has ended: {why}")
+        if one.stopping:
+            return
+        if not one.ready and one.failed is not None:
+            raise one.failed
+        self._lost += 1
+        said = one.failed.message if one.failed else f"{one.worker.name} has ended: {why}"
+        self._listener.doing(said)
+        number = one.group
+        if number is not None:
+            states = self._store.states()
+            self._pending[number] = [
+                run.run_id
+                for run in self._plan.groups[number].runs
+                if states[run.run_id] not in {"finished", "failed"}
+            ]
+            if self._attempts[number] >= MOST_ATTEMPTS:
+                raise PoolError(
+                    f"{self._plan.groups[number].configuration.title}: {MOST_ATTEMPTS} workers "
+                    f"have ended with it; the last: {why}",
+                    f"see the logs in {self._store.folder / 'workers'}",
+                )
+            self._waiting.appendleft(number)
+        if self._lost > MOST_LOST:
+            raise PoolError(
+                f"{self._lost} workers in a row have ended; the last: {said}",
+                f"see the logs in {self._store.folder / 'workers'}",
+            )
+
+    def _stop(self) -> None:
+        """Let the workers measure idle power once more, and end."""
+        self._say({"stop": True}, STOP_S + self._idle_s)
+
+    def _end(self) -> None:
+        """Let the workers book what they are doing, and end."""
+        self._say({"end": True}, STOP_S)
+
+    def _say(self, line: Line, patience_s: float) -> None:
+        for one in self._members:
+            one.stopping = True
+            one.worker.send(line)
+        deadline_s = time.monotonic() + patience_s
+        while self._members and time.monotonic() < deadline_s:
+            self._engine.wait(WAIT_S)
+            for one in list(self._members):
+                self._take(one)
+        for one in self._members:
+            one.worker.kill()
+            one.receiver.give_up("it did not end when asked to")
+        self._members.clear()
+
+
+def _works(one: _Member) -> bool:
+    return one.group is not None
