@@ -69,6 +69,7 @@ class _Member:
     ready: bool = False
     stopping: bool = False
     failed: JoulelabError | None = None
+    identity: str = ""
     configurations: set[tuple[str, str]] = field(default_factory=set)
 
 
@@ -138,6 +139,7 @@ class Pool:
         self._members: list[_Member] = []
         self._started = 0
         self._lost = 0
+        self._gone_by_name: list[str] = []
         self._first_session = store.session()
 
     def run(self) -> None:
@@ -208,6 +210,7 @@ class Pool:
     def _greet(self, one: _Member, hello: Line) -> None:
         """Send the study to a worker that can carry it out."""
         name = f"{one.worker.name} ({hello['host']})"
+        one.identity = hello["worker"]
         if hello["joulelab"] != joulelab.__version__:
             one.failed = PoolError(
                 f"{name} has joulelab {hello['joulelab']}, this is {joulelab.__version__}",
@@ -254,7 +257,8 @@ class Pool:
         given = self._store.rows_given(*key)
         one.group = number
         one.configurations.add(key)
-        one.worker.send({"group": number, "runs": self._pending[number], "given": given})
+        runs = self._pending[number]
+        one.worker.send({"group": number, "runs": runs, "given": given, "gone": self._gone_by_name})
 
     def _next(self, one: _Member) -> int | None:
         """The first group whose configuration is free; in its block, one that the worker knows."""
@@ -290,6 +294,7 @@ class Pool:
     def _gone(self, one: _Member, why: str) -> None:
         """Book what a worker that has ended was doing, and let another do it again."""
         one.receiver.give_up(f"{one.worker.name} has ended: {why}")
+        self._gone_by_name.append(one.identity)
         if one.stopping:
             return
         if not one.ready and one.failed is not None:

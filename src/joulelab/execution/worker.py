@@ -26,6 +26,7 @@ import sys
 import threading
 import time
 import traceback
+import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -34,6 +35,7 @@ from typing import Protocol
 import joulelab
 from joulelab.errors import JoulelabError
 from joulelab.execution.relay import Line, RelayStore
+from joulelab.kinds.program.process import end_all, left_behind
 from joulelab.study.listener import Listener
 from joulelab.study.plan import Plan
 from joulelab.study.study import Study
@@ -41,6 +43,8 @@ from joulelab.study.working import Working, loaded
 
 Send = Callable[[Line], None]
 INTERRUPTED = 130
+VARIABLE = "JOULELAB_WORKER"
+"""Names the worker to the processes that it starts: what a killed one has left is found by it."""
 
 
 class Connection(Protocol):
@@ -63,10 +67,11 @@ def work(connection: Connection) -> int:
         The exit code.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    identity = os.environ[VARIABLE] = uuid.uuid4().hex
     inbox: queue.Queue[Line] = queue.Queue()
     listening = threading.Thread(target=_listen, args=(connection, inbox), daemon=True)
     send = connection.send
-    send({"hello": hello()})
+    send({"hello": hello(identity)})
     try:
         listening.start()
         asked = inbox.get()
@@ -84,9 +89,14 @@ def work(connection: Connection) -> int:
     return 0
 
 
-def hello() -> Line:
-    """What the runner checks before it sends a study."""
+def hello(identity: str) -> Line:
+    """What the runner checks before it sends a study.
+
+    Args:
+        identity: in the environment of every process that the worker starts.
+    """
     return {
+        "worker": identity,
         "joulelab": joulelab.__version__,
         "python": platform.python_version(),
         "host": platform.node(),
@@ -109,7 +119,7 @@ def _carry_out(asked: Line, inbox: queue.Queue[Line], send: Send) -> None:
     store = RelayStore(folder, asked["session"], send)
     with (
         closing(store),
-        loaded(study.spec, study.data_dir, plan, store, _Passing(send)) as working,
+        loaded(study.spec, study.data_dir, plan, store, _Passing(send), alone=False) as working,
     ):
         workloads, now = working.workloads, working.conditions()
         workloads.check_unchanged(store.manifest(), store)
@@ -138,8 +148,17 @@ class _Groups:
         self._working = working
         self._store = store
         self._seen: set[int] = set()
+        self._swept: set[str] = set()
 
     def carry_out(self, line: Line) -> None:
+        """Carry out a group.
+
+        Args:
+            line: its number, the runs that are left, what is given, and workers that have ended.
+        """
+        for identity in set(line["gone"]) - self._swept:
+            self._swept.add(identity)
+            end_all(left_behind(VARIABLE, identity))
         number, wanted = line["group"], set(line["runs"])
         group = self._plan.groups[number]
         key = group.configuration.key

@@ -91,7 +91,13 @@ class Working:
 
 @contextmanager
 def loaded(
-    spec: StudySpec, data_dir: Path | None, plan: Plan, store: Store, listener: Listener
+    spec: StudySpec,
+    data_dir: Path | None,
+    plan: Plan,
+    store: Store,
+    listener: Listener,
+    *,
+    alone: bool = True,
 ) -> Iterator[Working]:
     """Open the meters and load the workloads of a study.
 
@@ -101,13 +107,14 @@ def loaded(
         plan: of the study.
         store: for what will be done.
         listener: hears what happens.
+        alone: as of `Session`.
 
     Raises:
         JoulelabError: the study cannot be run here.
     """
     with meters_of(spec) as meters:
         started_at = time.time()
-        session = Session(spec, data_dir, meters, listener, store.folder)
+        session = Session(spec, data_dir, meters, listener, store.folder, alone=alone)
         with Workloads(plan.configurations, session) as workloads:
             working = Working(session, workloads, store, started_at)
             working.summaries = workloads.load()

@@ -1,0 +1,155 @@
+"""Studies over worker processes: the same results, whatever ends, and every joule in the ledger."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import psutil
+import pytest
+
+from joulelab.errors import JoulelabError, UnknownNameError, UsageError
+from joulelab.execution.pool import PoolError
+from joulelab.study.listener import Listener
+from joulelab.study.results import Results
+from joulelab.study.study import Study
+from joulelab.study.study_file import check_spec
+
+IMPORTS = "import sys, json, os, time, signal"
+ENERGY = {"meters": ["estimate"], "idle_s": 0, "cool_down_s": 0, "interval_s": 0.02}
+
+
+@pytest.fixture(autouse=True)
+def locks(tmp_path, monkeypatch):
+    """Locks of this test alone: other tests that measure do not keep its workers waiting."""
+    folder = tmp_path / "locks"
+    folder.mkdir()
+    monkeypatch.setenv("JOULELAB_LOCK_DIR", str(folder))
+
+
+def study(folder, command, **table):
+    """A study of one experiment with the factor ``a``, in a folder."""
+    full = {"kind": "command", "repetitions": 2, "vary": {"a": [1, 2, 3]}, "cwd": str(folder)}
+    experiment = {"e": full | {"command": command} | table}
+    return Study(check_spec({"name": "s", "energy": ENERGY, "experiment": experiment}))
+
+
+def script(folder, text):
+    """A program in a folder: the command that runs it with the level of ``a``."""
+    (folder / "work.py").write_text(f"{IMPORTS}\na = sys.argv[1]\n{text}\n")
+    return f"{sys.executable} -S work.py {{a}}"
+
+
+def workers():
+    """The worker processes of this process."""
+    mine = psutil.Process().children()
+    return [one for one in mine if "joulelab.execution.worker" in one.cmdline()]
+
+
+def kill_one():
+    workers()[0].kill()
+
+
+class OnFirst(Listener):
+    """Does something when the first run has begun."""
+
+    def __init__(self, what):
+        self.what, self.said = what, []
+
+    def started(self, runs):
+        if self.what is not None:
+            self.what, what = None, self.what
+            what()
+
+    def doing(self, what):
+        self.said.append(what)
+
+
+def test_workers_give_the_table_of_one_process(tmp_path):
+    command = script(tmp_path, "print(json.dumps({'twice': 2 * int(a)}))")
+    alone = study(tmp_path, command).run(tmp_path / "alone")
+    together = study(tmp_path, command).run(tmp_path / "together", on="local:2")
+    names = ["run_id", "position", "block", "seed", "state", "twice", "attempts"]
+    assert together.to_frame()[names].equals(alone.to_frame()[names])
+    ledger = together.ledger_frame()
+    assert set(ledger["state"]) == {"finished"}
+    assert {"setup", "idle", "between", "run"} <= set(ledger["kind"])
+    sessions = json.loads((tmp_path / "together" / "manifest.json").read_text())["sessions"]
+    assert {one["session"] for one in sessions} == set(ledger["session"])
+    assert all(one["ended_at"] for one in sessions)
+    assert not workers()
+
+
+def test_a_worker_that_is_killed_loses_no_run_and_its_attempt_stays_in_the_ledger(tmp_path):
+    command = script(tmp_path, "time.sleep(0.3)")
+    listener = OnFirst(kill_one)
+    results = study(tmp_path, command).run(tmp_path / "out", listener, on="local:2")
+    assert set(results.to_frame()["state"]) == {"finished"}
+    ledger = results.ledger_frame()
+    attempts = Counter(one for runs in ledger["runs"] for one in json.loads(runs))
+    assert dict(results.to_frame().set_index("run_id")["attempts"]) == attempts
+    lost = ledger[ledger["state"] == "interrupted"]
+    assert lost["error"].str.contains("signal SIGKILL").all()
+    assert any("signal SIGKILL" in one for one in listener.said)
+
+
+def test_a_run_that_ends_its_worker_is_given_up_after_three(tmp_path):
+    end = "os.kill(os.getppid(), signal.SIGKILL) if a == '2' else None"
+    command = script(tmp_path, end)
+    with pytest.raises(PoolError, match=r"a=2.*3 workers have ended with it.*SIGKILL"):
+        study(tmp_path, command).run(tmp_path / "out", on="local:2")
+    frame = Results.open(tmp_path / "out").to_frame()
+    assert "running" not in set(frame["state"])
+    assert not workers()
+
+
+def test_a_study_that_cannot_be_run_says_why(tmp_path):
+    with pytest.raises(JoulelabError, match="no-such-program"):
+        study(tmp_path, "no-such-program {a}").run(tmp_path / "out", on="local:1")
+
+
+@pytest.mark.parametrize("on", ["local", "local:none", "local:0"])
+def test_a_number_of_workers_is_asked_for(tmp_path, on):
+    with pytest.raises(UsageError, match="local:2"):
+        study(tmp_path, "true {a}").run(tmp_path / "out", on=on)
+
+
+def test_an_unknown_engine_is_refused(tmp_path):
+    with pytest.raises(UnknownNameError, match="local"):
+        study(tmp_path, "true {a}").run(tmp_path / "out", on="locl:2")
+
+
+RUNNER = """
+import sys
+from joulelab.study.study import Study
+Study.load(sys.argv[1]).run(sys.argv[2], on="local:2")
+"""
+
+
+def test_workers_end_with_their_runner_and_the_study_goes_on(tmp_path):
+    begun = tmp_path / "begun"
+    wait = f"while not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.01)"
+    slow = script(tmp_path, f"open({str(begun)!r}, 'a').write(a)\n{wait}")
+    (tmp_path / "s.toml").write_text(study(tmp_path, slow).spec.to_toml())
+    line = [sys.executable, "-c", RUNNER, tmp_path / "s.toml", tmp_path / "out"]
+    with subprocess.Popen(line) as runner:
+        until(begun.exists)
+        below = psutil.Process(runner.pid).children(recursive=True)
+        assert len(below) >= 3
+        runner.send_signal(signal.SIGKILL)
+    _, alive = psutil.wait_procs(below, timeout=30)
+    assert not alive
+    (tmp_path / "go").touch()
+    frame = Study.load(tmp_path / "out").run(tmp_path / "out", on="local:1").to_frame()
+    assert set(frame["state"]) == {"finished"}
+    assert frame["attempts"].max() == 2
+
+
+def until(condition, patience_s=60):
+    """Wait for a condition."""
+    deadline_s = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
