@@ -25,6 +25,7 @@ EXTRAS = {
     "pyarrow": "parquet",
     "sklearn": "tune",
     "starlette": "serve",
+    "submitit": "slurm",
     "syne_tune": "syne-tune",
     "torch": "train",
     "torchvision": "train",

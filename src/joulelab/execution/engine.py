@@ -7,6 +7,7 @@ from pathlib import Path
 
 from joulelab.execution.relay import Line
 from joulelab.registry import Registry
+from joulelab.study.spec import ExecutionSpec
 
 
 class Worker(ABC):
@@ -47,6 +48,7 @@ class Engine(ABC):
 
     Args:
         address: what follows the name: ``"2"`` in ``local:2``; may be empty.
+        settings: of the study.
 
     Attributes:
         workers: number of workers that it starts at most.
@@ -58,7 +60,7 @@ class Engine(ABC):
     workers: int
 
     @abstractmethod
-    def __init__(self, address: str) -> None: ...
+    def __init__(self, address: str, settings: ExecutionSpec) -> None: ...
 
     @abstractmethod
     def start(self, number: int, folder: Path) -> Worker:
@@ -85,5 +87,6 @@ execution_engines: Registry[type[Engine]] = Registry(
     "joulelab.execution_engines",
     {
         "local": ("joulelab.execution.local:LocalEngine", "worker processes on this machine"),
+        "slurm": ("joulelab.execution.slurm:SlurmEngine", "jobs on a SLURM cluster"),
     },
 )

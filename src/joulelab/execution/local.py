@@ -15,6 +15,7 @@ from pathlib import Path
 from joulelab.errors import UsageError
 from joulelab.execution.engine import Engine, Worker
 from joulelab.execution.relay import Line, encoded
+from joulelab.study.spec import ExecutionSpec
 
 READ_BYTES = 1 << 20
 MOST_WORKERS = 256
@@ -25,9 +26,10 @@ class LocalEngine(Engine):
 
     Args:
         address: number of workers.
+        settings: not used.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, settings: ExecutionSpec) -> None:
         if not address.isdecimal() or not 0 < int(address) <= MOST_WORKERS:
             raise UsageError(
                 f"--on local:{address} names no number of workers", "write --on local:2"

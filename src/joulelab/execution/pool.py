@@ -29,6 +29,7 @@ from joulelab.study.code_copies import CodeCopies
 from joulelab.study.executor import Heartbeat
 from joulelab.study.listener import Listener
 from joulelab.study.plan import Plan
+from joulelab.study.spec import ExecutionSpec
 from joulelab.study.store import Store
 from joulelab.study.study import Study
 
@@ -40,6 +41,8 @@ MOST_LOST = 3
 """Workers that may end in a row without having finished a group."""
 STOP_S = 30.0
 """Time for workers to book what they are doing."""
+PATIENCE_S = 20.0
+"""Time for a worker to begin before it is said what it waits for."""
 CLOCKS_S = 60.0
 """Difference between clocks that is said."""
 
@@ -70,6 +73,8 @@ class _Member:
     stopping: bool = False
     failed: JoulelabError | None = None
     identity: str = ""
+    said: str = ""
+    started_s: float = field(default_factory=time.monotonic)
     configurations: set[tuple[str, str]] = field(default_factory=set)
 
 
@@ -91,7 +96,8 @@ def carry_out(
         PoolError: no worker can carry it out, or workers keep ending.
     """
     name, _, address = on.partition(":")
-    engine = execution_engines.get(name)(address)
+    settings = study.spec.execution or ExecutionSpec()
+    engine = execution_engines.get(name)(address, settings)
     store.plan(plan.runs)
     idle_s = study.spec.energy.idle_s
     Pool(engine, plan, store, copies, listener, study.data_dir, idle_s).run()
@@ -177,8 +183,18 @@ class Pool:
         self._engine.wait(WAIT_S)
         for one in list(self._members):
             self._take(one)
+            self._say_waiting(one)
             if one.ready and one.group is None and not one.stopping:
                 self._give(one)
+
+    def _say_waiting(self, one: _Member) -> None:
+        """Say what a worker waits for before it begins, where that takes a while."""
+        if one.identity or time.monotonic() - one.started_s < PATIENCE_S:
+            return
+        reason = one.worker.waiting()
+        if reason not in {"", one.said}:
+            one.said = reason
+            self._listener.doing(f"{one.worker.name} has not begun: {reason}")
 
     def _take(self, one: _Member) -> None:
         """Take the lines of a worker; note its end."""
@@ -310,6 +326,8 @@ class Pool:
                 for run in self._plan.groups[number].runs
                 if states[run.run_id] not in {"finished", "failed"}
             ]
+            if one.failed is not None:  # it has said so, as before its time was up
+                self._attempts[number] -= 1
             if self._attempts[number] >= MOST_ATTEMPTS:
                 raise PoolError(
                     f"{self._plan.groups[number].configuration.title}: {MOST_ATTEMPTS} workers "

@@ -489,7 +489,8 @@ def _check_same(folder: Path, study: str) -> None:
 
 
 def _comparable(study: Mapping[str, Any]) -> dict[str, Any]:
-    """A study without the paths of its plug-ins; their content is compared apart."""
+    """A study without the paths of its plug-ins, whose content is compared apart, and engine."""
+    study = {key: value for key, value in study.items() if key != "execution"}
     plugins = study.get("plugins")
     count = {"plugins": formats.count(len(plugins), "file")} if isinstance(plugins, list) else {}
     return {**KEYS_SINCE_VERSION_1, **study, **count}

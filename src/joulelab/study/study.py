@@ -129,7 +129,7 @@ class Study:
         Args:
             out: the results folder; created where it does not exist.
             listener: hears what happens.
-            on: engine of the workers, ``"local:2"``; default: this process.
+            on: engine of the workers, ``"local:2"``; default: that of the study, or this process.
 
         Returns:
             The results. Runs that raised are in it as failed; `Results.failed` counts them.
@@ -140,6 +140,7 @@ class Study:
         """
         listener = listener or Listener()
         self._check_installed()
+        on = on or (self.spec.execution.on if self.spec.execution else None)
         folder = Path(out).expanduser()
         plan = self.plan()
         copies = code_copies(self.spec, folder)
