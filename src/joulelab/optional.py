@@ -23,6 +23,7 @@ EXTRAS = {
     "opentelemetry": "opentelemetry",
     "optuna": "tune",
     "pyarrow": "parquet",
+    "ray": "ray",
     "sklearn": "tune",
     "starlette": "serve",
     "submitit": "slurm",

@@ -158,6 +158,9 @@ class Run:
     data_dir: DataDir = None
     plugin: Plugins = None
     trust: Trust = False
+    on: str | None = option(
+        None, "Run on workers: local:2, slurm, slurm:PARTITION; default: here.", "ENGINE"
+    )
     quiet: Quiet = False
     verbose: bool = option(False, "Show a line for each run.", short="-v")
     json: Json = False

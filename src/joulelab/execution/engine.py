@@ -87,6 +87,7 @@ execution_engines: Registry[type[Engine]] = Registry(
     "joulelab.execution_engines",
     {
         "local": ("joulelab.execution.local:LocalEngine", "worker processes on this machine"),
+        "ray": ("joulelab.execution.ray:RayEngine", "actors of Ray core"),
         "slurm": ("joulelab.execution.slurm:SlurmEngine", "jobs on a SLURM cluster"),
     },
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import selectors
 import signal
 import subprocess
@@ -41,7 +42,7 @@ class LocalEngine(Engine):
         """Start a process; its output goes to ``workers/<number>.log``."""
         log = folder / "workers" / f"{number + 1}.log"
         log.parent.mkdir(exist_ok=True)
-        worker = _Process(number, log)
+        worker = Process(number, log)
         self._selector.register(worker.lines, selectors.EVENT_READ)
         worker.when_closed = self._selector.unregister
         return worker
@@ -55,8 +56,16 @@ class LocalEngine(Engine):
         self._selector.close()
 
 
-class _Process(Worker):
-    def __init__(self, number: int, log: Path) -> None:
+class Process(Worker):
+    """A worker process on this machine.
+
+    Args:
+        number: of the worker.
+        log: file for its output.
+        own_device: whether it gets one of several GPUs of its own.
+    """
+
+    def __init__(self, number: int, log: Path, *, own_device: bool = True) -> None:
         self.name = f"worker {number + 1}"
         theirs, ours = os.pipe()
         self.lines, written = os.pipe()
@@ -74,18 +83,20 @@ class _Process(Worker):
                 stderr=output,
                 pass_fds=(theirs, written),
                 start_new_session=True,  # Ctrl-C is for the runner, which tells the workers
-                env=os.environ | _device(number),
+                env=os.environ | (_device(number) if own_device else {}),
             )
         os.close(theirs)
         os.close(written)
 
     def send(self, line: Line) -> None:
+        """Send a line."""
         content = memoryview(encoded(line).encode("utf-8"))
         with contextlib.suppress(BrokenPipeError):
             while content:
                 content = content[os.write(self._ours, content) :]
 
     def receive(self) -> list[Line]:
+        """The lines that have come."""
         while self._open:
             try:
                 part = os.read(self.lines, READ_BYTES)
@@ -100,15 +111,23 @@ class _Process(Worker):
         return [json.loads(line) for line in whole]
 
     def ended(self) -> str | None:
+        """Its exit code or signal."""
         code = self._process.poll()
         if code is None or self._open:
             return None
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     def waiting(self) -> str:
+        """It begins at once."""
         return ""
 
+    def wait(self, seconds: float) -> None:
+        """Wait for a line, at most so long."""
+        if self._open:
+            select.select([self.lines], [], [], seconds)
+
     def kill(self) -> None:
+        """Kill it, and what is in its process group."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
 
