@@ -6,14 +6,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from itertools import pairwise
 
 import psutil
 import pytest
+from simulated import WATTS, SimulatedEngine
 
 from joulelab.errors import JoulelabError, UnknownNameError, UsageError
-from joulelab.execution.pool import PoolError
+from joulelab.execution.pool import Pool, PoolError
+from joulelab.study.code_copies import code_copies
 from joulelab.study.listener import Listener
 from joulelab.study.results import Results
+from joulelab.study.spec import ExecutionSpec
+from joulelab.study.store import Store
 from joulelab.study.study import Study
 from joulelab.study.study_file import check_spec
 
@@ -153,3 +158,53 @@ def until(condition, patience_s=60):
     while not condition():
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
+
+
+def simulated(folder, engine, levels=3, repetitions=2, mix="refuse"):
+    """A study carried out on simulated nodes: its results."""
+    vary = {"a": list(range(levels))}
+    planned = study(folder, "true {a}", vary=vary, repetitions=repetitions)
+    plan, out = planned.plan(), folder / "out"
+    copies = code_copies(planned.spec, out)
+    with Store.open(out, copies.toml) as store:
+        copies.write(begun=False)
+        store.plan(plan.runs)
+        settings = ExecutionSpec(mix=mix)
+        Pool(engine, plan, store, copies, Listener(), None, settings, 0.0).run()
+    return Results.open(out)
+
+
+def test_a_second_kind_of_machine_is_refused(tmp_path):
+    with pytest.raises(PoolError, match="is on V100, and the study has begun on A100"):
+        simulated(tmp_path, SimulatedEngine(["A100", "V100"]))
+
+
+def test_a_block_stays_on_one_kind_of_machine(tmp_path):
+    engine = SimulatedEngine(["A100", "V100", "A100"], lambda chance: chance.random() / 50)
+    frame = simulated(tmp_path, engine, levels=6, repetitions=8, mix="block").to_frame()
+    assert set(frame["machine"]) == {"A100", "V100"}
+    assert (frame.groupby("block")["machine"].nunique() == 1).all()
+    assert frame.groupby("block")["node"].nunique().max() == 2
+
+
+def test_of_killed_workers_nothing_is_lost_and_no_meter_reads_two_runs(tmp_path):
+    engine = SimulatedEngine(["A"] * 4, lambda chance: chance.random() / 100, killed=0.05, seed=3)
+    results = simulated(tmp_path, engine, levels=20, repetitions=5)
+    frame, ledger = results.to_frame(), results.ledger_frame()
+    assert set(frame["state"]) == {"finished"}
+    assert engine.started > 4
+    lost = ledger[ledger["state"] == "interrupted"]
+    assert len(lost) == engine.started - 4
+    assert lost["energy_gross_j"].eq(WATTS).all()  # as far as it was heard of
+    assert frame["attempts"].sum() == 100 + len(lost)
+    for windows in engine.windows.values():
+        assert all(end <= begin for (_, end), (begin, _) in pairwise(sorted(windows)))
+    # The rounds of a configuration in order, whoever carried them out.
+    runs = ledger[ledger["state"] == "finished"]
+    assert (runs.groupby("configuration")["round"].diff().dropna() >= 0).all()
+
+
+def test_workers_that_keep_ending_end_the_study(tmp_path):
+    with pytest.raises(PoolError, match=r"workers have ended with it|in a row have ended"):
+        simulated(tmp_path, SimulatedEngine(["A"], killed=1.0))
+    assert "running" not in set(Results.open(tmp_path / "out").ledger_frame()["state"])

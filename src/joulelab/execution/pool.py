@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,7 @@ from joulelab.execution.relay import Line, Receiver, measured
 from joulelab.study.code_copies import CodeCopies
 from joulelab.study.executor import Heartbeat
 from joulelab.study.listener import Listener
+from joulelab.study.manifest import machine_of
 from joulelab.study.plan import Plan
 from joulelab.study.spec import ExecutionSpec
 from joulelab.study.store import Store
@@ -45,6 +46,10 @@ PATIENCE_S = 20.0
 """Time for a worker to begin before it is said what it waits for."""
 CLOCKS_S = 60.0
 """Difference between clocks that is said."""
+
+
+Key = tuple[str, str]
+"""Of a configuration: experiment and name."""
 
 
 class PoolError(JoulelabError):
@@ -73,6 +78,8 @@ class _Member:
     stopping: bool = False
     failed: JoulelabError | None = None
     identity: str = ""
+    host: str = ""
+    machine: str = ""
     said: str = ""
     started_s: float = field(default_factory=time.monotonic)
     configurations: set[tuple[str, str]] = field(default_factory=set)
@@ -100,7 +107,7 @@ def carry_out(
     engine = execution_engines.get(name)(address, settings)
     store.plan(plan.runs)
     idle_s = study.spec.energy.idle_s
-    Pool(engine, plan, store, copies, listener, study.data_dir, idle_s).run()
+    Pool(engine, plan, store, copies, listener, study.data_dir, settings, idle_s).run()
 
 
 class Pool:
@@ -113,6 +120,7 @@ class Pool:
         copies: of the study's code.
         listener: hears what happens.
         data_dir: folder of data sets, as the workers see it.
+        settings: of the study.
         idle_s: time in which a worker measures idle power, in seconds.
     """
 
@@ -124,6 +132,7 @@ class Pool:
         copies: CodeCopies,
         listener: Listener,
         data_dir: Path | None,
+        settings: ExecutionSpec,
         idle_s: float,
     ) -> None:
         self._engine = engine
@@ -132,6 +141,7 @@ class Pool:
         self._copies = copies
         self._listener = listener
         self._data_dir = data_dir
+        self._mix = settings.mix
         self._idle_s = idle_s
         self._runs = {run.run_id: run for run in plan.runs}
         states = store.states()
@@ -140,13 +150,24 @@ class Pool:
             number: [run.run_id for run in group.runs if run.run_id in left]
             for number, group in enumerate(plan.groups)
         }
-        self._waiting: deque[int] = deque(n for n, runs in self._pending.items() if runs)
+        self._waiting = _Waiting(plan, [number for number, runs in self._pending.items() if runs])
         self._attempts: Counter[int] = Counter()
         self._members: list[_Member] = []
         self._started = 0
         self._lost = 0
+        self._blocks = self._begun_blocks()
         self._gone_by_name: list[str] = []
         self._first_session = store.session()
+
+    def _begun_blocks(self) -> dict[int, str]:
+        """The machine of every block that was begun in an earlier session."""
+        sessions = self._store.manifest().get("sessions", [])
+        machines = {entry["session"]: str(machine_of(entry)["machine"]) for entry in sessions}
+        return {
+            block: machines[session]
+            for block, session in self._store.block_sessions()
+            if session in machines
+        }
 
     def run(self) -> None:
         """Carry out what is left.
@@ -160,6 +181,7 @@ class Pool:
                 while self._waiting or self._busy():
                     self._start()
                     self._step()
+                    self._check_stuck()
                 self._stop()
             except BaseException:
                 self._end()
@@ -196,6 +218,21 @@ class Pool:
             one.said = reason
             self._listener.doing(f"{one.worker.name} has not begun: {reason}")
 
+    def _check_stuck(self) -> None:
+        """End where all workers are idle, and none may carry out what is left.
+
+        Raises:
+            PoolError: names a block and its machine.
+        """
+        idle = all(one.ready and one.group is None for one in self._members)
+        if not self._waiting or not idle or len(self._members) < self._engine.workers:
+            return
+        raise PoolError(
+            "what is left is of blocks that were begun on another kind of machine "
+            f"({', '.join(sorted(set(self._blocks.values())))}), and no worker is on one",
+            "ask for such a node in [execution], and run the same command again",
+        )
+
     def _take(self, one: _Member) -> None:
         """Take the lines of a worker; note its end."""
         for line in one.worker.receive():
@@ -217,7 +254,7 @@ class Pool:
         elif "ready" in line:
             self._ready(one, line)
         elif "doing" in line:
-            self._listener.doing(f"{one.worker.name}: {line['doing']}")
+            self._tell(one, line["doing"])
         elif "failed" in line:
             one.failed = PoolError(f"{one.worker.name}: {line['failed']}", line["hint"])
         elif "ended" in line:
@@ -226,7 +263,7 @@ class Pool:
     def _greet(self, one: _Member, hello: Line) -> None:
         """Send the study to a worker that can carry it out."""
         name = f"{one.worker.name} ({hello['host']})"
-        one.identity = hello["worker"]
+        one.identity, one.host = hello["worker"], hello["host"]
         if hello["joulelab"] != joulelab.__version__:
             one.failed = PoolError(
                 f"{name} has joulelab {hello['joulelab']}, this is {joulelab.__version__}",
@@ -241,8 +278,16 @@ class Pool:
         study = {"folder": folder, "data_dir": data_dir, "session": one.session}
         one.worker.send({"study": study})
 
+    def _tell(self, one: _Member, what: str) -> None:
+        """Say what a worker does outside runs, unless it waits for another of this study."""
+        here = sum(other.host == one.host for other in self._members)
+        if here == 1 or not what.endswith("waiting for it"):
+            self._listener.doing(f"{one.worker.name}: {what}")
+
     def _ready(self, one: _Member, line: Line) -> None:
         """Note the session of a worker that has loaded the study."""
+        one.machine = str(machine_of(line["ready"])["machine"])
+        self._check_machine(one)
         self._copies.add(Path(file) for file in line["files"])
         manifest = self._store.manifest()
         entry = line["ready"]
@@ -252,6 +297,21 @@ class Pool:
         sessions = [*manifest.get("sessions", []), entry]
         self._store.write_manifest({**conditions, **manifest, **latest, "sessions": sessions})
         one.ready = True
+
+    def _check_machine(self, one: _Member) -> None:
+        """Refuse a second kind of machine, unless each block may have its own.
+
+        Raises:
+            PoolError: names both.
+        """
+        sessions = self._store.manifest().get("sessions", [])
+        others = {str(machine_of(entry)["machine"]) for entry in sessions} - {one.machine}
+        if others and self._mix == "refuse":
+            raise PoolError(
+                f"{one.worker.name} is on {one.machine}, and the study has begun on "
+                f"{', '.join(sorted(others))}: differences of machines would pass for effects",
+                'use nodes of one kind, or give each block its own: mix = "block" in [execution]',
+            )
 
     def _note(self, one: _Member, more: Mapping[str, Any]) -> None:
         """Add to the session of a worker in the manifest."""
@@ -263,33 +323,21 @@ class Pool:
         self._store.write_manifest({**manifest, "sessions": sessions})
 
     def _give(self, one: _Member) -> None:
-        """Give out the next group; one of a configuration that the worker knows, if any."""
-        if (number := self._next(one)) is None:
+        """Give out the next group; in its block, one of a configuration that the worker knows."""
+        machine = one.machine
+        block = self._waiting.first_block(lambda block: self._blocks.get(block) in {None, machine})
+        if block is None:
             return
-        self._waiting.remove(number)
+        number = self._waiting.take(block, one.configurations)
         self._attempts[number] += 1
+        self._blocks.setdefault(block, machine)
         key = self._plan.groups[number].configuration.key
         self._copies.check_programs()
-        given = self._store.rows_given(*key)
+        given = self._store.known_of(self._plan.groups[number].runs)
         one.group = number
         one.configurations.add(key)
         runs = self._pending[number]
         one.worker.send({"group": number, "runs": runs, "given": given, "gone": self._gone_by_name})
-
-    def _next(self, one: _Member) -> int | None:
-        """The first group whose configuration is free; in its block, one that the worker knows."""
-        groups = self._plan.groups
-        busy = {groups[m.group].configuration.key for m in self._members if m.group is not None}
-        first: dict[tuple[str, str], int] = {}
-        for number in self._waiting:
-            first.setdefault(groups[number].configuration.key, number)
-        free = {key: number for key, number in first.items() if key not in busy}
-        if not free:
-            return None
-        block = min(groups[number].runs[0].block for number in free.values())
-        mine = {key: n for key, n in free.items() if groups[n].runs[0].block == block}
-        known = [number for key, number in mine.items() if key in one.configurations]
-        return (known or list(mine.values()))[0]
 
     def _enter(self, one: _Member, line: Line) -> None:
         one.receiver.enter(line)
@@ -305,6 +353,7 @@ class Pool:
     def _done(self, one: _Member) -> None:
         assert one.group is not None
         self._lost = 0
+        self._waiting.free(one.group)
         one.group = None
 
     def _gone(self, one: _Member, why: str) -> None:
@@ -334,7 +383,7 @@ class Pool:
                     f"have ended with it; the last: {why}",
                     f"see the logs in {self._store.folder / 'workers'}",
                 )
-            self._waiting.appendleft(number)
+            self._waiting.put_back(number)
         if self._lost > MOST_LOST:
             raise PoolError(
                 f"{self._lost} workers in a row have ended; the last: {said}",
@@ -366,3 +415,67 @@ class Pool:
 
 def _works(one: _Member) -> bool:
     return one.group is not None
+
+
+class _Waiting:
+    """The groups that are not given out, and which may be: one of each configuration at a time.
+
+    Args:
+        plan: of the study.
+        numbers: of the groups, in order.
+    """
+
+    def __init__(self, plan: Plan, numbers: Sequence[int]) -> None:
+        self._groups = plan.groups
+        self._queues: dict[Key, deque[int]] = {}
+        self._free: dict[int, dict[Key, int]] = {}
+        self._number = len(numbers)
+        for number in numbers:
+            self._queues.setdefault(self._key(number), deque()).append(number)
+        for key in self._queues:
+            self._offer(key)
+
+    def __len__(self) -> int:
+        return self._number
+
+    def first_block(self, allowed: Callable[[int], bool]) -> int | None:
+        """The first block of which a group may be given out.
+
+        Args:
+            allowed: whether those of a block may be.
+        """
+        return min(filter(allowed, self._free), default=None)
+
+    def take(self, block: int, known: Set[Key]) -> int:
+        """Take a group of a block, of a known configuration if there is one.
+
+        Args:
+            block: of which one may be given out.
+            known: configurations.
+        """
+        free = self._free[block]
+        key = next(iter(known & free.keys()), None) or next(iter(free))
+        number = free.pop(key)
+        if not free:
+            del self._free[block]
+        self._queues[key].popleft()
+        self._number -= 1
+        return number
+
+    def free(self, number: int) -> None:
+        """A group is done: the next of its configuration may be given out."""
+        self._offer(self._key(number))
+
+    def put_back(self, number: int) -> None:
+        """A group was not done: it may be given out again."""
+        key = self._key(number)
+        self._queues[key].appendleft(number)
+        self._number += 1
+        self._offer(key)
+
+    def _offer(self, key: Key) -> None:
+        if queue := self._queues[key]:
+            self._free.setdefault(self._groups[queue[0]].runs[0].block, {})[key] = queue[0]
+
+    def _key(self, number: int) -> Key:
+        return self._groups[number].configuration.key

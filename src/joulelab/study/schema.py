@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from joulelab.study.miniature import Miniature, thinned_value
 
-VERSION = 3
+VERSION = 4
 
 KEYS_SINCE_VERSION_1 = {
     "precision": "fp32",
@@ -138,6 +138,7 @@ RUN_COLUMNS: Columns = {
     "duration_s": ("REAL", Positive | None),
     "started_at": ("REAL", Amount | None),
     "error": ("TEXT", Text | None),
+    "last_session": ("INTEGER", Count | None),
 }
 """One row per run, the same columns for every kind of experiment; JSON for structured values."""
 
@@ -185,6 +186,7 @@ ADDED = {
         "utilisation_mean": "NULL",
         "utilisation": "NULL",
     },
+    4: {"last_session": "NULL"},
 }
 """Columns of runs added by each version, with their values for older rows."""
 

@@ -150,6 +150,16 @@ class Store:
         """The state of every run by its id."""
         return dict(self._query("SELECT run_id, state FROM runs"))
 
+    def block_sessions(self) -> list[tuple[int, int]]:
+        """Blocks, and the sessions in which runs of them have finished."""
+        return [
+            (int(block), int(session))
+            for block, session in self._query(
+                "SELECT DISTINCT block, last_session FROM runs"
+                " WHERE state IN ('finished', 'failed') AND last_session IS NOT NULL"
+            )
+        ]
+
     def finished_values(
         self, column: str, round_of: tuple[str, str, int] | None = None
     ) -> list[Any]:
@@ -231,8 +241,9 @@ class Store:
                 ),
             ).lastrowid
             connection.executemany(
-                "UPDATE runs SET state = 'running', attempts = attempts + 1 WHERE run_id = ?",
-                [(run.run_id,) for run in runs],
+                "UPDATE runs SET state = 'running', attempts = attempts + 1, last_session = ?"
+                " WHERE run_id = ?",
+                [(session, run.run_id) for run in runs],
             )
         return int(entry or 0)
 
@@ -406,22 +417,33 @@ class Store:
                 (entry,),
             )
 
-    def rows_given(self, experiment: str, configuration: str) -> dict[str, list[dict[str, Any]]]:
-        """What a worker has to know to go on with a configuration, as rows by table.
+    def known_of(self, runs: Sequence[PlannedRun]) -> dict[str, list[dict[str, Any]]]:
+        """What a worker has to know to go on with a group, as rows by table.
+
+        These are its runs that have ended, the rounds of its configuration so far, and the
+        interrupted attempts.
 
         Args:
-            experiment: of the configuration.
-            configuration: its name.
+            runs: of the group.
         """
-        key = (experiment, configuration)
+        first, rounds = runs[0], sorted({run.round for run in runs})
+        planned = ", ".join(field.name for field in fields(PlannedRun))
+        marks = ", ".join("?" * len(rounds))
+        wanted = {
+            "runs": (
+                f"{planned}, state, attempts, engine, accuracy",
+                f"state IN ('finished', 'failed') AND round IN ({marks})",
+                rounds,
+            ),
+            "rounds": ("*", "TRUE", []),
+            "ledger": ("*", "state = 'interrupted'", []),
+        }
         found = {}
-        for table, kept in (
-            ("runs", "state IN ('finished', 'failed')"),
-            ("rounds", "TRUE"),
-            ("ledger", "state = 'interrupted'"),
-        ):
+        for table, (columns, kept, values) in wanted.items():
             cursor = self._connection.execute(
-                f"SELECT * FROM {table} WHERE experiment = ? AND configuration = ? AND {kept}", key
+                f"SELECT {columns} FROM {table}"
+                f" WHERE experiment = ? AND configuration = ? AND {kept}",
+                (first.experiment, first.configuration, *values),
             )
             names = [one[0] for one in cursor.description]
             found[table] = [dict(zip(names, row, strict=True)) for row in cursor]
