@@ -227,6 +227,12 @@ TABLES = (
     _create("ledger", LEDGER_COLUMNS),
 )
 
+INTERRUPTED_INDEX = (
+    "CREATE INDEX IF NOT EXISTS interrupted ON ledger (experiment, configuration)"
+    " WHERE state = 'interrupted'"
+)
+"""Those of a configuration are looked up before each of its groups."""
+
 COLUMNS = {
     table: {name: of for name, (_, of) in columns.items() if of is not None}
     for table, columns in {

@@ -47,7 +47,13 @@ from joulelab.errors import (
 from joulelab.files import FileLock, write_whole
 from joulelab.study.database import DATABASE, connect, explained, version
 from joulelab.study.run_tables import SUFFIX, write_run_table
-from joulelab.study.schema import KEYS_SINCE_VERSION_1, MIGRATIONS, TABLES, VERSION
+from joulelab.study.schema import (
+    INTERRUPTED_INDEX,
+    KEYS_SINCE_VERSION_1,
+    MIGRATIONS,
+    TABLES,
+    VERSION,
+)
 from joulelab.study.store_reading import CURVES, REQUESTS, check_folder, read_manifest, read_study
 
 TRACES = "traces"
@@ -398,6 +404,8 @@ class Store:
                 for statement in MIGRATIONS[old]:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {old + 1}")
+        with self._transaction() as connection:
+            connection.execute(INTERRUPTED_INDEX)
 
     def give_up(self, entry: int, error: str) -> None:
         """Close an entry whose process has ended; its energy is what was last heard of.
