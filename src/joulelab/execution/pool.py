@@ -399,9 +399,13 @@ class Pool:
         self._say({"end": True}, STOP_S)
 
     def _say(self, line: Line, patience_s: float) -> None:
-        for one in self._members:
+        for one in list(self._members):
             one.stopping = True
-            one.worker.send(line)
+            if one.identity:
+                one.worker.send(line)
+            else:  # it has not begun
+                one.worker.kill()
+                self._members.remove(one)
         deadline_s = time.monotonic() + patience_s
         while self._members and time.monotonic() < deadline_s:
             self._engine.wait(WAIT_S)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from joulelab.study.spec import ExecutionSpec
 
 METER = "meter"
 USER = "--on ray"
+CONNECT_S = 10.0
 LISTEN_S = 5.0
 """How long an actor waits for lines of its worker before it answers that there are none."""
 
@@ -84,6 +86,7 @@ class RayEngine(Engine):
         quiet = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
         try:
             if address:
+                _reach(address)
                 quiet.pop("include_dashboard")
                 self._ray.init(address=address, **quiet)
             else:
@@ -94,6 +97,17 @@ class RayEngine(Engine):
                 f"Ray cannot be reached{f' at {address}' if address else ''}: {said}",
                 "ray status says what runs; --on ray without an address begins one here",
             ) from error
+
+
+def _reach(address: str) -> None:
+    """Connect to a cluster's head: Ray itself would try for minutes.
+
+    Raises:
+        OSError: nothing answers there.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
 
 
 def _ray() -> Any:  # noqa: ANN401 - an untyped library
