@@ -16,6 +16,7 @@ from joulelab.cli.options import (
     Meters,
     Place,
     Pue,
+    To,
     TraceOptions,
     argument,
     command,
@@ -70,6 +71,7 @@ class Measure(MeterOptions):
     label: str = option("", "Name of the result.")
     trace: Path | None = option(None, "Write the power trace, .parquet or .csv.", "FILE")
     plot: Path | None = option(None, FIGURE, "FILE")
+    to: To = None
 
 
 @command(commands, "doctor", "joulelab.cli.recording:run_doctor")
@@ -104,6 +106,12 @@ class Watch:
     interval: Interval = 0.1
     every: float = option(1.0, "Time between updates.", "SECONDS")
     for_: float | None = option(None, FOR, "SECONDS")
+    place: Place = None
+    pue: Pue = None
+    prometheus: str | None = option(
+        None, "Serve the counters to Prometheus: --to prometheus:ADDRESS.", "[HOST:]PORT"
+    )
+    to: To = None
 
 
 @command(commands, "trace", "joulelab.cli.recording:run_trace")
