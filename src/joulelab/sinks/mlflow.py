@@ -18,9 +18,6 @@ EXPERIMENT = "MLFLOW_EXPERIMENT_NAME"
 MOST_METRICS, MOST_WORDS = 1000, 100
 """Of a request."""
 LONGEST_WORDS = 5000
-FOLDER_HINT = (
-    "start a server with `mlflow server`, or set MLFLOW_ALLOW_FILE_STORE=true to use a folder"
-)
 _QUIET = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
 
 
@@ -92,7 +89,10 @@ class Runs:
             self.client = mlflow.MlflowClient(tracking_uri=uri or None)
         except Exception as error:
             said = words(error).partition(". ")[0]
-            raise UsageError(f"mlflow {uri} cannot be used: {said}", FOLDER_HINT) from error
+            hint = "give the URI of a server: mlflow:http://HOST:5000"
+            if "filesystem" in said:
+                hint = "start `mlflow server`, or set MLFLOW_ALLOW_FILE_STORE=true to use a folder"
+            raise UsageError(f"mlflow {uri} cannot be used: {said}", hint) from error
         self._metric: Any = mlflow.entities.Metric
         self._param: Any = mlflow.entities.Param
         self._tag: Any = mlflow.entities.RunTag

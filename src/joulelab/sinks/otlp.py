@@ -118,10 +118,10 @@ class _Metrics:
     def send(self, seen: Seen) -> None:
         self._seen = seen
         self._told.thread = threading.get_ident()
-        self._told.last = ""
+        self._told.first = ""
         data = self._reader.get_metrics_data()
         if data is not None and self._exporter.export(data) is not self._success:
-            raise JoulelabError(self._told.last or "the collector does not answer")
+            raise JoulelabError(self._told.first or "the collector does not answer")
 
     def close(self) -> None:
         logging.getLogger(_LOGGER).removeFilter(self._told)
@@ -157,12 +157,12 @@ class _Told(logging.Filter):
     """Keeps what the exporter logs in our thread, instead of it being printed."""
 
     thread = 0
-    last = ""
+    first = ""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.thread != self.thread:
             return True
-        self.last = record.getMessage().partition("\n")[0]
+        self.first = self.first or record.getMessage().partition("\n")[0]
         return False
 
 

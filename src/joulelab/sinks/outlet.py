@@ -26,6 +26,9 @@ LONGEST_PAUSE_S = 60.0
 LONGEST = 300
 """Characters of an error that are said."""
 
+SHORT = {"Connection refused": "connection refused", "timed out": "no answer in time"}
+"""Errors that libraries say at length."""
+
 
 class Item(Protocol):
     """What is handed over."""
@@ -143,9 +146,13 @@ class Outlet(Generic[ItemT]):
 
 def words(error: Exception) -> str:
     """An error in one line."""
+    said = error.message if isinstance(error, JoulelabError) else str(error)
+    for found, short in SHORT.items():
+        if found in said:
+            return short
     if isinstance(error, JoulelabError):
-        return error.message
-    said = str(error).strip().partition("\n")[0][:LONGEST]
+        return said
+    said = said.strip().partition("\n")[0][:LONGEST]
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
