@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from joulelab.energy.reading import Status, Total
 from joulelab.present import View
 from joulelab.present.terminal import print_view
 from joulelab.study.executor import Heartbeat
-from joulelab.study.listener import Listener, WorkloadSummary
+from joulelab.study.listener import Listener, Listeners, WorkloadSummary
 from joulelab.study.plan import Plan
 from joulelab.study.prediction import Prediction
 from joulelab.study.spec import StudySpec
@@ -29,19 +30,21 @@ from joulelab.study.study import Study
 
 if TYPE_CHECKING:
     from joulelab.kinds.searching.so_far import SoFar
+    from joulelab.sinks.study_log import StudyLog
 
 SOME_RUNS_FAILED = 3
 QUIET_LINE_S = 10.0
 """Shortest time between lines of progress where it cannot be drawn in place."""
 
 
-def run_study(study: Study, folder: Path, *, as_json: bool) -> int:
+def run_study(study: Study, folder: Path, *, as_json: bool, log: StudyLog | None = None) -> int:
     """Run a study into a folder, print its tables, write its report.
 
     Args:
         study: what to run.
         folder: its results folder.
         as_json: JSON instead of tables on standard output.
+        log: of the runs, elsewhere.
 
     Returns:
         The exit code: 0, or 3 if runs failed.
@@ -52,8 +55,8 @@ def run_study(study: Study, folder: Path, *, as_json: bool) -> int:
     end_on_sigterm()
     display = _Display(progress_console())
     try:
-        with display:
-            results = study.run(folder, display)
+        with display, log or nullcontext():
+            results = study.run(folder, Listeners(display, log) if log else display)
     except KeyboardInterrupt:
         display.console.print(
             f"interrupted; what had finished is in {folder}: run the same command again to go on",

@@ -155,14 +155,31 @@ def run(
     data_dir: DataDir = None,
     plugin: Plugins = None,
     trust: Trust = False,
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="SINK", help="Log each run there too: mlflow[:URI]."),
+    ] = "",
     json: Json = False,
 ) -> None:
     """Run a study, or resume it where it was interrupted; then write its report."""
+    from joulelab.cli.logging import study_log
     from joulelab.cli.running import run_study
 
     folder = out or default_folder(study, set_ or [], scale)
     loaded = _load(study, set_, plugin, data_dir, scale, trust=trust)
-    raise typer.Exit(run_study(loaded, folder, as_json=json))
+    raise typer.Exit(run_study(loaded, folder, as_json=json, log=study_log(folder, to)))
+
+
+@commands.command()
+def log(
+    folder: Folder,
+    to: Annotated[str, typer.Option("--to", metavar="SINK", help="Where to: mlflow[:URI].")],
+    json: Json = False,
+) -> None:
+    """Log the runs of a study to MLflow; those that are there already stay as they are."""
+    from joulelab.cli.logging import log_runs
+
+    show(log_runs(folder, to), as_json=json)
 
 
 @commands.command()

@@ -88,10 +88,19 @@ class Outlet(Generic[ItemT]):
             self._waiting.append(item)
             self._changed.notify_all()
 
-    def settle(self, longest_s: float) -> None:
-        """Wait until all was put, unless that fails or takes longer than `longest_s`."""
+    @property
+    def settled(self) -> bool:
+        """Whether all was put."""
         with self._changed:
-            self._changed.wait_for(self._is_settled, 0.0 if self._said else longest_s)
+            return not self._waiting and self._busy_since_s is None
+
+    def settle(self, longest_s: float) -> None:
+        """Wait until all was put, or one could not be, but at most `longest_s`."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._pause_s > 0 or not self._waiting and self._busy_since_s is None,
+                longest_s,
+            )
 
     def end(self, deadline_s: float) -> None:
         """Wait until the last was put, but not longer than until then, on the monotonic clock."""
@@ -104,9 +113,6 @@ class Outlet(Generic[ItemT]):
         if not self._said:
             self._said = True
             print(f"{self._taker.name}: {what}; {so}", file=sys.stderr, flush=True)
-
-    def _is_settled(self) -> bool:
-        return self._said or (not self._waiting and self._busy_since_s is None)
 
     def _run(self) -> None:
         with _unheard():

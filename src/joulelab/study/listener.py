@@ -69,3 +69,46 @@ class Listener:
 
     def searching(self, so_far: Any) -> None:  # noqa: ANN401 - `joulelab.kinds.searching` says what
         """A search has gone on: see `joulelab.kinds.searching.so_far.SoFar`."""
+
+
+class Listeners(Listener):
+    """Passes events on to several listeners.
+
+    Args:
+        listeners: hear each event in this order.
+    """
+
+    def __init__(self, *listeners: Listener) -> None:
+        self._listeners = listeners
+
+    def laid_out(self, spec: StudySpec, plan: Plan, states: Mapping[str, str]) -> None:
+        for one in self._listeners:
+            one.laid_out(spec, plan, states)
+
+    def loaded(self, summaries: Sequence[WorkloadSummary]) -> None:
+        for one in self._listeners:
+            one.loaded(summaries)
+
+    def doing(self, what: str) -> None:
+        for one in self._listeners:
+            one.doing(what)
+
+    def predicted(self, prediction: Prediction) -> None:
+        for one in self._listeners:
+            one.predicted(prediction)
+
+    def started(self, runs: Sequence[PlannedRun]) -> None:
+        for one in self._listeners:
+            one.started(runs)
+
+    def progress(self, heartbeat: Heartbeat, total: Total) -> None:
+        for one in self._listeners:
+            one.progress(heartbeat, total)
+
+    def finished(self, rows: Sequence[Mapping[str, Any]], total: Total) -> None:
+        for one in self._listeners:
+            one.finished(rows, total)
+
+    def searching(self, so_far: Any) -> None:  # noqa: ANN401
+        for one in self._listeners:
+            one.searching(so_far)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -90,7 +91,10 @@ def _check_tables(connection: sqlite3.Connection, folder: Path) -> None:
 
 
 def read_rows(
-    folder: Path, table: str, on_damage: OnDamage = refuse
+    folder: Path,
+    table: str,
+    on_damage: OnDamage = refuse,
+    runs: Sequence[str] | None = None,
 ) -> Iterator[list[dict[str, Any]]]:
     """The rows of a table of any store version, in chunks of a few hundred.
 
@@ -101,6 +105,7 @@ def read_rows(
         table: ``"runs"``, ``"rounds"`` or ``"ledger"``.
         on_damage: called for every invalid or unreadable row. If it does not raise, the row is
             skipped.
+        runs: ids of the runs that are read, of the table of runs; default: all rows.
 
     Raises:
         StoreError: as for `reader`.
@@ -109,7 +114,7 @@ def read_rows(
     columns = list(COLUMNS[table])
     with reader(folder) as connection:
         connection.text_factory = _text
-        for rows in _raw_rows(connection, folder, table, on_damage):
+        for rows in _raw_rows(connection, folder, table, on_damage, runs):
             yield _fitting(
                 folder,
                 table,
@@ -129,14 +134,22 @@ def stored_states(folder: Path) -> dict[str, str]:
 
 
 def _raw_rows(
-    connection: sqlite3.Connection, folder: Path, table: str, on_damage: OnDamage
+    connection: sqlite3.Connection,
+    folder: Path,
+    table: str,
+    on_damage: OnDamage,
+    runs: Sequence[str] | None,
 ) -> Iterator[list[tuple[Any, ...]]]:
     absent = columns_before(version(connection)) if table == "runs" else {}
     selected = ", ".join(f"{absent.get(name, name)} AS {name}" for name in COLUMNS[table])
     query = f"SELECT rowid, {selected} FROM {table}"
     seen: set[int] = set()
     try:
-        cursor = connection.execute(f"{query} ORDER BY {', '.join(ORDER[table])}")
+        some = "" if runs is None else " WHERE run_id IN (SELECT value FROM json_each(?))"
+        cursor = connection.execute(
+            f"{query}{some} ORDER BY {', '.join(ORDER[table])}",
+            [] if runs is None else [json.dumps(runs)],
+        )
         while rows := cursor.fetchmany(ROWS_AT_ONCE):
             seen.update(row[0] for row in rows)
             yield rows
