@@ -14,9 +14,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from joulelab import formats
 from joulelab.cli.inspecting import reported
-from joulelab.cli.output import progress_console, show
+from joulelab.cli.options import default_folder
+from joulelab.cli.output import progress_console, say, show
 from joulelab.cli.planning import plan_parts, remarks
+from joulelab.cli.run_log import study_log
 from joulelab.cli.signals import end_on_sigterm
+from joulelab.cli.study_commands import load_study
 from joulelab.energy.reading import Status, Total
 from joulelab.present import View
 from joulelab.present.terminal import print_view
@@ -29,6 +32,7 @@ from joulelab.study.store import PlannedRun
 from joulelab.study.study import Study
 
 if TYPE_CHECKING:
+    from joulelab.cli.study_commands import Run
     from joulelab.kinds.searching.so_far import SoFar
     from joulelab.sinks.study_log import StudyLog
 
@@ -37,13 +41,34 @@ QUIET_LINE_S = 10.0
 """Shortest time between lines of progress where it cannot be drawn in place."""
 
 
-def run_study(study: Study, folder: Path, *, as_json: bool, log: StudyLog | None = None) -> int:
+def run_command(asked: Run) -> int:
+    """Load a study and run it, as `run_study`.
+
+    Args:
+        asked: the options of the command.
+    """
+    folder = asked.out or default_folder(asked.study, asked.set_ or [], asked.scale)
+    wanted = (asked.study, asked.set_, asked.plugin, asked.data_dir, asked.scale)
+    study = load_study(*wanted, trust=asked.trust)
+    log = study_log(folder, asked.to) if asked.to else None
+    return run_study(study, folder, as_json=asked.json, verbose=asked.verbose, log=log)
+
+
+def run_study(
+    study: Study,
+    folder: Path,
+    *,
+    as_json: bool,
+    verbose: bool = False,
+    log: StudyLog | None = None,
+) -> int:
     """Run a study into a folder, print its tables, write its report.
 
     Args:
         study: what to run.
         folder: its results folder.
         as_json: JSON instead of tables on standard output.
+        verbose: a line for each run.
         log: of the runs, elsewhere.
 
     Returns:
@@ -53,21 +78,16 @@ def run_study(study: Study, folder: Path, *, as_json: bool, log: StudyLog | None
     from joulelab.report.pages import brief_view
 
     end_on_sigterm()
-    display = _Display(progress_console())
+    display = _Display(progress_console(), verbose=verbose)
     try:
         with display, log or nullcontext():
             results = study.run(folder, Listeners(display, log) if log else display)
     except KeyboardInterrupt:
-        display.console.print(
-            f"interrupted; what had finished is in {folder}: run the same command again to go on",
-            soft_wrap=True,
-        )
+        say(f"interrupted; what had finished is in {folder}: run the same command again to go on")
         raise
     show(reported(ReportedStudy(results), brief_view), as_json=as_json)
     if failed := results.failed():
-        display.console.print(
-            f"{failed} runs failed; `joulelab status {folder}` says why", style="red"
-        )
+        say(f"{formats.count(failed, 'run')} failed; `joulelab status {folder}` says why", "red")
         return SOME_RUNS_FAILED
     return 0
 
@@ -75,8 +95,9 @@ def run_study(study: Study, folder: Path, *, as_json: bool, log: StudyLog | None
 class _Display(Listener):
     """Draws the plan, then a line of progress: what runs, energy so far, time left."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, verbose: bool) -> None:
         self.console = console
+        self._verbose = verbose
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -157,7 +178,14 @@ class _Display(Listener):
             if self._prediction is not None:
                 self._predicted_s += self._prediction.of(run).duration_s
             if row["state"] == "failed":
-                self.console.print(f"failed: {run.run_id}: {row['error']}", soft_wrap=True)
+                say(f"failed: {run.run_id}: {row['error']}")
+            elif self._verbose:
+                energy, took = row["energy_gross_j"], row["duration_s"]
+                self.console.print(
+                    f"{run.experiment}: {run.configuration}, round {run.round + 1}: "
+                    f"{formats.joules(energy)}, {formats.duration(took)}",
+                    soft_wrap=True,
+                )
         self._progress.update(self._task, completed=self._done())
         self._show(self._joules)
 

@@ -98,7 +98,7 @@ class Outlet(Generic[ItemT]):
         """Wait until all was put, or one could not be, but at most `longest_s`."""
         with self._changed:
             self._changed.wait_for(
-                lambda: self._pause_s > 0 or not self._waiting and self._busy_since_s is None,
+                lambda: self._pause_s > 0 or (not self._waiting and self._busy_since_s is None),
                 longest_s,
             )
 

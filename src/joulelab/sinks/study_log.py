@@ -11,6 +11,7 @@ resumed, or logged again, has each run once, and what could not be logged is log
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import sys
@@ -27,7 +28,7 @@ from joulelab.optional import require
 from joulelab.sinks.mlflow import Runs
 from joulelab.sinks.outlet import Outlet, words
 from joulelab.study.listener import Listener
-from joulelab.study.store_reading import read_manifest, read_rows, read_study
+from joulelab.study.store_reading import read_manifest, read_rows, read_study, refuse
 
 BETWEEN_S = 1.0
 """How long a study waits for the log between two runs, so that it is not in their energy."""
@@ -43,8 +44,10 @@ METRICS = {
     "utilisation_mean": "utilisation_mean",
     "group_size": "group_size",
 }
-TAGS = ("experiment", "kind", "configuration", "state", "energy_status", "energy_source")
-TAGS = (*TAGS, "energy_domains", "device", "error")
+TAGS = (
+    *("experiment", "kind", "configuration", "state", "energy_status", "energy_source"),
+    *("energy_domains", "device", "error"),
+)
 _NOT_ALLOWED = re.compile(r"[^\w\-. :/]")
 
 
@@ -172,17 +175,17 @@ class _Logged:
         if not self.begun:
             self._begin()
         done = []
-        for rows in read_rows(self._folder, "runs", runs=run_ids):
+        for rows in read_rows(self._folder, "runs", refuse, *_condition(run_ids)):
             for row in rows:
-                if row["state"] in ENDED:
-                    self._log(row)
-                    done.append(row["run_id"])
+                self._log(row)
+                done.append(row["run_id"])
         self.begun = True
         return done
 
     def _begin(self) -> None:
         name = read_study(self._folder)["name"]
-        first = next(iter(read_manifest(self._folder).get("sessions", [])), {})
+        sessions: list[dict[str, Any]] = read_manifest(self._folder).get("sessions", [])
+        first = sessions[0] if sessions else {}
         identity = " ".join(str(first.get(key, "")) for key in ("host", "pid", "started_at"))
         self._study = {
             "joulelab.study": name,
@@ -220,6 +223,14 @@ class _Logged:
         self._runs.end(number, ended_at, failed=ENDED[row["state"]])
         self._known[row["run_id"]] = (number, True)
         self.count += 1
+
+
+def _condition(run_ids: Sequence[str] | None) -> tuple[str, Sequence[str]]:
+    """SQL of the runs that have ended, all or some."""
+    ended = "state IN ('finished', 'failed')"
+    if run_ids is None:
+        return ended, ()
+    return f"{ended} AND run_id IN (SELECT value FROM json_each(?))", [json.dumps(run_ids)]
 
 
 def _params(row: Mapping[str, Any]) -> dict[str, str]:

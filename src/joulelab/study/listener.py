@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -72,43 +73,17 @@ class Listener:
 
 
 class Listeners(Listener):
-    """Passes events on to several listeners.
+    """Passes each event on to several listeners.
 
     Args:
-        listeners: hear each event in this order.
+        listeners: in this order.
     """
 
     def __init__(self, *listeners: Listener) -> None:
-        self._listeners = listeners
+        for name in (one for one in vars(Listener) if not one.startswith("_")):
+            setattr(self, name, partial(_pass_on, name, listeners))
 
-    def laid_out(self, spec: StudySpec, plan: Plan, states: Mapping[str, str]) -> None:
-        for one in self._listeners:
-            one.laid_out(spec, plan, states)
 
-    def loaded(self, summaries: Sequence[WorkloadSummary]) -> None:
-        for one in self._listeners:
-            one.loaded(summaries)
-
-    def doing(self, what: str) -> None:
-        for one in self._listeners:
-            one.doing(what)
-
-    def predicted(self, prediction: Prediction) -> None:
-        for one in self._listeners:
-            one.predicted(prediction)
-
-    def started(self, runs: Sequence[PlannedRun]) -> None:
-        for one in self._listeners:
-            one.started(runs)
-
-    def progress(self, heartbeat: Heartbeat, total: Total) -> None:
-        for one in self._listeners:
-            one.progress(heartbeat, total)
-
-    def finished(self, rows: Sequence[Mapping[str, Any]], total: Total) -> None:
-        for one in self._listeners:
-            one.finished(rows, total)
-
-    def searching(self, so_far: Any) -> None:  # noqa: ANN401
-        for one in self._listeners:
-            one.searching(so_far)
+def _pass_on(name: str, listeners: Sequence[Listener], *told: Any) -> None:  # noqa: ANN401
+    for one in listeners:
+        getattr(one, name)(*told)

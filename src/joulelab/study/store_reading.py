@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -94,7 +93,8 @@ def read_rows(
     folder: Path,
     table: str,
     on_damage: OnDamage = refuse,
-    runs: Sequence[str] | None = None,
+    where: str = "TRUE",
+    values: Sequence[Any] = (),
 ) -> Iterator[list[dict[str, Any]]]:
     """The rows of a table of any store version, in chunks of a few hundred.
 
@@ -105,7 +105,8 @@ def read_rows(
         table: ``"runs"``, ``"rounds"`` or ``"ledger"``.
         on_damage: called for every invalid or unreadable row. If it does not raise, the row is
             skipped.
-        runs: ids of the runs that are read, of the table of runs; default: all rows.
+        where: an SQL condition on the rows, with a ``?`` for each value.
+        values: of the condition.
 
     Raises:
         StoreError: as for `reader`.
@@ -114,7 +115,7 @@ def read_rows(
     columns = list(COLUMNS[table])
     with reader(folder) as connection:
         connection.text_factory = _text
-        for rows in _raw_rows(connection, folder, table, on_damage, runs):
+        for rows in _raw_rows(connection, folder, table, on_damage, (where, values)):
             yield _fitting(
                 folder,
                 table,
@@ -138,18 +139,14 @@ def _raw_rows(
     folder: Path,
     table: str,
     on_damage: OnDamage,
-    runs: Sequence[str] | None,
+    condition: tuple[str, Sequence[Any]],
 ) -> Iterator[list[tuple[Any, ...]]]:
     absent = columns_before(version(connection)) if table == "runs" else {}
     selected = ", ".join(f"{absent.get(name, name)} AS {name}" for name in COLUMNS[table])
-    query = f"SELECT rowid, {selected} FROM {table}"
+    query = f"SELECT rowid, {selected} FROM {table} WHERE ({condition[0]})"
     seen: set[int] = set()
     try:
-        some = "" if runs is None else " WHERE run_id IN (SELECT value FROM json_each(?))"
-        cursor = connection.execute(
-            f"{query}{some} ORDER BY {', '.join(ORDER[table])}",
-            [] if runs is None else [json.dumps(runs)],
-        )
+        cursor = connection.execute(f"{query} ORDER BY {', '.join(ORDER[table])}", condition[1])
         while rows := cursor.fetchmany(ROWS_AT_ONCE):
             seen.update(row[0] for row in rows)
             yield rows
@@ -158,7 +155,7 @@ def _raw_rows(
             raise
         on_damage(store_error(folder, error))
         numbers = _numbers(connection, folder, table, seen)
-        found = filter(None, (_row(connection, query, number) for number in numbers))
+        found = filter(None, (_row(connection, query, [*condition[1], n]) for n in numbers))
         read = len(seen)
         while rows := list(itertools.islice(found, ROWS_AT_ONCE)):
             read += len(rows)
@@ -188,11 +185,13 @@ def _numbers(
     return (number for number in range(1, most + 1) if number not in seen)
 
 
-def _row(connection: sqlite3.Connection, query: str, number: int) -> tuple[Any, ...] | None:
-    """A single row; ``None`` if unreadable or missing."""
+def _row(
+    connection: sqlite3.Connection, query: str, values: Sequence[Any]
+) -> tuple[Any, ...] | None:
+    """A single row, with its number as the last value; ``None`` if unreadable or missing."""
     try:
         row: tuple[Any, ...] | None = connection.execute(
-            f"{query} WHERE rowid = ?", (number,)
+            f"{query} AND rowid = ?", values
         ).fetchone()
     except sqlite3.DatabaseError:
         return None

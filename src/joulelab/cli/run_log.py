@@ -1,4 +1,4 @@
-"""The runs of a study in other tools: ``joulelab run --to`` and ``joulelab log``."""
+"""The runs of a study in MLflow: ``joulelab run --to`` and ``joulelab log``."""
 
 from __future__ import annotations
 
@@ -6,38 +6,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from joulelab import formats
+from joulelab.cli.output import show
 from joulelab.errors import UsageError
 from joulelab.present import View
 from joulelab.sinks.named import split
+from joulelab.sinks.study_log import StudyLog, log_study
 
 if TYPE_CHECKING:
-    from joulelab.sinks.study_log import StudyLog
+    from joulelab.cli.study_commands import Log
 
 
-def study_log(folder: Path, to: str) -> StudyLog | None:
-    """What logs the runs of a study; None where the user has not asked for it.
+def study_log(folder: Path, to: str) -> StudyLog:
+    """What logs the runs of a study.
 
     Args:
         folder: the results folder.
-        to: as the user wrote it; empty for none.
+        to: as the user wrote it.
 
     Raises:
         MissingDependencyError: mlflow is not installed.
         UsageError: it is not one of MLflow, or cannot be used.
     """
-    if not to:
-        return None
-    from joulelab.sinks.study_log import StudyLog
-
     return StudyLog(folder, _mlflow(to))
 
 
-def log_runs(folder: Path, to: str) -> View:
+def run_log(asked: Log) -> None:
     """Log the runs of a results folder.
 
     Args:
-        folder: the results folder.
-        to: as the user wrote it.
+        asked: what the user has written.
 
     Raises:
         JoulelabError: the server does not answer.
@@ -45,12 +42,9 @@ def log_runs(folder: Path, to: str) -> View:
         StoreError: there is no study in the folder.
         UsageError: it is not one of MLflow, or cannot be used.
     """
-    from joulelab.sinks.study_log import log_study
-
-    count = log_study(folder, _mlflow(to))
-    return View(
-        [f"{formats.count(count, 'run')} logged to {to}"], {"folder": str(folder), "logged": count}
-    )
+    count = log_study(asked.folder, _mlflow(asked.to))
+    said = f"{formats.count(count, 'run')} logged to {asked.to}"
+    show(View([said], {"folder": str(asked.folder), "logged": count}), as_json=asked.json)
 
 
 def _mlflow(to: str) -> str:
