@@ -28,7 +28,7 @@ from joulelab.optional import require
 from joulelab.sinks.mlflow import Runs
 from joulelab.sinks.outlet import Outlet, words
 from joulelab.study.listener import Listener
-from joulelab.study.store_reading import read_manifest, read_rows, read_study, refuse
+from joulelab.study.store_reading import read_manifest, read_rows, read_study, reader, refuse
 
 BETWEEN_S = 1.0
 """How long a study waits for the log between two runs, so that it is not in their energy."""
@@ -140,7 +140,8 @@ def log_study(folder: str | Path, uri: str = "") -> int:
     name = f"mlflow {uri}".rstrip()
     require("mlflow", user=name)
     path = Path(folder).expanduser()
-    read_study(path)
+    with reader(path):
+        pass
     logged = _Logged(path, Runs(uri))
     try:
         logged.log(None)
