@@ -93,7 +93,7 @@ class Follower:
             self._measuring.start()
         self._marks = self._open.enter_context(marked_phases())
         if self._feed is not None:
-            self._feed.begin(self.so_far)
+            self._feed.begin(self.so_far, steps=True)
 
     def step_done(self) -> None:
         """A step has ended.

@@ -71,6 +71,7 @@ class Feed:
         self._stop = threading.Event()
         self._ticker: threading.Thread | None = None
         self._step: int | None = None
+        self._has_steps = False
         self._forecast: Mapping[str, float] = {}
         self._next_s = 0.0
         self._process = os.getpid()
@@ -101,13 +102,15 @@ class Feed:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.end(failed=kind is not None)
 
-    def begin(self, so_far: Callable[[], Measurement]) -> None:
+    def begin(self, so_far: Callable[[], Measurement], *, steps: bool = False) -> None:
         """Look at a measurement now and then, until `pause`.
 
         Args:
             so_far: measures the time since the start.
+            steps: whether there are steps, each of which is told with `step`.
         """
         self._stop.clear()
+        self._has_steps = steps
         self._ticker = threading.Thread(
             target=self._tick, args=(so_far,), name="joulelab-ticker", daemon=True
         )
@@ -187,7 +190,7 @@ class Feed:
         pause_s = TICK_S
         while not self._stop.wait(pause_s):
             wanted = any(
-                one.wants(at_step=False, has_steps=self._step is not None) for one in self._outlets
+                one.wants(at_step=False, has_steps=self._has_steps) for one in self._outlets
             )
             if wanted:
                 pause_s = max(TICK_S, self._look(so_far, at_step=False) / SHARE)
@@ -230,5 +233,5 @@ class Feed:
             measurement,
         )
         for outlet in self._outlets:
-            if seen.last or outlet.wants(at_step=at_step, has_steps=self._step is not None):
+            if seen.last or outlet.wants(at_step=at_step, has_steps=self._has_steps):
                 outlet.offer(seen)

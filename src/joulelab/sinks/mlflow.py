@@ -11,7 +11,7 @@ import joulelab
 from joulelab.errors import UsageError
 from joulelab.optional import optional, require
 from joulelab.sinks.outlet import words
-from joulelab.sinks.sink import Seen, Sink
+from joulelab.sinks.sink import JOINED, Seen, Sink
 
 URI = "MLFLOW_TRACKING_URI"
 EXPERIMENT = "MLFLOW_EXPERIMENT_NAME"
@@ -63,7 +63,8 @@ class MlflowSink(Sink):
             self._run_id = self._runs.begin(experiment, began_at, self._label, {})
         step = self._looks if seen.step is None else seen.step
         self._looks += 1
-        self._runs.log(self._run_id, seen.at, step, seen.numbers(), tags=_tags(seen))
+        numbers = seen.numbers("" if self._own else JOINED)
+        self._runs.log(self._run_id, seen.at, step, numbers, tags=_tags(seen))
         if seen.last and self._own:
             self._runs.end(self._run_id, seen.at, failed=seen.state == "failed")
 

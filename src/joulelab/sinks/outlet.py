@@ -26,7 +26,11 @@ LONGEST_PAUSE_S = 60.0
 LONGEST = 300
 """Characters of an error that are said."""
 
-SHORT = {"Connection refused": "connection refused", "timed out": "no answer in time"}
+SHORT = {
+    "Connection refused": "connection refused",
+    "timed out": "no answer in time",
+    "due to timeout": "no answer in time",
+}
 """Errors that libraries say at length."""
 
 

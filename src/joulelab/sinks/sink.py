@@ -18,6 +18,8 @@ from joulelab.energy.measurement import Measurement
 from joulelab.energy.phases import PhaseEnergy
 from joulelab.energy.reading import Status
 
+JOINED = "joulelab/"
+"""Before names that join those of a training."""
 State = Literal["running", "finished", "failed"]
 
 
@@ -110,8 +112,12 @@ class Seen:
         """Whether nothing was measured."""
         return not self.domains
 
-    def numbers(self) -> dict[str, float]:
-        """All numbers by name, for loggers: ``energy_j``, ``gpu:0/energy_j`` ..."""
+    def numbers(self, prefix: str = "") -> dict[str, float]:
+        """All numbers by name, for loggers: ``energy_j``, ``gpu:0/energy_j`` ...
+
+        Args:
+            prefix: of each name, where they join those of a training.
+        """
         numbers = dict(self.values)
         for one in self.domains:
             known = {"energy_j": one.energy_j, "power_now_w": one.power_w}
@@ -120,7 +126,7 @@ class Seen:
             numbers[f"phase/{name}/duration_s"] = phase.duration_s
             if phase.energy_j is not None:
                 numbers[f"phase/{name}/energy_j"] = phase.energy_j
-        return numbers
+        return {f"{prefix}{name}": value for name, value in numbers.items()}
 
 
 class Sink(ABC):

@@ -27,6 +27,7 @@ from joulelab.errors import JoulelabError
 from joulelab.optional import require
 from joulelab.sinks.mlflow import Runs
 from joulelab.sinks.outlet import Outlet, words
+from joulelab.study.database import DATABASE
 from joulelab.study.listener import Listener
 from joulelab.study.store_reading import read_manifest, read_rows, read_study, reader, refuse
 
@@ -113,6 +114,8 @@ class StudyLog(Listener):
 
     def put(self, ended: Ended, /) -> None:
         """Log what has not been logged; the first time also runs of earlier sessions."""
+        if not (self._folder / DATABASE).exists():
+            return  # the study could not begin
         done = self._logged.log(list(self._pending) if self._logged.begun else None)
         for run_id in done:
             self._pending.pop(run_id, None)

@@ -1,7 +1,6 @@
 """TensorBoard: an event file beside those of the training.
 
-Each series says in its description which status the energy had at first; where that changes, the
-series goes on under a name with the new status.
+The description of a series of energies says how they were obtained, when the series began.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import Any
 
 from joulelab.errors import UsageError
 from joulelab.optional import optional, require
-from joulelab.sinks.sink import Seen, Sink
+from joulelab.sinks.sink import JOINED, Seen, Sink
 
 
 class TensorboardSink(Sink):
@@ -54,10 +53,9 @@ class TensorboardSink(Sink):
         """Write all numbers."""
         step = self._looks if seen.step is None else seen.step
         self._looks += 1
-        for name, value in seen.numbers().items():
-            about = f"gross; {seen.status}" if name.startswith("energy") else None
+        for name, value in seen.numbers(JOINED).items():
             self._writer.add_scalar(
-                f"joulelab/{name}", value, step, wall_time=seen.at, description=about
+                name, value, step, wall_time=seen.at, description=_about(seen, name)
             )
         self._writer.flush()
 
@@ -66,3 +64,10 @@ class TensorboardSink(Sink):
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _about(seen: Seen, name: str) -> str | None:
+    """The status of an energy, for the description of its series."""
+    statuses = {f"{JOINED}{one.domain}/energy_j": one.status for one in seen.domains}
+    statuses[f"{JOINED}energy_j"] = seen.status
+    return f"gross; {statuses[name]}" if name in statuses else None

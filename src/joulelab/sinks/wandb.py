@@ -11,7 +11,7 @@ from typing import Any
 import joulelab
 from joulelab.errors import UsageError
 from joulelab.optional import optional, require
-from joulelab.sinks.sink import Seen, Sink
+from joulelab.sinks.sink import JOINED, Seen, Sink
 
 PROJECT = "joulelab"
 
@@ -69,11 +69,11 @@ class WandbSink(Sink):
 
     def put(self, seen: Seen) -> None:
         """Log all numbers; in the program's own run they join what it logs next."""
-        numbers = seen.numbers()
         if self._own:
-            self._run.log(numbers, step=self._looks if seen.step is None else seen.step)
+            step = self._looks if seen.step is None else seen.step
+            self._run.log(seen.numbers(), step=step)
         else:
-            self._run.log({f"joulelab/{k}": v for k, v in numbers.items()}, commit=False)
+            self._run.log(seen.numbers(JOINED), commit=False)
         self._looks += 1
         summary = {"joulelab/status": str(seen.status), "joulelab/state": seen.state}
         self._run.summary.update({**summary, "joulelab/version": joulelab.__version__})
