@@ -84,16 +84,24 @@ class Follower:
         if self._feed is not None:
             shared_monitor(**self._options)  # what cannot be measured is said first
             self._feed.open()
-        if self.total:
-            self._forecast = TrainingForecast(self.total, label=self.label, **self._options)
-            self._forecast.start()
-            self._measuring = self._forecast.measuring
-        else:
-            self._measuring = shared_monitor(**self._options).measure(self.label)
-            self._measuring.start()
+        try:
+            self._measuring = self._started()
+        except BaseException:
+            if self._feed is not None:
+                self._feed.end(failed=True)
+            raise
         self._marks = self._open.enter_context(marked_phases())
         if self._feed is not None:
             self._feed.begin(self.so_far, steps=True)
+
+    def _started(self) -> Measuring:
+        if self.total:
+            self._forecast = TrainingForecast(self.total, label=self.label, **self._options)
+            self._forecast.start()
+            return self._forecast.measuring
+        measuring = shared_monitor(**self._options).measure(self.label)
+        measuring.start()
+        return measuring
 
     def step_done(self) -> None:
         """A step has ended.
