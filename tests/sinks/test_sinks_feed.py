@@ -200,6 +200,15 @@ def test_a_logger_that_raises_is_said_once_and_the_others_go_on(
     assert float(table_of(rows)[-1]["energy_j"]) == measured.energy_j
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")  # noqa: PTH110
+def test_a_full_disk_is_said_once(processor, quick, capsys):
+    with measuring("csv:/dev/full") as (measured, _):
+        pass
+    assert measured.status == "measured"
+    said = "/dev/full: OSError: [Errno 28] No space left on device; measuring goes on\n"
+    assert capsys.readouterr().err == said
+
+
 def test_a_block_that_fails_ends_its_sinks_as_failed(processor, quick):
     kept = Kept()
     with pytest.raises(ValueError, match="mine"), joulelab.measure(meters=METERS, to=kept):
@@ -372,6 +381,10 @@ def test_what_cannot_be_opened_is_said_on_entry_and_leaves_nothing_open(
     assert kept.closed.is_set()
     with pytest.raises(UsageError, match="cannot be written"):
         joulelab.measure(meters=METERS, to=str(tmp_path / "none" / "run.csv")).start()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.csv")
+        with pytest.raises(UsageError, match="cannot be written"):
+            joulelab.measure(meters=METERS, to=str(tmp_path / "pipe.csv")).start()
     other = tmp_path / "other.csv"
     other.write_text("a,b\n1,2\n")
     with pytest.raises(UsageError, match="holds other columns"):

@@ -146,7 +146,7 @@ class Feed:
             forecast: values of it, by name.
         """
         self._step, self._forecast = number, forecast or {}
-        if time.monotonic() >= self._next_s:
+        if time.monotonic() >= self._next_s and self._wanted(at_step=True):
             self._look(so_far, at_step=True)
 
     def lap(self, measurement: Measurement) -> None:
@@ -189,21 +189,20 @@ class Feed:
     def _tick(self, so_far: Callable[[], Measurement]) -> None:
         pause_s = TICK_S
         while not self._stop.wait(pause_s):
-            wanted = any(
-                one.wants(at_step=False, has_steps=self._has_steps) for one in self._outlets
-            )
-            if wanted:
+            if self._wanted(at_step=False):
                 pause_s = max(TICK_S, self._look(so_far, at_step=False) / SHARE)
+
+    def _wanted(self, *, at_step: bool) -> bool:
+        return any(one.wants(at_step=at_step, has_steps=self._has_steps) for one in self._outlets)
 
     def _look(self, so_far: Callable[[], Measurement], *, at_step: bool) -> float:
         """Measure until now and send it; returns the time that took, in seconds."""
         began_s = time.thread_time()
-        try:
-            measurement = so_far()
-        except MeterError:
-            return 0.0  # the window has just closed; the end is sent
         with self._lock:
-            self._tally.reach(measurement)
+            try:
+                self._tally.reach(so_far())
+            except MeterError:
+                return 0.0  # the window has just closed; the end is sent
             self._send(at_step=at_step)
         took_s = time.thread_time() - began_s
         self._next_s = time.monotonic() + max(LEAST_STEP_S, took_s / SHARE)

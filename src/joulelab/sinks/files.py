@@ -23,6 +23,9 @@ COLUMNS = (
     "energy_forecast_high_j",
 )
 
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)
+"""A pipe that is not read is an error, and not waited for."""
+
 
 class _FileSink(Sink):
     """A file that is added to.
@@ -47,7 +50,7 @@ class _FileSink(Sink):
             UsageError: it cannot be written.
         """
         try:
-            self._number = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            self._number = os.open(self._path, _FLAGS, 0o644)
         except OSError as error:
             raise UsageError(
                 f"{self._path} cannot be written: {error.strerror}", "give another file"
