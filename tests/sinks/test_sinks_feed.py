@@ -8,6 +8,7 @@ import pickle
 import re
 import socket
 import threading
+import time
 import urllib.request
 
 import pytest
@@ -255,6 +256,16 @@ def test_a_loop_sends_each_step_with_its_forecast_and_its_phases_at_the_end(
     assert "energy_forecast_j" in lines[0]
     assert "evaluation" in lines[-1]["phases"]
     assert lines[-1]["energy_j"] == tracked.measurement.energy_j
+
+
+def test_looks_between_steps_take_no_steps_place(processor, quick, tmp_path, monkeypatch):
+    monkeypatch.setattr("joulelab.sinks.feed.LEAST_STEP_S", 0.05)
+    path = tmp_path / "run.jsonl"
+    for _ in joulelab.track(range(3), quiet=True, meters=METERS, to=[str(path), Kept()]):
+        ended_s = time.monotonic() + 0.06
+        until(lambda ended_s=ended_s: time.monotonic() > ended_s)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 3]
 
 
 def test_steps_that_are_too_short_are_not_all_looked_at(processor, tmp_path):

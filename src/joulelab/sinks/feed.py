@@ -6,8 +6,8 @@
     ticker                   .  .  .  .  .  .  .  .           looks every second, for live sinks
     outlet, one a sink       ── put ── put ──── put ──        its own thread and queue
 
-How long a window is, so long does a look at it take; where it takes longer than `SHARE` of the time
-between two looks, there are fewer.
+The longer the window, the longer a look at it takes; looks are spaced so that they take at most
+`SHARE` of the time.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class Feed:
             failed: whether what was measured has failed.
         """
         if not self._outlets or self._process != os.getpid():
-            return  # in a forked process the threads are those of the parent
+            return  # a forked process has none of the threads
         self.pause()
         with self._lock:
             if measurement is not None:
@@ -205,7 +205,8 @@ class Feed:
                 return 0.0  # the window has just closed; the end is sent
             self._send(at_step=at_step)
         took_s = time.thread_time() - began_s
-        self._next_s = time.monotonic() + max(LEAST_STEP_S, took_s / SHARE)
+        if at_step:  # the ticker's looks do not take the place of a step's
+            self._next_s = time.monotonic() + max(LEAST_STEP_S, took_s / SHARE)
         return took_s
 
     def _send(
