@@ -109,6 +109,14 @@ def test_each_run_of_a_study_is_logged_once(finished_study, uri, kind):
         assert tags["joulelab.configuration"] == row["configuration"]
 
 
+WORK = """
+for step in 1 2 3; do
+  echo '{"t": 1.0, "metric": "loss", "value": 0.'$step', "step": '$step'}'
+done >> "$JOULELAB_EVENTS"
+printf '{"accuracy": 0.%s}\\n' "$1"
+"""
+
+
 def brief(folder):
     """A study of four short runs."""
     table = {
@@ -119,7 +127,7 @@ def brief(folder):
         "repetitions": 2,
         "metrics": {"accuracy": "max"},
     }
-    (folder / "work.sh").write_text("""printf '{"accuracy": 0.%s}\\n' "$1"\n""")
+    (folder / "work.sh").write_text(WORK)
     energy = {"meters": ["estimate"], "interval_s": 0.02, "idle_s": 0, "cool_down_s": 0}
     spec = {"name": "brief", "energy": energy, "experiment": {"brief": table}}
     return Study(check_spec(spec))
@@ -145,6 +153,10 @@ def test_a_study_is_logged_while_it_runs_and_goes_on_where_it_stopped(
     logged = runs(uri, "brief")
     assert sorted(run.info.status for run in logged) == ["FINISHED"] * 4
     assert {run.data.params["a"] for run in logged} == {"1", "2"}
+    client = mlflow.MlflowClient(tracking_uri=uri)
+    curve = client.get_metric_history(logged[0].info.run_id, "loss")
+    assert [(one.step, one.value) for one in curve] == [(1, 0.1), (2, 0.2), (3, 0.3)]
+    assert logged[0].info.start_time <= curve[0].timestamp <= logged[0].info.end_time
     assert capsys.readouterr().err.count("connection refused; ") == 1
     assert log_study(folder, uri) == 0
 

@@ -133,7 +133,9 @@ class Watch:
     place: Place = None
     pue: Pue = None
     prometheus: str | None = option(
-        None, "Serve the counters to Prometheus: --to prometheus:ADDRESS.", "[HOST:]PORT"
+        None,
+        "Serve energy counters to Prometheus; as --to prometheus:ADDRESS.",
+        "[HOST:]PORT",
     )
     to: To = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,8 @@ EXPERIMENT = "MLFLOW_EXPERIMENT_NAME"
 MOST_METRICS, MOST_WORDS = 1000, 100
 """Of a request."""
 LONGEST_WORDS = 5000
+Point = tuple[str, float, float, int]
+"""A metric's name and value, seconds since the epoch, and the step."""
 _QUIET = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
 
 
@@ -64,7 +66,8 @@ class MlflowSink(Sink):
         step = self._looks if seen.step is None else seen.step
         self._looks += 1
         numbers = seen.numbers("" if self._own else JOINED)
-        self._runs.log(self._run_id, seen.at, step, numbers, tags=_tags(seen))
+        points = [(name, value, seen.at, step) for name, value in numbers.items()]
+        self._runs.log(self._run_id, points, tags=_tags(seen))
         if seen.last and self._own:
             self._runs.end(self._run_id, seen.at, failed=seen.state == "failed")
 
@@ -118,9 +121,7 @@ class Runs:
     def log(
         self,
         run_id: str,
-        at: float,
-        step: int,
-        numbers: Mapping[str, float],
+        points: Iterable[Point],
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
@@ -128,13 +129,11 @@ class Runs:
 
         Args:
             run_id: of the run.
-            at: seconds since the epoch.
-            step: of the numbers.
-            numbers: become metrics.
+            points: of its metrics.
             params: parameters; they cannot change.
             tags: replace those of the same name.
         """
-        metrics = [self._metric(k, float(v), round(at * 1000), step) for k, v in numbers.items()]
+        metrics = [self._metric(name, v, round(at * 1000), step) for name, v, at, step in points]
         said = [self._param(k, v[:LONGEST_WORDS]) for k, v in (params or {}).items()]
         known = [self._tag(k, v[:LONGEST_WORDS]) for k, v in (tags or {}).items() if v]
         while metrics or said or known:

@@ -25,11 +25,19 @@ import joulelab
 from joulelab import formats
 from joulelab.errors import JoulelabError
 from joulelab.optional import require
-from joulelab.sinks.mlflow import Runs
+from joulelab.sinks.mlflow import Point, Runs
 from joulelab.sinks.outlet import Outlet, words
 from joulelab.study.database import DATABASE
 from joulelab.study.listener import Listener
-from joulelab.study.store_reading import read_manifest, read_rows, read_study, reader, refuse
+from joulelab.study.run_tables import SUFFIX, read_run_table
+from joulelab.study.store_reading import (
+    CURVES,
+    read_manifest,
+    read_rows,
+    read_study,
+    reader,
+    refuse,
+)
 
 BETWEEN_S = 1.0
 """How long a study waits for the log between two runs, so that it is not in their energy."""
@@ -223,10 +231,39 @@ class _Logged:
             number = self._runs.begin(self._experiment, began_at, row["run_id"], tags)
             self._known[row["run_id"]] = (number, False)
         ended_at = began_at + (row["duration_s"] or 0.0)
-        self._runs.log(number, ended_at, 0, _metrics(row), _params(row), _tags(row))
+        points = [(name, value, ended_at, 0) for name, value in _metrics(row).items()]
+        curves = self._curves(row["run_id"], began_at, ended_at)
+        stepped = {name for name, *_ in curves}
+        points = [one for one in points if one[0] not in stepped]
+        self._runs.log(number, [*points, *curves], _params(row), _tags(row))
         self._runs.end(number, ended_at, failed=ENDED[row["state"]])
         self._known[row["run_id"]] = (number, True)
         self.count += 1
+
+    def _curves(self, run_id: str, began_at: float, ended_at: float) -> list[Point]:
+        """What a run has reported step by step; of several attempts, the last."""
+        folder = self._folder / CURVES
+        if not folder.is_dir():
+            return []
+        of_it = "EXISTS (SELECT 1 FROM json_each(runs) WHERE value = ?)"
+        attempts = read_rows(self._folder, "ledger", refuse, of_it, [run_id])
+        entries = [row["entry"] for rows in attempts for row in rows]
+        paths = [folder / f"{one}{suffix}" for one in entries for suffix in (SUFFIX, ".parquet")]
+        for path in reversed([one for one in paths if one.exists()]):
+            for _, frame in read_run_table(path, ("value", "t_s"), refuse):
+                columns = (frame[name] for name in ("metric", "value", "t_s", "step"))
+                return [
+                    # A program in another language may have another clock.
+                    (
+                        _name(str(metric)),
+                        float(value),
+                        min(began_at + max(0.0, float(t_s)), ended_at),
+                        int(step),
+                    )
+                    for metric, value, t_s, step in zip(*columns, strict=True)
+                    if math.isfinite(value)
+                ]
+        return []
 
 
 def _condition(run_ids: Sequence[str] | None) -> tuple[str, Sequence[str]]:
