@@ -187,7 +187,8 @@ class _Logged:
         if not self.begun:
             self._begin()
         done = []
-        for rows in read_rows(self._folder, "runs", refuse, *_condition(run_ids)):
+        where, values = _condition(run_ids)
+        for rows in read_rows(self._folder, "runs", where=where, values=values):
             for row in rows:
                 self._log(row)
                 done.append(row["run_id"])
@@ -246,7 +247,7 @@ class _Logged:
         if not folder.is_dir():
             return []
         of_it = "EXISTS (SELECT 1 FROM json_each(runs) WHERE value = ?)"
-        attempts = read_rows(self._folder, "ledger", refuse, of_it, [run_id])
+        attempts = read_rows(self._folder, "ledger", where=of_it, values=[run_id])
         entries = [row["entry"] for rows in attempts for row in rows]
         paths = [folder / f"{one}{suffix}" for one in entries for suffix in (SUFFIX, ".parquet")]
         for path in reversed([one for one in paths if one.exists()]):
