@@ -24,7 +24,9 @@ MAY_IMPORT = {
     "kinds": {"study", "report", "analysis", "energy", "learning", "tuning", "serving"},
     "forecast": {"kinds", "study", "analysis", "energy", "learning"},
     "callbacks": {"forecast", "energy"},
+    "cards": {"study", "report", "energy", "replication"},
     "cli": {
+        "cards",
         "kinds",
         "study",
         "analysis",
