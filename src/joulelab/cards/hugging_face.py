@@ -34,7 +34,7 @@ TRAINING_TYPES = {"training": "pre-training", "fine-tuning": "fine-tuning"}
 MOST_BYTES = 1 << 24
 NO_TYPE = "not known from a measurement: say --phase training or --phase fine-tuning"
 NO_LOCATION = "the electricity was given as a number: name the place with --place"
-_FRONT = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)^---[ \t]*$", re.S | re.M)
+_FRONT = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)^---[ \t]*\r?$", re.S | re.M)
 
 
 def hugging_face_card(work: Work) -> Card:
@@ -95,12 +95,12 @@ def updated_card(path: Path, card: Card) -> str:
         card: made by `hugging_face_card`.
 
     Raises:
-        MissingDependencyError: PyYAML is not installed.
+        MissingDependencyError: the card exists, and PyYAML is not installed.
         UsageError: the card cannot be read, or its metadata is not valid YAML.
     """
-    yaml = optional("yaml", "joulelab card --format hf --out")
     if not is_there(path):
         return f"---\n{card.document}\n---\n"
+    yaml = optional("yaml", "joulelab card --format hf --out")
     try:
         text = read_text(path, MOST_BYTES)
     except PlainDataError as error:
@@ -130,6 +130,7 @@ def updated_card(path: Path, card: Card) -> str:
     if isinstance(old, dict) and old.get("training_type") and "training_type" in card.left_out:
         kept["training_type"] = old["training_type"]
     fields = {**card.fields, **kept}
+    fields = {name: fields[name] for name in (*FIELDS, *fields) if name in fields}
     whole = _replaced(front[1], root, _block(fields))
     after = yaml.safe_load(whole)
     if after != {**before, KEY: fields}:

@@ -158,5 +158,7 @@ def _together(parts: Sequence[Footprint | None], energy_j: float | None) -> Foot
     if len(known) == 1 or grams is None or not energy_j:
         return next((one for one in known if one.grams is None), known[0])
     error_g = _sum([one.error_g for one in known])
-    mean = grams / energy_j * JOULES_IN_KWH / known[0].pue
+    mean = known[0].g_per_kwh
+    if len({one.g_per_kwh for one in known}) > 1:
+        mean = grams / energy_j * JOULES_IN_KWH / known[0].pue
     return replace(known[0], grams=grams, error_g=error_g, g_per_kwh=mean)

@@ -185,11 +185,12 @@ def _footprint(
         return unknown
     grams = math.fsum(one.grams or 0.0 for one in parts)
     per_joule = grams / energy.gross_j if energy.gross_j else 0.0
+    same = len({one.g_per_kwh for one in parts}) == 1 or not energy.gross_j
     return replace(
         last,
         grams=grams,
         error_g=None if energy.error_j is None else energy.error_j * per_joule,
-        g_per_kwh=per_joule * JOULES_IN_KWH / booking.pue if energy.gross_j else last.g_per_kwh,
+        g_per_kwh=last.g_per_kwh if same else per_joule * JOULES_IN_KWH / booking.pue,
     )
 
 
