@@ -328,8 +328,8 @@ class Card:
     format_: CardFormat = option(..., "Format of the card.")
     run: list[str] | None = option(
         None,
-        "Count only this run, or those of an experiment or configuration; repeatable. Default: all "
-        "energy of the study.",
+        "Count only this run, experiment or configuration; repeatable. Default: all energy of the "
+        "study.",
         "ID",
     )
     place: Place = None
