@@ -18,8 +18,10 @@ import typer
 import typer.core
 
 from joulelab.cli import (
+    card_commands,
     data_commands,
     energy_commands,
+    help_commands,
     predict_commands,
     serving_commands,
     study_commands,
@@ -41,6 +43,7 @@ GROUPS = {
     "Study": ("list", "init", "plan", "run", "status", "report", "export", "tune"),
     "Analyse": ("compare", "analyze", "places", "instruments", "replicate", "import", "card"),
     "Serve": ("load", "batch"),
+    "Help": ("help", "config"),
 }
 
 
@@ -98,9 +101,11 @@ PARTS = (
     study_commands,
     tuning_commands,
     data_commands,
+    card_commands,
     energy_commands,
     serving_commands,
     predict_commands,
+    help_commands,
 )
 for part in PARTS:
     app.add_typer(part.commands)

@@ -21,7 +21,7 @@ from joulelab.files import write_whole
 from joulelab.present import View
 
 if TYPE_CHECKING:
-    from joulelab.cli.study_commands import Card as CardAsked
+    from joulelab.cli.card_commands import Card as CardAsked
 
 FOR_SCI = ("unit", "count", "embodied")
 

@@ -17,16 +17,16 @@ from joulelab.cli.options import (
     Folder,
     Json,
     Overrides,
-    Place,
     Plugins,
     Pue,
+    Quiet,
     Scale,
     StudyName,
     Timezone,
     Trust,
     argument,
     command,
-    default_folder,
+    epilog,
     option,
 )
 from joulelab.cli.output import show
@@ -57,7 +57,7 @@ class Table(StrEnum):
     PREDICTIONS = "predictions"
 
 
-@commands.command("list")
+@commands.command("list", epilog=epilog("joulelab list"))
 def list_(plugin: Plugins = None, json: Json = False) -> None:
     """List studies, networks, data sets, strategies, meters and more, one per line."""
     from joulelab.cli import listing
@@ -65,7 +65,7 @@ def list_(plugin: Plugins = None, json: Json = False) -> None:
     show(listing.parts(plugin or []), as_json=json)
 
 
-@commands.command()
+@commands.command(epilog=epilog("joulelab init study.toml --function train.py:train"))
 def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file to write.")] = Path(
         "study.toml"
@@ -101,7 +101,7 @@ def init(
     show(View([said], {"file": str(file)}), as_json=json)
 
 
-@commands.command()
+@commands.command(epilog=epilog("joulelab plan quickstart"))
 def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
     study: StudyName,
     set_: Overrides = None,
@@ -109,6 +109,7 @@ def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
     data_dir: DataDir = None,
     plugin: Plugins = None,
     trust: Trust = False,
+    quiet: Quiet = False,
     from_: Annotated[
         list[Path] | None,
         typer.Option(
@@ -140,33 +141,29 @@ def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
     if not (set_ or scale or untimed) and (finished := planning.finished(study)):
         show(finished, as_json=json)
         return
-    loaded = _load(study, set_, plugin, data_dir, scale, trust=trust)
+    loaded = load_study(study, set_, plugin, data_dir, scale, trust=trust)
     planned = planning.untimed(loaded, from_, device) if untimed else planning.timed(loaded, from_)
     show(planned, as_json=json)
 
 
-@commands.command()
-def run(
-    study: StudyName,
-    set_: Overrides = None,
-    scale: Scale = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Results folder.")
-    ] = None,
-    data_dir: DataDir = None,
-    plugin: Plugins = None,
-    trust: Trust = False,
-    json: Json = False,
-) -> None:
+@command(commands, "run", "joulelab.cli.running:run_command", example="joulelab run quickstart")
+@dataclass(frozen=True, kw_only=True)
+class Run:
     """Run a study, or resume it where it was interrupted; then write its report."""
-    from joulelab.cli.running import run_study
 
-    folder = out or default_folder(study, set_ or [], scale)
-    loaded = _load(study, set_, plugin, data_dir, scale, trust=trust)
-    raise typer.Exit(run_study(loaded, folder, as_json=json))
+    study: StudyName
+    set_: Overrides = None
+    scale: Scale = None
+    out: Path | None = option(None, "Results folder.", "DIR")
+    data_dir: DataDir = None
+    plugin: Plugins = None
+    trust: Trust = False
+    quiet: Quiet = False
+    verbose: bool = option(False, "Show a line for each run.", short="-v")
+    json: Json = False
 
 
-@commands.command()
+@commands.command(epilog=epilog("joulelab status joulelab-out/quickstart"))
 def status(folder: Folder, json: Json = False) -> None:
     """Show the progress of a study, also while it runs."""
     from joulelab.cli import inspecting
@@ -174,7 +171,7 @@ def status(folder: Folder, json: Json = False) -> None:
     show(inspecting.status(folder), as_json=json)
 
 
-@commands.command()
+@commands.command(epilog=epilog("joulelab report joulelab-out/quickstart"))
 def report(
     folders: Annotated[
         list[Path], typer.Argument(metavar="DIR ...", help="Results folders of studies.")
@@ -201,7 +198,7 @@ def report(
     show(made, as_json=json)
 
 
-@commands.command()
+@commands.command(epilog=epilog("joulelab places joulelab-out/quickstart --place NLD --place FRA"))
 def places(  # noqa: PLR0913, PLR0917 - an option of the command each
     folder: Folder,
     place: Annotated[
@@ -252,7 +249,7 @@ def places(  # noqa: PLR0913, PLR0917 - an option of the command each
     show(placing.places(folder, located, by, pue, asked, plot), as_json=json)
 
 
-@commands.command()
+@commands.command(epilog=epilog("joulelab export joulelab-out/quickstart --out runs.csv"))
 def export(
     folder: Folder,
     format_: Annotated[Format, typer.Option("--format", help="File format.")] = Format.CSV,
@@ -271,7 +268,12 @@ def export(
     raise typer.Exit(export_table(folder, format_.value, table.value, out))
 
 
-@command(commands, "instruments", "joulelab.cli.calibrating:run_instruments")
+@command(
+    commands,
+    "instruments",
+    "joulelab.cli.calibrating:run_instruments",
+    example="joulelab instruments joulelab-out/quickstart",
+)
 @dataclass(frozen=True, kw_only=True)
 class Instruments:
     """Show how well meters agree on the same runs, and their calibration factors.
@@ -295,63 +297,7 @@ class Instruments:
     json: Json = False
 
 
-class CardFormat(StrEnum):
-    """Formats of a card."""
-
-    HF = "hf"
-    SPDX = "spdx"
-    ANNEX_XI = "annex-xi"
-    SCI = "sci"
-
-
-class CardPhase(StrEnum):
-    """What energy was spent for."""
-
-    TRAINING = "training"
-    FINE_TUNING = "fine-tuning"
-    INFERENCE = "inference"
-
-
-@command(commands, "card", "joulelab.cli.carding:run_card")
-@dataclass(frozen=True, kw_only=True)
-class Card:
-    """State measured energy in the format of a model card, a bill of materials or a standard.
-
-    hf is Hugging Face's co2_eq_emissions, spdx a JSON-LD document of SPDX 3.0, annex-xi the energy
-    items of the EU AI Act, sci the Software Carbon Intensity of ISO/IEC 21031. A field that cannot
-    be filled is left out, with the reason.
-    """
-
-    source: Path = argument(
-        ..., "Results folder, output of measure --json, or CodeCarbon's emissions.csv.", "DIR|FILE"
-    )
-    format_: CardFormat = option(..., "Format of the card.")
-    run: list[str] | None = option(
-        None,
-        "Count only this run, experiment or configuration; repeatable. Default: all energy of the "
-        "study.",
-        "ID",
-    )
-    place: Place = None
-    timezone: Timezone = None
-    pue: Pue = None
-    phase: CardPhase | None = option(None, "What the energy was spent for.")
-    hardware: str | None = option(None, "What it ran on, where that is not recorded.", "TEXT")
-    name: str | None = option(None, "Name of the model; default: of the study.", "TEXT")
-    unit: str | None = option(
-        None, "sci: functional unit, such as training, image, request or token.", "NOUN"
-    )
-    count: int | None = option(None, "sci: how many of these; default: from the results.")
-    embodied: float | None = option(
-        None, "sci: embodied emissions of the hardware for this work.", "GRAMS", min=0
-    )
-    out: Path | None = option(
-        None, "Write it to this file; in a model card, update its metadata.", "FILE"
-    )
-    json: Json = False
-
-
-def _load(
+def load_study(
     study: str,
     overrides: list[str] | None,
     plugins: list[Path] | None,
@@ -360,7 +306,19 @@ def _load(
     *,
     trust: bool,
 ) -> Study:
-    """Load a study; on a terminal, ask before running new code."""
+    """Load a study; on a terminal, ask before running new code.
+
+    Args:
+        study: name, file or results folder.
+        overrides: of ``--set``.
+        plugins: files with the user's own parts.
+        data_dir: of data sets.
+        scale: of a miniature.
+        trust: whether to run new code without asking.
+
+    Raises:
+        UntrustedCodeError: it was refused.
+    """
     from joulelab.study.study import Study
 
     wanted = (study, overrides or [], plugins or [], data_dir, scale)
