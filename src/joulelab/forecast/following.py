@@ -6,10 +6,23 @@
     train(); follower.step_done()      measured, predicted; may another step begin? follower.over
     train(); follower.step_done()
     follower.stop()
+
+A look at the meters takes milliseconds, and a step may be shorter. So a step is counted, and the
+meters are looked at when it is time::
+
+    look  . . . . . .  look  . . .  look .  look      steps counted in between
+          c / SHARE          half of what is left
+                             of the budget
+
+with c what a look costs. The last look is before the step that would overshoot, also where the
+power has doubled since the one before.
 """
 
 from __future__ import annotations
 
+import statistics
+import time
+from collections import deque
 from collections.abc import Mapping
 from contextlib import ExitStack
 
@@ -18,11 +31,17 @@ from joulelab.budget import TOLERANCE
 from joulelab.energy.ending import known_spent, spent, window_budget
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Measuring, Options, shared_monitor
+from joulelab.energy.order import already_ended, already_started, not_ended, not_started
 from joulelab.energy.phases import PhaseEnergy, phase_energies
-from joulelab.errors import MeterError
 from joulelab.forecast.outcome import TrainingPrediction
 from joulelab.forecast.training_forecast import TrainingForecast
 from joulelab.kinds.program.events import Marks, marked_phases
+
+SHARE = 0.005
+"""Looks at the meters take at most this share of the time."""
+COSTS = 3
+"""Number of looks whose median is what a look costs."""
+AGAIN = "call joulelab.track again"
 
 
 class Follower:
@@ -36,8 +55,8 @@ class Follower:
 
     Attributes:
         steps: number of steps that have ended.
-        predictions: one for each step, where `total` is known.
-        over: whether another step, should it take as much as the last one, would overshoot the
+        predictions: one for each look, where `total` is known.
+        over: whether another step, should it take as much as the last ones, would overshoot the
             budget by more than 2 %.
 
     Raises:
@@ -52,7 +71,12 @@ class Follower:
         self.predictions: list[TrainingPrediction] = []
         self._budget = None if budget is None else window_budget(budget, options.get("place"))
         self._options = options
+        self._seen: Measurement | None = None
+        self._seen_steps = 0
         self._spent = 0.0
+        self._rate = self._left = 0.0
+        self._due_s = 0.0
+        self._costs_s: deque[float] = deque(maxlen=COSTS)
         self._open = ExitStack()
         self._marks: Marks = []
         self._forecast: TrainingForecast | None = None
@@ -66,8 +90,10 @@ class Follower:
         Raises:
             MeterError: it was started before, or meters cannot be opened.
         """
+        if self._measurement is not None:
+            raise already_ended(self.label, AGAIN)
         if self._measuring is not None:
-            raise MeterError("a loop can be tracked once", "call joulelab.track again")
+            raise already_started(self.label)
         if self.total:
             self._forecast = TrainingForecast(self.total, label=self.label, **self._options)
             self._forecast.start()
@@ -77,37 +103,75 @@ class Follower:
             self._measuring.start()
         self._marks = self._open.enter_context(marked_phases())
 
-    def step_done(self) -> None:
-        """A step has ended.
+    def step_done(self) -> bool:
+        """A step has ended; look at the meters if it is time.
+
+        Returns:
+            Whether it has looked: `predictions`, `over` and `values` are new only then.
 
         Raises:
-            MeterError: there is a budget, and what is spent is unknown.
+            MeterError: it was never started, or has ended; there is a budget, and what is spent is
+                unknown.
         """
+        if self._measuring is None:
+            raise not_started(self.label)
+        if self._measurement is not None:
+            raise already_ended(self.label, AGAIN)
         self.steps += 1
-        if self._forecast is not None and self.steps <= self._forecast.epochs:
-            self.predictions.append(self._forecast.epoch_done())
+        began_s = time.monotonic()
+        if began_s < self._due_s:
+            return False
+        self._look()
+        ended_s = time.monotonic()
+        self._costs_s.append(ended_s - began_s)
+        self._due_s = ended_s + self._wait_s()
+        return True
+
+    def _look(self) -> None:
+        """Measure until now, predict, and see whether another step fits the budget."""
+        steps, self._seen_steps = self.steps - self._seen_steps, self.steps
+        if self._forecast is not None and (left := self._forecast.left) > 0:
+            self.predictions.append(self._forecast.epoch_done(min(steps, left)))
+        before, self._seen = self._seen, self.so_far()
         if self._budget is None:
             return
-        amount = known_spent(self.so_far(), self._budget)
-        step, self._spent = amount - self._spent, amount
-        self.over = amount + step > self._budget.amount * (1 + TOLERANCE)
+        amount = known_spent(self._seen, self._budget)
+        now_s = self._seen.duration_s
+        passed_s = now_s - (before.duration_s if before else 0.0)
+        # A counter may stand still between two looks.
+        recent, mean = (amount - self._spent) / (passed_s or 1.0), amount / (now_s or 1.0)
+        step = (amount - self._spent) / steps or amount / self.steps
+        self._spent, self._rate = amount, max(recent, mean)
+        self._left = self._budget.amount * (1 + TOLERANCE) - amount - step
+        self.over = self._left < 0
+
+    def _wait_s(self) -> float:
+        """Time until the next look."""
+        wait_s = statistics.median_low(self._costs_s) / SHARE
+        if self._budget is not None and self._rate > 0:
+            wait_s = min(wait_s, self._left / self._rate / 2)
+        return wait_s
 
     def so_far(self) -> Measurement:
-        """The measurement until now.
+        """The measurement until now; the whole after the end.
 
         Raises:
             MeterError: it was never started.
         """
         if self._measuring is None:
-            raise MeterError("nothing is measured yet", "start it first")
-        return self._measuring.so_far()
+            raise not_started(self.label)
+        return self._measurement or self._measuring.so_far()
 
     def stop(self) -> Measurement:
-        """End, and return the measurement; a second call returns the same."""
+        """End, and return the measurement; a second call returns the same.
+
+        Raises:
+            MeterError: it was never started.
+        """
         if self._measurement is None:
             measuring = self._measuring
             if measuring is None:
-                raise MeterError("nothing is measured yet", "start it first")
+                raise not_started(self.label)
             self._open.close()
             if self._forecast is not None:
                 self._forecast.stop()
@@ -117,14 +181,14 @@ class Follower:
         return self._measurement
 
     @property
-    def measurement(self) -> Measurement:
+    def result(self) -> Measurement:
         """The measurement of the whole.
 
         Raises:
             MeterError: it has not ended.
         """
         if self._measurement is None:
-            raise MeterError("the loop has not ended", "leave it first")
+            raise not_started(self.label) if self._measuring is None else not_ended(self.label)
         return self._measurement
 
     @property
@@ -143,8 +207,8 @@ class Follower:
         )
 
     def values(self) -> dict[str, float]:
-        """What is known now, for a logger: energy, power, CO2e, forecast; in J, W, g."""
-        found = self.so_far()
+        """What the last look has seen, for a logger: energy, power, CO2e, forecast; in J, W, g."""
+        found = self._measurement or self._seen or self.so_far()
         last = self.predictions[-1] if self.predictions else None
         known = {
             "energy_j": found.energy_j,
@@ -158,7 +222,7 @@ class Follower:
 
     def progress(self) -> str:
         """``12 of 50: 4.20 kJ of 20.0 kJ; 17.4 kJ in all (16.1 to 18.9 kJ), 8 min 20 s left``."""
-        measurement, budget = self.so_far(), self._budget
+        measurement, budget = self._seen or self.so_far(), self._budget
         done = f"{self.steps} of {self.total}" if self.total else f"{self.steps} steps"
         amount = formats.joules(measurement.energy_j)
         if budget is not None:
