@@ -13,6 +13,12 @@ Y = (X[:, :1] > 0).astype("float32")
 LOGGED = {"energy_j", "power_w", "co2e_g", "energy_forecast_j"}
 
 
+@pytest.fixture(autouse=True)
+def every_epoch(monkeypatch):
+    """The meters are looked at after every epoch, however slow the machine is."""
+    monkeypatch.setattr("joulelab.forecast.looking.CAPACITY_S", 1000.0)
+
+
 @pytest.fixture(scope="module")
 def keras():
     return pytest.importorskip("keras")

@@ -22,12 +22,10 @@ class EnergyCallback(Followed, _keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Log, and stop where another epoch would overshoot."""
-        if self.follower is None:
-            return
-        self.follower.step_done()
-        if logs is not None:
-            logs.update(self.follower.values())
-        if self.follower.over:
+        self.epoch_done(epoch)
+        if self.follower is not None and logs is not None:  # each epoch: histories are as long
+            self.tell(logs.update)
+        if self.over_anywhere:
             self.model.stop_training = True
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:

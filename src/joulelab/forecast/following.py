@@ -8,21 +8,16 @@
     follower.stop()
 
 A look at the meters takes milliseconds, and a step may be shorter. So a step is counted, and the
-meters are looked at when it is time::
+meters are looked at when it is time (`joulelab.forecast.looking`), or earlier near the end of a
+budget: where half of what is left of it may be spent. So the last look comes before the step that
+would overshoot, even where the power has doubled since the look before::
 
-    look  . . . . . .  look  . . .  look .  look      steps counted in between
-          c / SHARE          half of what is left
-                             of the budget
-
-with c what a look costs. The last look is before the step that would overshoot, also where the
-power has doubled since the one before.
+    look  . . . . . . . .  look  . . . .  look  . .  look . look       steps in between are counted
 """
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections import deque
 from collections.abc import Mapping
 from contextlib import ExitStack
 
@@ -33,14 +28,11 @@ from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Measuring, Options, shared_monitor
 from joulelab.energy.order import already_ended, already_started, not_ended, not_started
 from joulelab.energy.phases import PhaseEnergy, phase_energies
+from joulelab.forecast.looking import Looks
 from joulelab.forecast.outcome import TrainingPrediction
 from joulelab.forecast.training_forecast import TrainingForecast
 from joulelab.kinds.program.events import Marks, marked_phases
 
-SHARE = 0.005
-"""Looks at the meters take at most this share of the time."""
-COSTS = 3
-"""Number of looks whose median is what a look costs."""
 AGAIN = "call joulelab.track again"
 
 
@@ -75,8 +67,7 @@ class Follower:
         self._seen_steps = 0
         self._spent = 0.0
         self._rate = self._left = 0.0
-        self._due_s = 0.0
-        self._costs_s: deque[float] = deque(maxlen=COSTS)
+        self._looks = Looks()
         self._open = ExitStack()
         self._marks: Marks = []
         self._forecast: TrainingForecast | None = None
@@ -119,12 +110,13 @@ class Follower:
             raise already_ended(self.label, AGAIN)
         self.steps += 1
         began_s = time.monotonic()
-        if began_s < self._due_s:
+        if began_s < self._looks.due_s:
             return False
         self._look()
         ended_s = time.monotonic()
-        self._costs_s.append(ended_s - began_s)
-        self._due_s = ended_s + self._wait_s()
+        self._looks.took(began_s, ended_s)
+        if self._rate > 0 and not self.over:
+            self._looks.not_later_than(ended_s + self._left / self._rate / 2)
         return True
 
     def _look(self) -> None:
@@ -144,13 +136,6 @@ class Follower:
         self._spent, self._rate = amount, max(recent, mean)
         self._left = self._budget.amount * (1 + TOLERANCE) - amount - step
         self.over = self._left < 0
-
-    def _wait_s(self) -> float:
-        """Time until the next look."""
-        wait_s = statistics.median_low(self._costs_s) / SHARE
-        if self._budget is not None and self._rate > 0:
-            wait_s = min(wait_s, self._left / self._rate / 2)
-        return wait_s
 
     def so_far(self) -> Measurement:
         """The measurement until now; the whole after the end.
@@ -190,6 +175,11 @@ class Follower:
         if self._measurement is None:
             raise not_started(self.label) if self._measuring is None else not_ended(self.label)
         return self._measurement
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self._measurement is not None
 
     @property
     def phases(self) -> Mapping[str, PhaseEnergy]:

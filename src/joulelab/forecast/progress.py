@@ -10,8 +10,8 @@ E::
 **The length of coming epochs** follows from completed ones. The first epoch loads, compiles and
 warms up, so it is excluded as soon as there is another, and of the rest the later half counts: a
 training that unfreezes its base has longer epochs from then on. Epochs that are too short to be
-measured each are measured together, and their mean counts as often as there are of them. With d_i the k lengths that count,
-and s_0 the prior scatter::
+measured each are measured together, and their mean counts as often as there are of them. With d_i
+the k lengths that count, and s_0 the prior scatter::
 
     d   = mean d_i
     s^2 = (nu_0 s_0^2 + (k-1) s_d^2) / (nu_0 + k-1)
@@ -289,8 +289,8 @@ def epoch_length(lengths_s: Sequence[float], counts: Sequence[int] = ()) -> Epoc
 
     >>> epoch_length([9.0, 2.0, 2.0, 2.0, 2.0]).mean_s
     2.0
-    >>> epoch_length([9.0, 3.0, 2.0, 1.0], [1, 10, 5, 15]).mean_s
-    1.25
+    >>> epoch_length([9.0, 3.0, 2.0, 1.0], [1, 10, 6, 14]).mean_s
+    1.3
     """
     if len(lengths_s) == 1:
         return EpochLength(lengths_s[0], FIRST)

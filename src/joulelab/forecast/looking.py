@@ -1,0 +1,43 @@
+"""When to look at the meters: at most a share of the time is for that.
+
+Looks are paid from a purse. It fills with time, and holds enough for the first steps of a loop::
+
+    purse    CAPACITY_S + SHARE * time - what looks took, at most CAPACITY_S
+    look     as soon as it holds what the last look took, or earlier if a budget may be spent
+"""
+
+from __future__ import annotations
+
+SHARE = 0.005
+CAPACITY_S = 0.05
+
+
+class Looks:
+    """Says when the next look is due, on the monotonic clock.
+
+    Attributes:
+        due_s: time of the next look; the first is due at once.
+    """
+
+    def __init__(self) -> None:
+        self.due_s = 0.0
+        self._purse_s = CAPACITY_S
+        self._paid_s = 0.0
+
+    def took(self, began_s: float, ended_s: float) -> None:
+        """A look was taken.
+
+        Args:
+            began_s: when it began.
+            ended_s: when it ended.
+        """
+        cost_s = ended_s - began_s
+        filled_s = SHARE * (ended_s - (self._paid_s or began_s))
+        self._purse_s = min(self._purse_s + filled_s, CAPACITY_S) - cost_s
+        self._paid_s = ended_s
+        missing_s = min(cost_s, CAPACITY_S) - self._purse_s
+        self.due_s = ended_s + max(missing_s, 0.0) / SHARE
+
+    def not_later_than(self, due_s: float) -> None:
+        """Look then at the latest."""
+        self.due_s = min(self.due_s, due_s)
