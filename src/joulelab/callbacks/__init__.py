@@ -66,11 +66,16 @@ class Followed:
         """Of the latest training, until now where it runs; None where there is no follower."""
         return self.follower.so_far() if self.follower is not None else None
 
-    def begin(self, total: int | None) -> None:
-        """Begin to measure a training of so many epochs; None where that is unknown."""
+    def begin(self, total: int | None, *, here: bool = True) -> None:
+        """Begin to measure a training.
+
+        Args:
+            total: number of its epochs; None where that is unknown.
+            here: whether this process measures, if no launcher says otherwise.
+        """
         self.end()
         self._process, self._epoch, self._told, self.follower = os.getpid(), None, False, None
-        if measures_here():
+        if here and measures_here():
             self.follower = Follower(total, *self._asked)
             self.follower.start()
 

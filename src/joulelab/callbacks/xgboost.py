@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from joulelab.callbacks import Followed
 from joulelab.optional import optional
 
 _callback: Any = optional("xgboost.callback", "joulelab.callbacks.xgboost")
+_collective: Any = optional("xgboost.collective", "joulelab.callbacks.xgboost")
 
 
 class EnergyCallback(Followed, _callback.TrainingCallback):  # type: ignore[misc]  # no types
@@ -17,15 +20,22 @@ class EnergyCallback(Followed, _callback.TrainingCallback):  # type: ignore[misc
     """
 
     def before_training(self, model: Any) -> Any:  # noqa: ANN401
-        """Begin."""
-        self.begin(None)
+        """Begin; of several workers the first measures."""
+        self.begin(None, here=not _collective.get_rank())
         return model
 
     def after_iteration(self, model: Any, epoch: int, evals_log: dict[str, Any]) -> bool:  # noqa: ANN401
         """Whether to stop."""
         if self.epoch_done(epoch):
             self.tell(lambda values: _append(evals_log.setdefault("joulelab", {}), values))
-        return self.over
+        return self.over_anywhere
+
+    @property
+    def over_anywhere(self) -> bool:
+        """Whether another round would overshoot the budget, as any worker sees it."""
+        if self._asked[0] is None or _collective.get_world_size() == 1:
+            return self.over
+        return bool(_collective.allreduce(np.array([int(self.over)]), _collective.Op.MAX)[0])
 
     def after_training(self, model: Any) -> Any:  # noqa: ANN401
         """End."""
