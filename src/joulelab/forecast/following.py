@@ -33,6 +33,9 @@ from joulelab.forecast.outcome import TrainingPrediction
 from joulelab.forecast.training_forecast import TrainingForecast
 from joulelab.kinds.program.events import Marks, marked_phases
 
+MARGIN = TOLERANCE / 2
+"""A step may overshoot a budget by this share or by half of it, whichever is less: as much is left
+for the end, and for what sensors lag."""
 AGAIN = "call joulelab.track again"
 
 
@@ -49,7 +52,7 @@ class Follower:
         steps: number of steps that have ended.
         predictions: one for each look, where `total` is known.
         over: whether another step, should it take as much as the last ones, would overshoot the
-            budget by more than 2 %.
+            budget by more than 1 %, or more than half a step.
 
     Raises:
         UsageError: the budget is not an amount, or is in grams of CO2e and there is no ``place``.
@@ -124,9 +127,10 @@ class Follower:
         steps, self._seen_steps = self.steps - self._seen_steps, self.steps
         if self._forecast is not None and (left := self._forecast.left) > 0:
             self.predictions.append(self._forecast.epoch_done(min(steps, left)))
-        before, self._seen = self._seen, self.so_far()
         if self._budget is None:
+            self._seen = None  # measured when somebody asks
             return
+        before, self._seen = self._seen, self.so_far()
         amount = known_spent(self._seen, self._budget)
         now_s = self._seen.duration_s
         passed_s = now_s - (before.duration_s if before else 0.0)
@@ -134,7 +138,8 @@ class Follower:
         recent, mean = (amount - self._spent) / (passed_s or 1.0), amount / (now_s or 1.0)
         step = (amount - self._spent) / steps or amount / self.steps
         self._spent, self._rate = amount, max(recent, mean)
-        self._left = self._budget.amount * (1 + TOLERANCE) - amount - step
+        margin = min(MARGIN * self._budget.amount, step / 2)
+        self._left = self._budget.amount + margin - amount - step
         self.over = self._left < 0
 
     def so_far(self) -> Measurement:
@@ -196,9 +201,15 @@ class Follower:
             "overshoot"
         )
 
+    def _last_seen(self) -> Measurement:
+        """The measurement of the last look."""
+        if self._measurement is None and self._seen is None:
+            self._seen = self.so_far()
+        return self._measurement or self._seen or self.so_far()
+
     def values(self) -> dict[str, float]:
         """What the last look has seen, for a logger: energy, power, CO2e, forecast; in J, W, g."""
-        found = self._measurement or self._seen or self.so_far()
+        found = self._last_seen()
         last = self.predictions[-1] if self.predictions else None
         known = {
             "energy_j": found.energy_j,
@@ -212,7 +223,7 @@ class Follower:
 
     def progress(self) -> str:
         """``12 of 50: 4.20 kJ of 20.0 kJ; 17.4 kJ in all (16.1 to 18.9 kJ), 8 min 20 s left``."""
-        measurement, budget = self._seen or self.so_far(), self._budget
+        measurement, budget = self._last_seen(), self._budget
         done = f"{self.steps} of {self.total}" if self.total else f"{self.steps} steps"
         amount = formats.joules(measurement.energy_j)
         if budget is not None:

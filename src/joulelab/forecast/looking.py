@@ -8,8 +8,9 @@ Looks are paid from a purse. It fills with time, and holds enough for the first 
 
 from __future__ import annotations
 
-SHARE = 0.005
-CAPACITY_S = 0.05
+SHARE = 0.004
+CAPACITY_S = 0.02
+"""With the start and the end of a measurement, that stays under half a percent of a minute."""
 
 
 class Looks:

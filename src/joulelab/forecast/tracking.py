@@ -59,7 +59,7 @@ def track(
             `Tracked.step_done`.
         budget: in joules, watt-hours, time or CO2e: ``"20 kJ"``, ``"5 Wh"``, ``"2h"``,
             ``"50 gCO2e"``; None for no limit. A step does not begin if it would overshoot the
-            budget by more than 2 %, should it take as much as the last ones.
+            budget by more than 1 %, should it take as much as the last ones.
         total: number of steps; default: ``len(items)``, if it has one. Without, there is no
             forecast.
         label: what is measured, for the result.
