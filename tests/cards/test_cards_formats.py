@@ -61,6 +61,7 @@ def energies(document):
     spdx = pytest.importorskip("spdx_python_model")
     found = spdx.v3_0_1.SHACLObjectSet()
     spdx.v3_0_1.JSONLDDeserializer().read(io.BytesIO(document.encode()), found)
+    spdx.v3_0_1.JSONLDSerializer().write(found, io.BytesIO())  # refuses what is incomplete
     (package,) = found.foreach_type("ai_AIPackage")
     for kind in ("training", "finetuning", "inference"):
         if consumption := package.ai_energyConsumption:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, Unpack
 
@@ -103,12 +104,14 @@ class Followed:
             logger: of the framework.
         """
         assert self.follower is not None
+        began_s = time.monotonic()
         try:
             logger(self.follower.values())
         except Exception as error:
             if not self._told:
                 log.warning("the logger refuses energy: %s: %s", type(error).__name__, error)
             self._told = True
+        self.follower.pay(time.monotonic() - began_s)
 
     @property
     def over(self) -> bool:

@@ -18,13 +18,15 @@ class EnergyCallback(Followed, _keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Begin."""
+        self._values: dict[str, float] = {}
         self.begin(self.params.get("epochs"))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Log, and stop where another epoch would overshoot."""
-        self.epoch_done(epoch)
-        if self.follower is not None and logs is not None:  # each epoch: histories are as long
-            self.tell(logs.update)
+        if self.epoch_done(epoch) and self.follower is not None:
+            self._values = self.follower.values()
+        if logs is not None:
+            logs.update(self._values)  # after each epoch: histories are equally long
         if self.over_anywhere:
             self.model.stop_training = True
 

@@ -19,8 +19,11 @@ class EnergyCallback(Followed, _callback.TrainingCallback):  # type: ignore[misc
     The arguments are those of `Followed`. A step is a round.
     """
 
+    _shares = False
+
     def before_training(self, model: Any) -> Any:  # noqa: ANN401
         """Begin; of several workers the first measures."""
+        self._shares = _collective.get_world_size() > 1  # asking takes longer than a short round
         self.begin(None, here=not _collective.get_rank())
         return model
 
@@ -33,7 +36,7 @@ class EnergyCallback(Followed, _callback.TrainingCallback):  # type: ignore[misc
     @property
     def over_anywhere(self) -> bool:
         """Whether another round would overshoot the budget, as any worker sees it."""
-        if self._asked[0] is None or _collective.get_world_size() == 1:
+        if self._asked[0] is None or not self._shares:
             return self.over
         return bool(_collective.allreduce(np.array([int(self.over)]), _collective.Op.MAX)[0])
 

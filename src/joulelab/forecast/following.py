@@ -118,9 +118,18 @@ class Follower:
         self._look()
         ended_s = time.monotonic()
         self._looks.took(began_s, ended_s)
-        if self._rate > 0 and not self.over:
-            self._looks.not_later_than(ended_s + self._left / self._rate / 2)
+        self._look_in_time()
         return True
+
+    def pay(self, cost_s: float) -> None:
+        """Count the time that a logger took for the values among what looks may take."""
+        self._looks.pay(cost_s)
+        self._look_in_time()
+
+    def _look_in_time(self) -> None:
+        """Look before the budget may be spent."""
+        if self._rate > 0 and not self.over:
+            self._looks.not_later_than(time.monotonic() + self._left / self._rate / 2)
 
     def _look(self) -> None:
         """Measure until now, predict, and see whether another step fits the budget."""

@@ -8,9 +8,9 @@ Looks are paid from a purse. It fills with time, and holds enough for the first 
 
 from __future__ import annotations
 
-SHARE = 0.004
-CAPACITY_S = 0.02
-"""With the start and the end of a measurement, that stays under half a percent of a minute."""
+SHARE = 0.003
+CAPACITY_S = 0.01
+"""With the start and the end of a measurement, that is less than half a percent of ten seconds."""
 
 
 class Looks:
@@ -24,6 +24,7 @@ class Looks:
         self.due_s = 0.0
         self._purse_s = CAPACITY_S
         self._paid_s = 0.0
+        self._cost_s = 0.0
 
     def took(self, began_s: float, ended_s: float) -> None:
         """A look was taken.
@@ -32,12 +33,16 @@ class Looks:
             began_s: when it began.
             ended_s: when it ended.
         """
-        cost_s = ended_s - began_s
         filled_s = SHARE * (ended_s - (self._paid_s or began_s))
-        self._purse_s = min(self._purse_s + filled_s, CAPACITY_S) - cost_s
-        self._paid_s = ended_s
-        missing_s = min(cost_s, CAPACITY_S) - self._purse_s
-        self.due_s = ended_s + max(missing_s, 0.0) / SHARE
+        self._purse_s = min(self._purse_s + filled_s, CAPACITY_S)
+        self._paid_s, self._cost_s = ended_s, ended_s - began_s
+        self.pay(self._cost_s)
+
+    def pay(self, cost_s: float) -> None:
+        """Pay for what was seen: for the look, or for a logger that has written it."""
+        self._purse_s -= cost_s
+        missing_s = min(self._cost_s, CAPACITY_S) - self._purse_s
+        self.due_s = self._paid_s + max(missing_s, 0.0) / SHARE
 
     def not_later_than(self, due_s: float) -> None:
         """Look then at the latest."""

@@ -114,7 +114,8 @@ class Tracked(Generic[T]):
                 if follower.over and self._on_budget == "stop":
                     break
                 yield item
-                self.step_done()
+                if follower.step_done():
+                    self._show()
         finally:
             self.stop()
 
@@ -136,9 +137,13 @@ class Tracked(Generic[T]):
             MeterError: it is not running; there is a budget, and what is spent is unknown.
         """
         looked = self.follower.step_done()
-        if looked and self._line.is_due():
-            self._line.show(self.follower.progress())
+        if looked:
+            self._show()
         return looked
+
+    def _show(self) -> None:
+        if self._line.is_due():
+            self._line.show(self.follower.progress())
 
     def so_far(self) -> Measurement:
         """The measurement until now; the whole after the end.
