@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -184,6 +185,21 @@ def test_a_budget_is_kept_with_steps_much_shorter_than_a_look():
     assert tracked.steps > 20
     # What a slow machine adds to one step and to the end is beside the point.
     assert 0.4 < tracked.result.duration_s < 1.0
+
+
+def test_a_budget_is_looked_at_soon_while_nothing_seems_spent(monkeypatch):
+    """A counter may not have moved yet, and a look may have taken long."""
+    tracked = joulelab.track(itertools.count(), budget="1 kJ", quiet=True)
+    tracked.start()
+    follower, measured = tracked.follower, tracked.so_far()
+    nothing = [replace(one, gross_j=0.0) for one in measured.readings]
+    monkeypatch.setattr(follower, "so_far", lambda: replace(measured, readings=tuple(nothing)))
+    monkeypatch.setattr("joulelab.forecast.looking.SHARE", 1e-9)
+    monkeypatch.setattr("joulelab.forecast.looking.CAPACITY_S", 0.0)
+    assert tracked.step_done()
+    assert follower._looks.due_s < time.monotonic() + 1.0
+    monkeypatch.undo()
+    tracked.stop()
 
 
 def test_a_loop_without_for_is_started_and_stopped(capsys):

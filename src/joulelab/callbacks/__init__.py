@@ -137,8 +137,8 @@ class Followed:
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but a training that runs."""
-        budget, label, options = self._asked
-        state = {**vars(self), "_asked": (budget, label, picklable(options))}
+        asked = (*self._asked[:2], picklable(self._asked[2]), *self._asked[3:])
+        state = {**vars(self), "_asked": asked}
         if self.follower is not None and not self.follower.ended:
             state["follower"] = None
         return state

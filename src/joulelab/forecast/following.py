@@ -9,8 +9,8 @@
 
 A look at the meters takes milliseconds, and a step may be shorter. So a step is counted, and the
 meters are looked at when it is time (`joulelab.forecast.looking`), or earlier near the end of a
-budget: where half of what is left of it may be spent. So the last look comes before the step that
-would overshoot, even where the power has doubled since the look before::
+budget: where a quarter of what is left of it may be spent. So the last look comes before the step
+that would overshoot, even where the power is four times that of before::
 
     look  . . . . . . . .  look  . . . .  look  . .  look . look       steps in between are counted
 """
@@ -23,7 +23,7 @@ from contextlib import ExitStack
 
 from joulelab import formats
 from joulelab.budget import TOLERANCE
-from joulelab.energy.ending import known_spent, spent, window_budget
+from joulelab.energy.ending import LOOK_S, known_spent, spent, window_budget
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Measuring, Options, shared_monitor
 from joulelab.energy.order import already_ended, already_started, not_ended, not_started
@@ -36,6 +36,7 @@ from joulelab.kinds.program.events import Marks, marked_phases
 MARGIN = TOLERANCE / 2
 """A step may overshoot a budget by this share or by half of it, whichever is less: as much is left
 for the end, and for what sensors lag."""
+QUARTER = 0.25
 AGAIN = "call joulelab.track again"
 
 
@@ -128,8 +129,10 @@ class Follower:
 
     def _look_in_time(self) -> None:
         """Look before the budget may be spent."""
-        if self._rate > 0 and not self.over:
-            self._looks.not_later_than(time.monotonic() + self._left / self._rate / 2)
+        if self._budget is None or self.over:
+            return
+        wait_s = self._left / self._rate * QUARTER if self._rate > 0 else LOOK_S
+        self._looks.not_later_than(time.monotonic() + wait_s)
 
     def _look(self) -> None:
         """Measure until now, predict, and see whether another step fits the budget."""
@@ -219,11 +222,17 @@ class Follower:
     def values(self) -> dict[str, float]:
         """What the last look has seen, for a logger: energy, power, CO2e, forecast; in J, W, g."""
         found = self._last_seen()
-        last = self.predictions[-1] if self.predictions else None
         known = {
             "energy_j": found.energy_j,
             "power_w": found.mean_power_w,
             "co2e_g": found.co2e_g,
+        }
+        spent_now = {name: value for name, value in known.items() if value is not None}
+        return spent_now | self._forecast_values()
+
+    def _forecast_values(self) -> dict[str, float]:
+        last = self.predictions[-1] if self.predictions else None
+        known = {
             "energy_forecast_j": last.energy_j if last else None,
             "energy_forecast_low_j": last.low_j if last else None,
             "energy_forecast_high_j": last.high_j if last else None,
