@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from joulelab import formats
 from joulelab.present.markdown import escape
 
 TIMES = "\N{MULTIPLICATION SIGN}"
+LARGE = 1000
 
 
 def markdown_rows(rows: Sequence[Sequence[str]], head: Sequence[str]) -> str:
@@ -43,13 +45,15 @@ def _cell(text: str) -> str:
     return text if set(text) == {"-"} else escape(text)
 
 
-def scientific(value: float, digits: int = 3) -> str:
-    """A number with its power of ten.
+def scientific(value: float) -> str:
+    """A number with three digits, and a power of ten where it needs one.
 
-    >>> scientific(6.14e-06).replace(TIMES, "*"), scientific(0.0)
-    ('6.14 * 10^-6', '0')
+    >>> scientific(6.14e-06).replace(TIMES, "*"), scientific(12.0), scientific(0.0)
+    ('6.14 * 10^-6', '12.0', '0')
     """
     if not value:
         return "0"
-    mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
+    if 1 <= value < LARGE:
+        return formats.significant(value)
+    mantissa, _, exponent = f"{value:.2e}".partition("e")
     return f"{mantissa} {TIMES} 10^{int(exponent)}"

@@ -68,7 +68,7 @@ def work_of_study(folder: Path, asked: Asked) -> Work:
         hardware=_hardware(results.manifest),
         flops=flops,
         units=_units(done, results.spec, phase),
-        usual_unit=_usual_unit(done, phase),
+        usual_unit=_usual_unit(done, phase) if known else "run",
         reasons={
             "energy_j": unknown.removeprefix("unknown: "),
             "flops": why_flops,
