@@ -1,6 +1,6 @@
 """What following a training costs, and by how much a budget is overshot.
 
-    python benchmarks/callbacks.py [--pairs 10] [--epochs 5] [--budgets 10] [--only NAME ...]
+    python benchmarks/callbacks.py [--pairs 10] [--epochs 10] [--budgets 10] [--only NAME ...]
 
 1. A loop with `joulelab.track`, and a training by each framework with its callback, against the
    same without, in turns. Steps and epochs wait instead of computing: what they need of the
@@ -12,7 +12,7 @@
    (recording included), start and end of the measurement included. All trainings run at the same
    time, each in a process of its own.
 2. Budgets of joules and seconds: of `joulelab measure`, of loops with steps of several lengths, and
-   of a callback. What was spent in the end is held against the budget, and against one step.
+   of callbacks. What was spent in the end is held against the budget, and against one step.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, redirect_stdout
 from functools import partial
 from multiprocessing import get_context
+from typing import Any
 
 import simulated
 from figures import machine, median_interval, quantile, spread, table, versions
@@ -45,15 +46,19 @@ EPOCH_S = 1.0
 BATCHES = 10
 STEPS_S = (0.001, 0.01, 1.0)
 BUDGET_STEPS_S = (0.001, 0.02, 0.2)
+NEVER = "1 MJ"
+"""A budget that is not spent, but watched."""
 BUDGETS = ("1 kJ", "5 kJ", "5 s")
 """The simulated processor and GPU draw some 230 W together, and their counters move in steps."""
+MANY = 1000
+"""Epochs, more than any budget lasts."""
 AT_ONCE = 8
 """Budgets that are kept at the same time: all of them wait."""
 
 Costs = tuple[list[float], list[float]]
 """Of each pair, processor time with less without, as a share: of the thread, of all threads."""
-Run = Callable[[bool], object]
-"""A training, with a callback or without."""
+Run = Callable[[bool], Any]
+"""A training, with a callback or without; returns the callback."""
 
 
 def main() -> None:
@@ -67,7 +72,7 @@ def main() -> None:
     print(f"{machine()}; {versions()}\n")
     print_costs(args.pairs, args.epochs, args.only)
     if args.budgets:
-        print_budgets(args.budgets)
+        print_budgets(args.budgets, [name for name in args.only if name in IN_EPOCHS])
 
 
 def print_costs(pairs: int, epochs: int, only: list[str]) -> None:
@@ -98,9 +103,12 @@ def _share(values: list[float]) -> str:
     return f"{100 * quantile(values, 0.5):.2f} % ({100 * low:.2f} to {100 * high:.2f})"
 
 
-def print_budgets(runs: int) -> None:
+def print_budgets(runs: int, only: list[str]) -> None:
     """Print the table of what was spent of budgets."""
-    settings = [(budget, step_s) for budget in BUDGETS for step_s in (None, *BUDGET_STEPS_S)]
+    settings: list[tuple[str, float | str | None]] = [
+        (budget, step_s) for budget in BUDGETS for step_s in (None, *BUDGET_STEPS_S)
+    ]
+    settings += [(BUDGETS[1], name) for name in only if importlib.util.find_spec(MODULES[name])]
     with ProcessPoolExecutor(AT_ONCE, mp_context=get_context("spawn")) as workers:
         futures = {one: [workers.submit(overshoot, *one) for _ in range(runs)] for one in settings}
         found = {one: [each.result() for each in those] for one, those in futures.items()}
@@ -109,7 +117,9 @@ def print_budgets(runs: int) -> None:
         name = f"measure --budget {budget.replace(' ', '')}"
         in_steps = "-"
         if step_s is not None:
-            name = f"track, {budget}, steps of {1e3 * step_s:g} ms"
+            name = f"{step_s}, {budget}"
+            if isinstance(step_s, float):
+                name = f"track, {budget}, steps of {1e3 * step_s:g} ms"
             in_steps = spread([steps for _, steps in those], "+.1f")
         rows.append([name, f"{spread([100 * share for share, _ in those], '+.2f')} %", in_steps])
     print(f"### Overshoot of budgets, {runs} runs each: median (least to greatest)\n")
@@ -119,23 +129,36 @@ def print_budgets(runs: int) -> None:
 # What follows runs in processes of their own.
 
 
-def overshoot(budget: str, step_s: float | None) -> tuple[float, float]:
+def overshoot(budget: str, step_s: float | str | None) -> tuple[float, float]:
     """By which share of a budget it is overshot, and by how many steps.
 
     Args:
         budget: of joules or seconds.
-        step_s: length of a step of a loop; None for a command.
+        step_s: length of a step of a loop, or the name of a framework; None for a command.
     """
     simulated.draw(simulated.Trace("noise"), simulated.H100)
     amount = parse_budget(budget).amount
     if step_s is None:
         return spent_by_command(budget) / amount - 1, 0.0
-    loop = joulelab.track(itertools.count(), budget, quiet=True)
-    for _ in loop:
-        time.sleep(step_s)
+    if isinstance(step_s, str):
+        loop = followed(step_s, budget)
+    else:
+        loop = joulelab.track(itertools.count(), budget, quiet=True)
+        for _ in loop:
+            time.sleep(step_s)
     found = loop.result
     spent = found.duration_s if budget.endswith("s") else found.energy_j or 0.0
     return spent / amount - 1, (spent - amount) / (spent / loop.steps)
+
+
+def followed(name: str, budget: str) -> Any:  # noqa: ANN401 - what has a result, and steps
+    """What has followed a training by a framework until its budget was spent."""
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        callback = IN_EPOCHS[name](MANY, budget)(True)
+        os.chdir("/")
+    return callback.follower
 
 
 def spent_by_command(budget: str) -> float:
@@ -184,7 +207,7 @@ def tracked(step_s: float, epochs: int) -> Run:
     steps = range(round(epochs * EPOCH_S / step_s))
 
     def run(followed: bool) -> None:
-        loop = joulelab.track(steps, budget="1 MJ", quiet=True) if followed else steps
+        loop = joulelab.track(steps, budget=NEVER, quiet=True) if followed else steps
         for _ in loop:
             time.sleep(step_s)
 
@@ -195,7 +218,7 @@ def _batch() -> None:
     time.sleep(EPOCH_S / BATCHES)
 
 
-def lightning(epochs: int) -> Run:
+def lightning(epochs: int, budget: str = NEVER) -> Run:
     """Lightning, with its logger of CSV files."""
     import logging
 
@@ -221,10 +244,11 @@ def lightning(epochs: int) -> Run:
 
     data = torch.utils.data.TensorDataset(torch.zeros(4 * BATCHES, 4))
 
-    def run(followed: bool) -> None:
+    def run(followed: bool) -> EnergyCallback:
+        callback = EnergyCallback(budget)
         trainer = Trainer(
             max_epochs=epochs,
-            callbacks=[EnergyCallback(budget="1 MJ")] if followed else [],
+            callbacks=[callback] if followed else [],
             logger=CSVLogger("."),
             accelerator="cpu",
             enable_checkpointing=False,
@@ -232,11 +256,12 @@ def lightning(epochs: int) -> Run:
             enable_model_summary=False,
         )
         trainer.fit(Module(), torch.utils.data.DataLoader(data, batch_size=4))
+        return callback
 
     return run
 
 
-def transformers(epochs: int) -> Run:
+def transformers(epochs: int, budget: str = NEVER) -> Run:
     """Hugging Face's Trainer."""
     import torch
     from transformers import Trainer, TrainingArguments
@@ -254,7 +279,7 @@ def transformers(epochs: int) -> Run:
 
     data = [{"x": torch.zeros(4), "labels": torch.zeros(1)}] * (4 * BATCHES)
 
-    def run(followed: bool) -> None:
+    def run(followed: bool) -> EnergyCallback:
         arguments = TrainingArguments(
             output_dir="out",
             num_train_epochs=epochs,
@@ -266,15 +291,17 @@ def transformers(epochs: int) -> Run:
             log_level="error",
         )
         trainer = Trainer(Model(), arguments, train_dataset=data)
+        callback = EnergyCallback(trainer, budget)
         if followed:
-            trainer.add_callback(EnergyCallback(trainer, budget="1 MJ"))
+            trainer.add_callback(callback)
         with redirect_stdout(io.StringIO()):
             trainer.train()
+        return callback
 
     return run
 
 
-def keras(epochs: int) -> Run:
+def keras(epochs: int, budget: str = NEVER) -> Run:
     """Keras, on torch."""
     os.environ["KERAS_BACKEND"] = "torch"
     import keras
@@ -286,15 +313,17 @@ def keras(epochs: int) -> Run:
     model = keras.Sequential([keras.layers.Dense(1)])
     model.compile("sgd", "mse")
 
-    def run(followed: bool) -> None:
+    def run(followed: bool) -> EnergyCallback:
+        callback = EnergyCallback(budget)
         waits = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_, **__: _batch())
-        own = [EnergyCallback(budget="1 MJ")] if followed else []
+        own = [callback] if followed else []
         model.fit(x, y, epochs=epochs, batch_size=4, verbose=0, callbacks=[waits, *own])
+        return callback
 
     return run
 
 
-def xgboost(epochs: int) -> Run:
+def xgboost(epochs: int, budget: str = NEVER) -> Run:
     """XGBoost, with rounds of 10 ms."""
     import numpy as np
     from xgboost import DMatrix, train
@@ -310,10 +339,12 @@ def xgboost(epochs: int) -> Run:
     data = DMatrix(np.arange(64.0).reshape(16, 4), np.arange(16.0))
     rounds = round(100 * epochs * EPOCH_S)
 
-    def run(followed: bool) -> None:
-        own = [EnergyCallback(budget="1 MJ")] if followed else []
+    def run(followed: bool) -> EnergyCallback:
+        callback = EnergyCallback(budget)
+        own = [callback] if followed else []
         most = {"num_boost_round": rounds, "verbose_eval": False}
         train({"nthread": 1}, data, **most, callbacks=[Waits(), *own])
+        return callback
 
     return run
 
@@ -336,13 +367,13 @@ def sklearn(epochs: int) -> Run:
     return run
 
 
-FRAMEWORKS: dict[str, Callable[[int], Run]] = {
+IN_EPOCHS: dict[str, Callable[..., Run]] = {
     "Lightning": lightning,
     "Hugging Face Trainer": transformers,
     "Keras": keras,
     "XGBoost": xgboost,
-    "scikit-learn": sklearn,
 }
+FRAMEWORKS: dict[str, Callable[..., Run]] = {**IN_EPOCHS, "scikit-learn": sklearn}
 MODULES = {
     "Lightning": "lightning",
     "Hugging Face Trainer": "transformers",
