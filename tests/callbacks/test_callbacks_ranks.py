@@ -96,8 +96,8 @@ def test_data_loaders_may_fork_while_it_measures():
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
-def test_a_copy_has_what_has_ended_and_nothing_that_runs(copied):
-    followed = Followed(on_wait=print)
+def test_a_copy_has_what_has_ended_and_nothing_that_runs(copied, tmp_path):
+    followed = Followed(on_wait=print, to=str(tmp_path / "run.csv"))
     assert copied(followed).measurement is None
     followed.begin(2)
     running = copied(followed)

@@ -29,6 +29,7 @@ from typing import Any, Unpack
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Options, picklable
 from joulelab.forecast.following import Follower
+from joulelab.sinks.named import Named
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Followed:
     Args:
         budget: as for `joulelab.track`.
         label: what is measured.
+        to: as for `joulelab.track`, beside the framework's own logger.
         options: see `joulelab.energy.monitor.Options`.
 
     Attributes:
@@ -57,10 +59,14 @@ class Followed:
     _told = False
 
     def __init__(
-        self, budget: str | None = None, label: str = "training", **options: Unpack[Options]
+        self,
+        budget: str | None = None,
+        label: str = "training",
+        to: Named | None = None,
+        **options: Unpack[Options],
     ) -> None:
         super().__init__()  # that of the framework
-        self._asked = budget, label, options
+        self._asked = budget, label, options, to
 
     @property
     def measurement(self) -> Measurement | None:

@@ -20,18 +20,21 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from typing import Any
 
 from joulelab import formats
-from joulelab.budget import TOLERANCE
+from joulelab.budget import TOLERANCE, Budget
 from joulelab.energy.ending import LOOK_S, known_spent, spent, window_budget
 from joulelab.energy.measurement import Measurement
-from joulelab.energy.monitor import Measuring, Options, shared_monitor
+from joulelab.energy.monitor import Measuring, Options, picklable, shared_monitor
 from joulelab.energy.order import already_ended, already_started, not_ended, not_started
 from joulelab.energy.phases import PhaseEnergy, phase_energies
 from joulelab.forecast.looking import Looks
 from joulelab.forecast.outcome import TrainingPrediction
 from joulelab.forecast.training_forecast import TrainingForecast
 from joulelab.kinds.program.events import Marks, marked_phases
+from joulelab.sinks.feed import Feed
+from joulelab.sinks.named import Named, named_sinks
 
 MARGIN = TOLERANCE / 2
 """A step may overshoot a budget by this share or by half of it, whichever is less: as much is left
@@ -48,6 +51,7 @@ class Follower:
         budget: as for `joulelab.track`.
         label: what is measured.
         options: of the meters.
+        to: as for `joulelab.track`.
 
     Attributes:
         steps: number of steps that have ended.
@@ -56,10 +60,18 @@ class Follower:
             budget by more than 1 %, or more than half a step.
 
     Raises:
-        UsageError: the budget is not an amount, or is in grams of CO2e and there is no ``place``.
+        UsageError: the budget is not an amount, or is in grams of CO2e and there is no ``place``;
+            a sink is unknown.
     """
 
-    def __init__(self, total: int | None, budget: str | None, label: str, options: Options) -> None:
+    def __init__(
+        self,
+        total: int | None,
+        budget: str | None,
+        label: str,
+        options: Options,
+        to: Named | None = None,
+    ) -> None:
         self.total = total
         self.label = label
         self.steps = 0
@@ -78,25 +90,40 @@ class Follower:
         self._measuring: Measuring | None = None
         self._measurement: Measurement | None = None
         self._phases: Mapping[str, PhaseEnergy] = {}
+        self._feed = Feed(named_sinks(to), label) if to else None
 
     def start(self) -> None:
         """Begin to measure.
 
         Raises:
             MeterError: it was started before, or meters cannot be opened.
+            UsageError: a sink cannot be opened.
         """
         if self._measurement is not None:
             raise already_ended(self.label, AGAIN)
         if self._measuring is not None:
             raise already_started(self.label)
+        if self._feed is not None:
+            shared_monitor(**self._options)  # what cannot be measured is said first
+            self._feed.open()
+        try:
+            self._measuring = self._started()
+        except BaseException:
+            if self._feed is not None:
+                self._feed.end(failed=True)
+            raise
+        self._marks = self._open.enter_context(marked_phases())
+        if self._feed is not None:
+            self._feed.begin(self.so_far, steps=True)
+
+    def _started(self) -> Measuring:
         if self.total:
             self._forecast = TrainingForecast(self.total, label=self.label, **self._options)
             self._forecast.start()
-            self._measuring = self._forecast.measuring
-        else:
-            self._measuring = shared_monitor(**self._options).measure(self.label)
-            self._measuring.start()
-        self._marks = self._open.enter_context(marked_phases())
+            return self._forecast.measuring
+        measuring = shared_monitor(**self._options).measure(self.label)
+        measuring.start()
+        return measuring
 
     def step_done(self) -> bool:
         """A step has ended; look at the meters if it is time.
@@ -135,23 +162,33 @@ class Follower:
         self._looks.not_later_than(time.monotonic() + wait_s)
 
     def _look(self) -> None:
-        """Measure until now, predict, and see whether another step fits the budget."""
+        """Measure until now, predict, tell the sinks, and see whether another step fits."""
         steps, self._seen_steps = self.steps - self._seen_steps, self.steps
         if self._forecast is not None and (left := self._forecast.left) > 0:
             self.predictions.append(self._forecast.epoch_done(min(steps, left)))
+        if self._feed is not None:
+            self._feed.step(self.steps, self.so_far, self._forecast_values())
         if self._budget is None:
             self._seen = None  # measured when somebody asks
-            return
+        else:
+            self._see_budget(self._budget, steps)
+
+    def _see_budget(self, budget: Budget, steps: int) -> None:
+        """See whether another step fits, and how much is left.
+
+        Raises:
+            MeterError: what is spent is unknown.
+        """
         before, self._seen = self._seen, self.so_far()
-        amount = known_spent(self._seen, self._budget)
+        amount = known_spent(self._seen, budget)
         now_s = self._seen.duration_s
         passed_s = now_s - (before.duration_s if before else 0.0)
         # A counter may stand still between two looks.
         recent, mean = (amount - self._spent) / (passed_s or 1.0), amount / (now_s or 1.0)
         step = (amount - self._spent) / steps or amount / self.steps
         self._spent, self._rate = amount, max(recent, mean)
-        margin = min(MARGIN * self._budget.amount, step / 2)
-        self._left = self._budget.amount + margin - amount - step
+        margin = min(MARGIN * budget.amount, step / 2)
+        self._left = budget.amount + margin - amount - step
         self.over = self._left < 0
 
     def so_far(self) -> Measurement:
@@ -175,11 +212,15 @@ class Follower:
             if measuring is None:
                 raise not_started(self.label)
             self._open.close()
+            if self._feed is not None:
+                self._feed.pause()
             if self._forecast is not None:
                 self._forecast.stop()
             found = self._measurement = measuring.stop()
             samples = measuring.window.channel_samples
             self._phases = phase_energies(self._marks, found, found.total, samples)
+            if self._feed is not None:
+                self._feed.end(found, self._phases)
         return self._measurement
 
     @property
@@ -238,6 +279,14 @@ class Follower:
             "energy_forecast_high_j": last.high_j if last else None,
         }
         return {name: value for name, value in known.items() if value is not None}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the sinks, which are of this process.
+
+        Raises:
+            MeterError: it is still running.
+        """
+        return {**vars(self), "_feed": None, "_options": picklable(self._options)}
 
     def progress(self) -> str:
         """``12 of 50: 4.20 kJ of 20.0 kJ; 17.4 kJ in all (16.1 to 18.9 kJ), 8 min 20 s left``."""
