@@ -10,6 +10,7 @@ from typing import Any
 
 from joulelab import formats
 from joulelab.energy.carbon.footprint import Footprint
+from joulelab.energy.job import Job, Node
 from joulelab.energy.reading import MAY_BE_OFF, Reading, Status, Total, family, plain_data, total
 from joulelab.present import Column, Part, Remark, Table, words
 
@@ -43,6 +44,8 @@ class Measurement:
             domain and instrument once, not in any sum, without idle power.
         left_out: domains that do not count unless named, because the measured program cannot use
             them: GPUs that are hidden from it.
+        job: of the ranks that were measured; ``None`` for a program of one process. If it has
+            several nodes, domains are named by node: ``"a/gpu:0"``.
     """
 
     label: str
@@ -56,6 +59,7 @@ class Measurement:
     footprint: Footprint | None = None
     others: tuple[Reading, ...] = ()
     left_out: tuple[str, ...] = ()
+    job: Job | None = None
 
     def __getitem__(self, domain: str) -> Reading:
         for reading in self.readings:
@@ -107,6 +111,11 @@ class Measurement:
             and family(reading.domain) not in MAY_BE_OFF
             and not known.intersection(reading.within)
         )
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """What each node of its job took; empty for a program of one process."""
+        return self.job.nodes if self.job else ()
 
     @property
     def energy_j(self) -> float | None:
@@ -177,12 +186,14 @@ class Measurement:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as the store keeps it."""
         plain: dict[str, Any] = plain_data(self)
+        if self.job is None:
+            del plain["job"]
         return plain
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Measurement:
         """The inverse of `to_dict`."""
-        domains, footprint = data.get("domains"), data.get("footprint")
+        domains, footprint, job = data.get("domains"), data.get("footprint"), data.get("job")
         return cls(
             **{
                 **data,
@@ -192,6 +203,7 @@ class Measurement:
                 "footprint": Footprint.from_dict(footprint) if footprint else None,
                 "others": tuple(Reading.from_dict(one) for one in data.get("others", ())),
                 "left_out": tuple(data.get("left_out", ())),
+                "job": Job.from_dict(job) if job else None,
             }
         )
 
@@ -207,7 +219,8 @@ def measurement_parts(measurement: Measurement) -> list[Part]:
         measurement: of one window.
     """
     footprint = [str(measurement.footprint)] if measurement.footprint else []
-    parts: list[Part] = [answer(measurement), measurement_table(measurement)]
+    parts: list[Part] = [answer(measurement), *node_table(measurement)]
+    parts.append(measurement_table(measurement))
     return [*parts, *measurement_remarks(measurement), *footprint]
 
 
@@ -223,6 +236,8 @@ def answer(measurement: Measurement, name: str = "") -> str:
     """
     label = textwrap.shorten(name or measurement.label, LONGEST_LABEL, placeholder=" ...")
     total, duration = measurement.total, formats.duration(measurement.duration_s)
+    if len(measurement.nodes) > 1:
+        duration += f", {len(measurement.nodes)} nodes"
     if total.gross_j is None:
         said = f"energy unknown, {duration}"
     else:
@@ -241,6 +256,36 @@ def answer(measurement: Measurement, name: str = "") -> str:
             low_j = max(0.0, total.gross_j - error_j)
             said += f", could be {formats.joules_range(low_j, total.gross_j + error_j)}"
     return f"{label}: {said}" if label else f"{said[0].upper()}{said[1:]}"
+
+
+def node_table(measurement: Measurement) -> list[Part]:
+    """A row for each node, if there are several.
+
+    Args:
+        measurement: of one window.
+    """
+    if len(measurement.nodes) < BOTH:
+        return []
+    rows = [
+        {
+            "node": node.name,
+            "ranks": node.ranks,
+            "duration": formats.duration(node.duration_s),
+            "gross_j": node.energy_j,
+            "error_j": node.error_j,
+            "status": str(node.status),
+        }
+        for node in measurement.nodes
+    ]
+    columns = [
+        words("node"),
+        Column("ranks", "ranks"),
+        Column("duration", "duration"),
+        Column("energy", "gross_j", units=formats.ENERGY),
+        Column("±", "error_j", units=formats.ENERGY),
+        words("status"),
+    ]
+    return [Table(rows, columns)]
 
 
 def measurement_table(measurement: Measurement) -> Table:
@@ -294,6 +339,7 @@ def measurement_remarks(measurement: Measurement) -> list[Part]:
         if reading.gross_j is None:
             reason = reading.reason.removeprefix(f"{reading.source}: ")
         notes.append(f"{reading.domain} of {reading.source}: {reason}")
+    notes += [f"{node.name}: {node.reason}" for node in measurement.nodes if node.reason and node.duration_s is not None]
     flags = [f"note: {flag}" for flag in measurement.flags]
     return [*map(Remark, doubts), *notes, *map(Remark, flags)]
 
@@ -347,8 +393,9 @@ def _row(reading: Reading, grams_in_joule: float | None) -> dict[str, Any]:
 
 
 def _row_of_sum(measurement: Measurement, total: Total) -> dict[str, Any]:
+    several = len(measurement.nodes) > 1
     return {
-        "domain": " + ".join(total.domains),
+        "domain": "all nodes" if several else " + ".join(total.domains),
         **_values(total, _OF_BOTH),
         "mean_power_w": measurement.mean_power_w,
         # The domains need not peak at the same moment.

@@ -10,6 +10,9 @@
 Windows may nest and overlap, and be opened in one thread and closed in another. A meter reads the
 machine, not the block: other threads or tasks of the event loop that run meanwhile are included.
 
+Of the ranks of a distributed program the first on each node measures, and rank 0 has the sum over
+nodes (`joulelab.energy.ranks`, `joulelab.energy.gathering`).
+
 A measured function keeps its form. A wrapper with ``*args, **kwargs`` would behave differently:
 wrong arguments of a coroutine or generator function are then only refused at the first step, and
 frameworks see no parameters. So the wrapper of a function is compiled, as `dataclasses` compiles
@@ -27,14 +30,17 @@ import reprlib
 import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import FunctionType, MethodType, SimpleNamespace, coroutine
-from typing import Any, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
+from typing import Any, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, get_args, overload
 
 from joulelab.energy.ending import window_budget
+from joulelab.energy.gathering import Over, gathering
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Measuring, Options, shared_monitor
-from joulelab.errors import UsageError
+from joulelab.energy.other_rank import OtherRank
+from joulelab.energy.ranks import here
+from joulelab.errors import MeterError, UsageError
 from joulelab.sinks.measuring import SentMeasuring
 from joulelab.sinks.named import Named
 
@@ -61,6 +67,7 @@ def measure(
     budget: str | None = None,
     on_budget: Literal["raise", "flag"] = "raise",
     to: Named | None = None,
+    over: Over = "nodes",
     **options: Unpack[Options],
 ) -> Measuring:
     """Measure a block of code: ``with joulelab.measure("epoch") as m: ...``.
@@ -71,7 +78,9 @@ def measure(
             whether it is spent.
         on_budget: then ``m.check()`` raises, or sets ``m.over``.
         to: where values go while it is measured: ``"run.csv"``, ``"prometheus:9400"``, or several;
-            see `joulelab.sinks`.
+            see `joulelab.sinks`; of several nodes those of the first.
+        over: of several nodes, ``"nodes"``: rank 0 has the sum over all, for which it waits a
+            moment after the block; ``"node"``: each its own.
         options: see `joulelab.energy.monitor.Options`; measurements with the same options share
             their meters.
 
@@ -79,13 +88,26 @@ def measure(
         MeterError: on entry, if meters cannot be opened or, with ``strict=True``, nothing can be
             measured.
         UsageError: the budget is not an amount, or in CO2e and there is no place; a sink is unknown
-            or, on entry, cannot be opened.
+            or, on entry, cannot be opened; `over` is something else.
     """
-    monitor = functools.partial(shared_monitor, **options)
-    measuring = SentMeasuring(monitor, label, to) if to else Measuring(monitor, label)
+    measuring = _measuring(label, to, over, options)
     if budget is not None:
         measuring.budget = window_budget(budget, options.get("place"))
         measuring.on_budget = on_budget
+    return measuring
+
+
+def _measuring(label: str, to: Named | None, over: Over, options: Options) -> Measuring:
+    """What measures in this process, as its rank is."""
+    if over not in get_args(Over):
+        raise UsageError(f"over={over!r} is unknown", f"one of {', '.join(get_args(Over))}")
+    monitor = functools.partial(shared_monitor, **options)
+    rank = here()
+    if not rank.records:
+        return OtherRank(monitor, label, rank)
+    first = rank.node == 0
+    measuring = SentMeasuring(monitor, label, to) if to and first else Measuring(monitor, label)
+    measuring.gathering = gathering(rank, label, over)
     return measuring
 
 
@@ -127,7 +149,12 @@ def measured(function: Callable[P, R], /) -> Measured[P, R]: ...
 
 @overload
 def measured(
-    function: None = None, /, *, label: str | None = None, **options: Unpack[Options]
+    function: None = None,
+    /,
+    *,
+    label: str | None = None,
+    over: Over = "node",
+    **options: Unpack[Options],
 ) -> Callable[[Callable[P, R]], Measured[P, R]]: ...
 
 
@@ -136,6 +163,7 @@ def measured(
     /,
     *,
     label: str | None = None,
+    over: Over = "node",
     **options: Unpack[Options],
 ) -> Callable[..., Any]:
     """A decorator that measures every call of a function.
@@ -148,20 +176,23 @@ def measured(
         function: what to measure: a function of any kind, a class or static method or a property
             (over or under their decorators), a `functools.partial`, or an object with ``__call__``.
         label: for the results; default: the function's name.
+        over: as for `measure`; a call does not wait for other nodes unless asked to.
         options: as for `measure`.
 
     Raises:
         UsageError: `function` is a class, or cannot be called.
     """
     if function is None:
-        decorator: Callable[..., Any] = functools.partial(_measured, label=label, options=options)
+        decorator: Callable[..., Any] = functools.partial(
+            _measured, label=label, over=over, options=options
+        )
         return decorator
-    wrapper: Callable[..., Any] = _measured(function, label=label, options=options)
+    wrapper: Callable[..., Any] = _measured(function, label=label, over=over, options=options)
     return wrapper
 
 
-def _measured(function: Any, *, label: str | None, options: Options) -> Any:
-    again = functools.partial(_measured, label=label, options=options)
+def _measured(function: Any, *, label: str | None, over: Over, options: Options) -> Any:
+    again = functools.partial(_measured, label=label, over=over, options=options)
     for kind, remade in _REMADE.items():
         if isinstance(function, kind):
             return remade(function, again)
@@ -176,15 +207,28 @@ def _measured(function: Any, *, label: str | None, options: Options) -> Any:
     named = function.func if isinstance(function, functools.partial) else function
     name = label or str(getattr(named, "__qualname__", type(named).__qualname__))
 
-    class Kept(Measuring):
-        def __exit__(self, *error: Any) -> None:
-            super().__exit__(*error)
-            if self._result is not None:
-                results.append(self._result)
+    def window() -> _Kept:
+        return _Kept(_measuring(name, None, over, options), results)
 
-    wrapper: Any = _around(function, lambda: Kept(lambda: shared_monitor(**options), name), again)
+    wrapper: Any = _around(function, window, again)
     object.__setattr__(wrapper, "measurements", results)
     return wrapper
+
+
+class _Kept:
+    """The window around a call; its result is kept."""
+
+    def __init__(self, measuring: Measuring, results: deque[Measurement]) -> None:
+        self._measuring = measuring
+        self._results = results
+
+    def __enter__(self) -> Measuring:
+        return self._measuring.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self._measuring.__exit__(*error)
+        with suppress(MeterError):  # there is none if measuring has failed too
+            self._results.append(self._measuring.result)
 
 
 Window = Callable[[], AbstractContextManager[Any]]

@@ -28,11 +28,14 @@ from joulelab.energy import overlap
 from joulelab.energy.booking import Booking
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.ending import known_spent
+from joulelab.energy.gathering import Gathering
+from joulelab.energy.job import Node
 from joulelab.energy.lock import DeviceLock
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Hidden
 from joulelab.energy.order import already_started, not_ended, not_started
 from joulelab.energy.overlap import Presence
+from joulelab.energy.ranks import here, other_environments
 from joulelab.energy.reading import Reading, Status
 from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder, Window
 from joulelab.energy.traces.trace_file import TraceAbout, write_trace
@@ -196,6 +199,17 @@ class Monitor:
         """The devices on which it measures, as far as they count."""
         return frozenset(devices(self.recorder, self.domains))
 
+    @property
+    def uuids(self) -> dict[str, str]:
+        """UUIDs of the GPUs by domain, where their meter knows them."""
+        about = [meter.describe() for meter in self.recorder.meters]
+        return {
+            key.removesuffix(" uuid"): value
+            for one in about
+            for key, value in one.items()
+            if key.endswith(" uuid")
+        }
+
     def hidden_from(self, environments: Sequence[Mapping[str, str]]) -> Hidden:
         """Domains that no program with one of these environments can use; they do not count.
 
@@ -339,7 +353,7 @@ class Measuring:
         monitor: returns the monitor that measures it.
         label: what is measured, for the result.
         environments: of the measured programs, which determine their GPUs; default: that of this
-            process.
+            process. The GPUs of the other ranks on this node count too.
 
     After the block it has what a `Measurement` has: ``m.energy_j``, ``m["gpu:0"]``, ``print(m)``. A
     second ``with`` on the same object measures again. It can be pickled and copied before and after
@@ -356,6 +370,7 @@ class Measuring:
         self.budget: Budget | None = None
         self.on_budget: Literal["raise", "flag"] = "raise"
         self.over = False
+        self.gathering: Gathering | None = None
         self._monitor = monitor
         self._about: TraceAbout | None = None
         self._environments = environments
@@ -364,6 +379,7 @@ class Measuring:
         self._opened: Monitor | None = None
         self._window: Window | None = None
         self._result: Measurement | None = None
+        self._own: Measurement | None = None
         self._flags: list[str] = []
 
     def __enter__(self) -> Measuring:
@@ -396,13 +412,20 @@ class Measuring:
         self._flags = monitor.occupy(self.label)
         try:
             self._flags += _synchronised()
-            self._hidden = monitor.hidden_from(self._environments or [os.environ])
+            if self.gathering is not None:
+                self.gathering.begin()
+            self._hidden = self._hidden_here(monitor)
             self._window = monitor.recorder.open(self.label)
         except BaseException:
             monitor.vacate()
             raise
-        self._opened, self._result, self._about = monitor, None, None
+        self._opened, self._result, self._own, self._about = monitor, None, None, None
         self._span = overlap.begin(self.label, monitor.devices)
+
+    def _hidden_here(self, monitor: Monitor) -> Hidden:
+        """What no rank on this node can use."""
+        own = self._environments or [os.environ]
+        return monitor.hidden_from([*own, *other_environments(here())])
 
     def stop(self) -> Measurement:
         """Close the window and return its result; a second call returns the same.
@@ -417,13 +440,26 @@ class Measuring:
         try:
             measurement = self._window.close()
             overlap.end(self._span)
+            if self.gathering is not None:  # other ranks may have begun later
+                self._hidden = self._hidden_here(monitor)
             flags = [*self._flags, *flags, *self._span.flags]
-            self._result = monitor.finish(measurement, self._window, flags, self._hidden)
+            self._own = monitor.finish(measurement, self._window, flags, self._hidden)
         finally:
             overlap.end(self._span)
             self._opened = None
             monitor.vacate()
-        return self._result
+        whole = self.gathering.end(self._own, monitor.uuids) if self.gathering else self._own
+        self._result = whole
+        return whole
+
+    @property
+    def of_node(self) -> Measurement:
+        """The measurement of this node alone, where `result` is the sum over several.
+
+        Raises:
+            MeterError: the block has not finished.
+        """
+        return self.result if self._own is None else self._own
 
     def check(self) -> bool:
         """Whether the budget of `joulelab.measure` is spent.
@@ -500,8 +536,14 @@ class Measuring:
         """Carbon dioxide equivalent in grams; ``None`` where place or energy is unknown."""
         return self.result.co2e_g
 
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """What each node took; empty for a program of one process."""
+        return self.result.nodes
+
     def __getitem__(self, domain: str) -> Reading:
-        return self.result[domain]
+        """The reading of a domain: of this node, unless another one is named: ``m["b/gpu:0"]``."""
+        return (self.result if "/" in domain else self.of_node)[domain]
 
     def trace(self) -> pd.DataFrame:
         """The samples of the finished block, one row per sample and channel.
@@ -539,6 +581,7 @@ class Measuring:
         left_here = {
             "_monitor": _elsewhere(self._monitor, self.label),
             "_environments": None,
+            "gathering": None,
             "_span": overlap.Span(self.label, frozenset(), None),
         }
         return {**vars(self), **left_here}

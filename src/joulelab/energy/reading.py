@@ -73,8 +73,8 @@ def instrument_of(source: str) -> str:
 
 
 def family(domain: str) -> str:
-    """The family of a domain: ``"gpu"`` of ``"gpu:0"``."""
-    return domain.partition(":")[0]
+    """The family of a domain: ``"gpu"`` of ``"gpu:0"``, also on a node: ``"a/gpu:0"``."""
+    return domain.rpartition("/")[2].partition(":")[0]
 
 
 def plain_data(record: Any) -> Any:  # noqa: ANN401 - a dataclass, or a value in one

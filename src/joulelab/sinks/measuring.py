@@ -63,7 +63,7 @@ class SentMeasuring(Measuring):
         except BaseException:
             self._feed.end(failed=True)
             raise
-        self._feed.end(measurement, failed=self._failed)
+        self._feed.end(self.of_node, failed=self._failed)
         return measurement
 
     def __getstate__(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+from joulelab.energy.ranks import here, siblings
 DEFAULT_W_PER_PROCESSOR = 4.0
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 _NOISE = re.compile(
@@ -109,7 +110,7 @@ def _plain(model: str) -> str:
 
 
 class ProcessTree:
-    """Processor time and memory of this process and its descendants.
+    """Processor time and memory of this process and its descendants, and of the other ranks here.
 
     A parent that waits for an ended child takes over its time, so the sum over living processes,
     each with its ended children, only grows. It falls for one sample if a descendant ends between
@@ -133,6 +134,8 @@ class ProcessTree:
         now_s = time.monotonic()
         if now_s >= self._looked_at_s + self._cost_s / self._share:
             self._children = descendants(self._own)
+            for _, rank, _ in siblings(here()):
+                self._children += [rank, *descendants(rank)]
             self._looked_at_s, self._cost_s = now_s, time.monotonic() - now_s
         self._share = LOOKING_SHARE
         seconds = own_processor_time_s()

@@ -1,0 +1,341 @@
+"""Which process of a distributed program measures: the first on each node.
+
+Launchers number processes in variables of the environment:
+
+==========================  ====================  ==============  ==================
+launcher                    on this node          of all          node
+==========================  ====================  ==============  ==================
+torchrun, accelerate        LOCAL_RANK            RANK            GROUP_RANK
+Open MPI                    OMPI_COMM_WORLD_LOCAL_RANK, ..._RANK  counted
+MVAPICH, Intel MPI          MV2_COMM_WORLD_LOCAL_RANK, MPI_LOCALRANKID
+SLURM's srun                SLURM_LOCALID         SLURM_PROCID    SLURM_NODEID
+==========================  ====================  ==============  ==================
+
+The innermost launcher counts: torchrun under srun is torchrun. The script of an sbatch job is not a
+rank, although SLURM numbers it. Without these variables, an initialised ``torch.distributed`` on one
+machine gives the number.
+
+Each rank may be given other GPUs. Those that any rank of the node can use count, each once. A rank
+that does not measure leaves a note with its CUDA_VISIBLE_DEVICES; of one that never asks for a
+measurement the environment is read with which it was started.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from joulelab.energy.lock import shared_folder
+
+NODE = "JOULELAB_NODE"
+"""Variable with the name of a node, where host names are not unique."""
+GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
+PREFIX, SUFFIX = "joulelab-rank-", ".json"
+LONGEST = 65536
+_JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "TORCHELASTIC_RUN_ID")
+_MEETING = (
+    *_JOBS,
+    *("SLURM_STEP_ID", "SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"),
+    *("MASTER_ADDR", "MASTER_PORT", "PMIX_NAMESPACE"),
+)
+"""Variables whose values the ranks of one start of a job have in common."""
+_LOCAL_HOSTS = {"localhost", "::1", "0.0.0.0"}  # noqa: S104 - compared, not bound
+Environment = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """The variables of one launcher; the first that is set counts.
+
+    Attributes:
+        local: number of a process on its node.
+        number: of all.
+        ranks: how many there are.
+        local_ranks: how many on this node.
+        node: number of the node.
+        nodes: how many.
+    """
+
+    local: str
+    number: tuple[str, ...]
+    ranks: tuple[str, ...]
+    local_ranks: tuple[str, ...] = ()
+    node: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+
+
+LAUNCHERS = (
+    Launcher(
+        "LOCAL_RANK",
+        ("RANK",),
+        ("WORLD_SIZE",),
+        ("LOCAL_WORLD_SIZE", "LOCAL_SIZE"),
+        ("GROUP_RANK", "NODE_RANK", "CROSS_RANK"),
+        ("GROUP_WORLD_SIZE",),
+    ),
+    *(
+        Launcher(f"{name}_LOCAL_RANK", (f"{name}_RANK",), (f"{name}_SIZE",), (f"{name}_LOCAL_SIZE",))
+        for name in ("OMPI_COMM_WORLD", "MV2_COMM_WORLD")
+    ),
+    Launcher("MPI_LOCALRANKID", ("PMI_RANK",), ("PMI_SIZE",), ("MPI_LOCALNRANKS",)),
+    Launcher(
+        "SLURM_LOCALID",
+        ("SLURM_PROCID",),
+        ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"),
+        (),
+        ("SLURM_NODEID",),
+        ("SLURM_STEP_NUM_NODES", "SLURM_NNODES"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Rank:
+    """A process of a distributed program; a program of one process is rank 0 of 1.
+
+    Attributes:
+        number: among all ranks, from 0.
+        local: among those of its node.
+        node: number of its node, from 0.
+        ranks: how many there are.
+        local_ranks: how many on this node, or ``None`` where unknown.
+        nodes: number of nodes.
+        job: id of the scheduler or the launcher; empty where there is none.
+        meeting: a name that all ranks of this start of the job have in common.
+    """
+
+    number: int = 0
+    local: int = 0
+    node: int = 0
+    ranks: int = 1
+    local_ranks: int | None = 1
+    nodes: int = 1
+    job: str = ""
+    meeting: str = ""
+
+    @property
+    def records(self) -> bool:
+        """Whether this process reads the sensors of its node."""
+        return self.local == 0
+
+    @property
+    def of_several(self) -> bool:
+        """Whether there are other ranks."""
+        return self.ranks > 1
+
+    @property
+    def recorder(self) -> str:
+        """Who measures on this node, in words."""
+        if self.number < self.local:  # numbers of processes and of nodes do not agree
+            return "the first rank of this node"
+        return f"rank {self.number - self.local}, the first of this node"
+
+
+def here(environment: Environment | None = None) -> Rank:
+    """The rank of a process.
+
+    Args:
+        environment: its variables; default: those of this process, and ``torch.distributed``.
+    """
+    variables = os.environ if environment is None else environment
+    for launcher in LAUNCHERS:
+        local = _number(variables, launcher.local)
+        if local is None or (launcher.local == "SLURM_LOCALID" and _is_batch(local, variables)):
+            continue
+        return _rank(launcher, local, variables)
+    return _of_torch(variables) if environment is None else Rank()
+
+
+def _is_batch(local: int, variables: Environment) -> bool:
+    """Whether a process that SLURM numbers is the script of a job."""
+    return local == 0 and "SLURM_STEP_ID" not in variables
+
+
+def _rank(launcher: Launcher, local: int, variables: Environment) -> Rank:
+    number = _number(variables, *launcher.number)
+    ranks = max(_number(variables, *launcher.ranks) or 1, local + 1, (number or 0) + 1)
+    local_ranks = _number(variables, *launcher.local_ranks)
+    nodes = _number(variables, *launcher.nodes)
+    if nodes is None:
+        nodes = -(-ranks // local_ranks) if local_ranks else 1
+    node = _number(variables, *launcher.node)
+    if node is None:
+        node = (number or 0) // local_ranks if local_ranks else 0
+    if local_ranks is None and nodes == 1:
+        local_ranks = ranks
+    return Rank(
+        number=local if number is None else number,
+        local=local,
+        node=node,
+        ranks=ranks,
+        local_ranks=local_ranks,
+        nodes=max(nodes, node + 1),
+        job=job_id(variables),
+        meeting=_meeting(variables),
+    )
+
+
+def _of_torch(variables: Environment) -> Rank:
+    """By an initialised ``torch.distributed`` on this machine."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return Rank()
+    address = variables.get("MASTER_ADDR", "")
+    if address not in _LOCAL_HOSTS | {socket.gethostname()} and not address.startswith("127."):
+        return Rank()  # its processes may be on other machines
+    number, ranks = int(distributed.get_rank()), int(distributed.get_world_size())
+    meeting = _meeting(variables)
+    return Rank(number, number, 0, ranks, ranks, 1, job_id(variables), meeting)
+
+
+def job_id(environment: Environment) -> str:
+    """The id that a scheduler or a launcher has given to a job; empty where there is none."""
+    found = (environment.get(name, "") for name in _JOBS)
+    return next((one for one in found if one and one != "none"), "")
+
+
+def _meeting(variables: Environment) -> str:
+    said = "\n".join(f"{name}={variables.get(name, '')}" for name in _MEETING)
+    return sha256(said.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _number(variables: Environment, *names: str) -> int | None:
+    """The first of some variables that is a number."""
+    for name in names:
+        if re.fullmatch(r"\d{1,9}", variables.get(name, "")):
+            return int(variables[name])
+    return None
+
+
+def node_name() -> str:
+    """The name of this node."""
+    given = os.environ.get(NODE) or os.environ.get("SLURMD_NODENAME")
+    return given or socket.gethostname().partition(".")[0] or "node"
+
+
+@cache
+def machine() -> str:
+    """What tells this machine from others, also where two nodes of a job are on it."""
+    if given := os.environ.get(NODE):
+        return given
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    return f"{socket.gethostname()} {uuid.getnode():x}"
+
+
+def leave_note(rank: Rank, environments: Sequence[Environment]) -> None:
+    """Tell the recorder of this node which GPUs this rank can use.
+
+    Args:
+        rank: of this process, which does not measure.
+        environments: of its programs.
+    """
+    folder = shared_folder()
+    if folder is None:
+        return
+    given = [{name: one[name] for name in GPU_VARIABLES if name in one} for one in environments]
+    note = {
+        "meeting": [rank.meeting, rank.node],
+        "local": rank.local,
+        "gpus": given,
+        "at_s": time.monotonic(),
+    }
+    path = folder / f"{PREFIX}{os.getpid()}{SUFFIX}"
+    with suppress(OSError):
+        path.unlink(missing_ok=True)  # of an earlier window, or of a dead process with the same pid
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+        file = os.open(path, flags, 0o644)
+        try:
+            os.write(file, json.dumps(note).encode())
+        finally:
+            os.close(file)
+
+
+def other_environments(rank: Rank) -> list[Environment]:
+    """What the other ranks of this node say about their GPUs.
+
+    Args:
+        rank: of this process, which measures.
+
+    Returns:
+        The variables of `GPU_VARIABLES`; empty where this rank can use all GPUs anyway.
+    """
+    if not rank.of_several or rank.local_ranks == 1 or GPU_VARIABLES[0] not in os.environ:
+        return []
+    notes = dict(_notes(rank))
+    found = [one for own in notes.values() for one in own]
+    wanted = None if rank.local_ranks is None else rank.local_ranks - 1
+    if wanted is None or len(notes) < wanted:
+        found += [
+            _gpu_variables(own) for local, _, own in siblings(rank) if local not in notes
+        ]
+    return found
+
+
+def _notes(rank: Rank) -> Iterator[tuple[int, list[dict[str, str]]]]:
+    """The notes of the other ranks; those that dead processes have left are removed."""
+    folder = shared_folder()
+    if folder is None or not hasattr(os, "getuid"):
+        return
+    began_s = _began_s()
+    for path in folder.glob(f"{PREFIX}*{SUFFIX}"):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            if path.lstat().st_uid != os.getuid():
+                continue
+            file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | os.O_NONBLOCK)
+            try:
+                note: Any = json.loads(os.read(file, LONGEST))
+            finally:
+                os.close(file)
+            lives = psutil.pid_exists(int(path.name[len(PREFIX) : -len(SUFFIX)]))
+            ours = note["meeting"] == [rank.meeting, rank.node]
+            if not lives and (not ours or note["at_s"] < began_s):
+                path.unlink()
+            elif ours and note["local"] != rank.local:
+                yield int(note["local"]), [_gpu_variables(one) for one in note["gpus"]]
+
+
+def siblings(rank: Rank) -> Iterator[tuple[int, psutil.Process, Environment]]:
+    """The other ranks that the same launcher has started on this node.
+
+    Args:
+        rank: of this process.
+
+    Yields:
+        The local number, the process, and the variables with which it was started.
+    """
+    if not rank.of_several or rank.local_ranks == 1:
+        return
+    with suppress(psutil.Error):
+        parent = psutil.Process().parent()
+        for process in parent.children() if parent else []:
+            with suppress(psutil.Error):
+                variables = process.environ()
+                other = here(variables)
+                same = (other.meeting, other.node) == (rank.meeting, rank.node)
+                if same and other.local != rank.local:
+                    yield other.local, process, variables
+
+
+def _gpu_variables(variables: Environment) -> dict[str, str]:
+    return {name: str(variables[name]) for name in GPU_VARIABLES if name in variables}
+
+
+@cache
+def _began_s() -> float:
+    """When this process was started, on the monotonic clock."""
+    return time.monotonic() - max(0.0, time.time() - psutil.Process().create_time()) - 1.0
