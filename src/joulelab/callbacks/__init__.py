@@ -26,15 +26,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Unpack
 
+from joulelab.energy import ranks
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Options, picklable
 from joulelab.forecast.following import Follower
 from joulelab.sinks.named import Named
 
 log = logging.getLogger(__name__)
-
-RANKS = ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK")
-"""Variables with the number of a process on its machine, as launchers set them."""
 
 
 class Followed:
@@ -82,7 +80,7 @@ class Followed:
         """
         self.end()
         self._process, self._epoch, self._told, self.follower = os.getpid(), None, False, None
-        if here and measures_here():
+        if here and ranks.here().records:
             self.follower = Follower(total, *self._asked)
             self.follower.start()
 
@@ -148,9 +146,3 @@ class Followed:
         if self.follower is not None and not self.follower.ended:
             state["follower"] = None
         return state
-
-
-def measures_here() -> bool:
-    """Whether this process measures: the first of its training on this machine."""
-    given = [os.environ[name] for name in RANKS if os.environ.get(name)]
-    return not given or given[0] == "0"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -21,10 +23,13 @@ from joulelab.energy.command import (
     Design,
     Trial,
     cool_down,
+    environments_of,
     idle_duration_s,
     run_trials,
+    run_unmeasured,
 )
 from joulelab.energy.ending import window_budget
+from joulelab.energy.gathering import gathering
 from joulelab.energy.measurement import (
     Measurement,
     answer,
@@ -32,8 +37,10 @@ from joulelab.energy.measurement import (
     measurement_parts,
     measurement_remarks,
     measurement_table,
+    node_table,
 )
 from joulelab.energy.monitor import Monitor, Options
+from joulelab.energy.ranks import Rank, here, leave_note, nodes_started
 from joulelab.energy.reading import Status
 from joulelab.energy.signals import SURVIVED, signals_survived
 from joulelab.energy.traces.trace_file import TraceAbout, check_suffix, write_trace
@@ -109,8 +116,28 @@ def run_measure(asked: Measure) -> int:
             "--trace, --plot and --to are for a single run",
             "leave out --repeat, --warmup, --compare and --sweep",
         )
+    rank = here()
+    if several and rank.nodes > 1:
+        raise UsageError(
+            "several runs cannot be measured over nodes",
+            "leave out --repeat, --warmup, --compare and --sweep",
+        )
+    if not rank.records:
+        return _run_unmeasured(list(commands.values()), design, asked, rank)
     with signals_survived(SURVIVED):
         return _measure(commands, options, design, asked, feed)
+
+
+def _run_unmeasured(commands: Sequence[Command], design: Design, asked: Measure, rank: Rank) -> int:
+    """Run the commands on a rank that leaves measuring to the first of its node."""
+    leave_note(rank, [one for command in commands for one in environments_of(command)])
+    if asked.idle:
+        time.sleep(asked.idle)  # while the first measures idle power
+    code = 0
+    for order in design.blocks(len(commands)):
+        for number in order:
+            code = code or run_unmeasured(commands[number], design.stdout)
+    return code
 
 
 def _sinks(asked: Measure) -> list[Sink]:
@@ -180,12 +207,19 @@ def _measure(
     feed: Feed | None,
 ) -> int:
     measured = _Measured(commands, design, asked.label, asked.verbose)
+    rank = here()
+    gathered = gathering(rank, design.label)
+    feed = feed if rank.node == 0 else None
     with Monitor(**options) as monitor, ExitStack() as ended:
         if feed is not None:
             feed.open()
             ended.callback(feed.end, failed=True)
             design = replace(design, beside=feed.during)
-        idle_s = idle_duration_s(monitor) if asked.idle is None else asked.idle
+        if gathered is not None:
+            gathered.begin()
+        idle_s = asked.idle
+        if idle_s is None:  # other ranks do not wait meanwhile
+            idle_s = 0.0 if rank.of_several else idle_duration_s(monitor)
         if idle_s:
             monitor.recorder.measure_idle(idle_s)
         _check_budget(design.budget, monitor)
@@ -204,6 +238,12 @@ def _measure(
         about = TraceAbout.of(monitor.recorder, design.label, last.window.started_at)
         if feed is not None:
             feed.end(next((one for _, one in measured.trials), None), failed=last.exit_code != 0)
+        if gathered is not None:
+            measured.trials = [
+                (trial, gathered.end(one, monitor.uuids)) for trial, one in measured.trials
+            ]
+    if rank.node:
+        return BUDGET_SPENT if last.ended_by else last.exit_code  # rank 0 says the sum
     show(measured.view(last.exit_code), as_json=asked.json, aside=True)
     if asked.trace is not None:
         write_trace(asked.trace, last.window.trace_columns(), about)
@@ -276,6 +316,7 @@ class _Measured:
             for one in every:
                 yield answer(replace(one, label=self.label))
                 yield from self._ended(self.trials[0][0].run)
+                yield from node_table(one)
                 if self.verbose:
                     yield measurement_table(one)
         elif every:
@@ -290,6 +331,14 @@ class _Measured:
             if one.footprint is not None
         )
         yield from _place_hint(every)
+        command = next(iter(self.commands.values()))
+        words = command.split() if isinstance(command, str) else command
+        nodes = nodes_started(words, os.environ)
+        if nodes > max([1, *(len(one.nodes) for one in every)]):
+            yield Remark(
+                f"The command runs on {nodes} nodes, and only this one is measured: "
+                "srun joulelab measure -- ... measures all"
+            )
 
     def _ended(self, run: CommandRun) -> Iterator[Part]:
         if run.ended_by:

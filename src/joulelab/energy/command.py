@@ -124,29 +124,56 @@ def run_command(
     """
     measuring = Measuring(lambda: monitor, label, environments_of(command))
     with signals_passed_on() as passer, measuring, beside(measuring.so_far):
-        try:
-            process = subprocess.Popen(command, shell=isinstance(command, str), stdout=stdout)
-        except OSError as error:
-            name = command if isinstance(command, str) else command[0]
-            missing = isinstance(error, FileNotFoundError)
-            hint = "joulelab measure -- PROGRAM ARGUMENTS"
-            if name.endswith(".py") and not isinstance(command, str):
-                hint = f"did you mean python {shlex.join(command)}?"
-            raise CommandError(
-                f"{name} cannot be started: {error.strerror}",
-                hint,
-                NOT_FOUND if missing else NOT_EXECUTABLE,
-            ) from error
+        process = _started(command, stdout)
         ender = None if budget is None else Ender(budget, measuring.so_far, grace_s)
         passer.wait(process, ender.look if ender else None)
-    code = process.returncode
     return CommandRun(
         command,
-        KILLED - code if code < 0 else code,
+        _exit_code(process),
         measuring.result,
         measuring.window,
         ender.ended_by if ender else "",
     )
+
+
+def run_unmeasured(command: Command, stdout: int | None = None) -> int:
+    """Run a command to its end on a rank that does not measure.
+
+    Args:
+        command: as of `run_command`.
+        stdout: likewise.
+
+    Returns:
+        Its exit code.
+
+    Raises:
+        CommandError: as of `run_command`.
+    """
+    with signals_passed_on() as passer:
+        process = _started(command, stdout)
+        passer.wait(process, None)
+    return _exit_code(process)
+
+
+def _started(command: Command, stdout: int | None) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(command, shell=isinstance(command, str), stdout=stdout)
+    except OSError as error:
+        name = command if isinstance(command, str) else command[0]
+        missing = isinstance(error, FileNotFoundError)
+        hint = "joulelab measure -- PROGRAM ARGUMENTS"
+        if name.endswith(".py") and not isinstance(command, str):
+            hint = f"did you mean python {shlex.join(command)}?"
+        raise CommandError(
+            f"{name} cannot be started: {error.strerror}",
+            hint,
+            NOT_FOUND if missing else NOT_EXECUTABLE,
+        ) from error
+
+
+def _exit_code(process: subprocess.Popen[bytes]) -> int:
+    code = process.returncode
+    return KILLED - code if code < 0 else code
 
 
 def environments_of(

@@ -10,8 +10,8 @@ at most for a node that has begun the same window, `UNHEARD_S` for one of which 
 What a node fails to send is missing, and the sum is then unknown.
 
 Shares go through the key-value store of ``torch.distributed`` where it is initialised, else through
-files in `FOLDER` or the working directory, which all nodes must see. Windows belong together if they
-have the same label and are the n-th with it. Durations are of each node's own clock.
+files in `FOLDER` or the working directory, which all nodes must see. Windows belong together if
+they have the same label and are the n-th with it. Durations are of each node's own clock.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from joulelab import formats
 from joulelab.energy.job import Job
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.node_sum import Share, node_of, sum_over_nodes
-from joulelab.energy.ranks import Rank, here, machine, node_name
+from joulelab.energy.ranks import Rank, machine, node_name
 from joulelab.files import write_whole
 
-Over = Literal["nodes", "node"]
 FOLDER = "JOULELAB_RANKS_DIR"
 """Variable with the folder for shares, where torch.distributed is not used."""
 LATE_S = 60.0
@@ -88,14 +89,22 @@ class TorchStore:
         self._seen.append(key)
         return bytes(self._store.get(key)).decode()
 
+    def wait(self, key: str, limit_s: float) -> None:
+        """Wait for a key; raises what torch raises if none comes in time."""
+        self._store.wait([key], timedelta(seconds=limit_s))
+
+    def remove(self, key: str) -> None:
+        """Remove a key."""
+        with suppress(Exception):  # a store that cannot delete
+            self._store.delete_key(key)
+
     def look(self) -> None:
         """Nothing is cached."""
 
     def clear(self) -> None:
         """Remove what has been read."""
         for key in self._seen:
-            with suppress(Exception):  # a store that cannot delete
-                self._store.delete_key(key)
+            self.remove(key)
 
 
 class SharedFolder:
@@ -150,27 +159,21 @@ class Gathering:
     Args:
         rank: of this process, which records.
         label: of the window.
-        over: ``"nodes"``: the sum over all nodes; ``"node"``: this node alone.
+        gather: whether to; else every node has its own.
     """
 
-    def __init__(self, rank: Rank, label: str, over: Over = "nodes") -> None:
+    def __init__(self, rank: Rank, label: str, *, gather: bool = True) -> None:
         self.rank = rank
         self._label = label
-        self._over = over
+        self._gathers = gather and rank.nodes > 1
         self._key = ""
         self._folder: SharedFolder | None = None
-
-    @property
-    def _gathers(self) -> bool:
-        return self._over == "nodes" and self.rank.nodes > 1
 
     def begin(self) -> None:
         """The window opens: let rank 0 know that a share will come. Does not wait for others."""
         if not self._gathers:
             return
-        _WINDOWS[self._label] += 1
-        named = sha256(self._label.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-        self._key = f"{named}-{_WINDOWS[self._label]}"
+        self._key = window_key(self._label)
         store = torch_store()
         self._folder = None if store is not None else SharedFolder(self.rank)
         channel: Channel = store or SharedFolder(self.rank)
@@ -194,8 +197,8 @@ class Gathering:
         alone = replace(measurement, job=Job(rank.job, rank.ranks, (node_of(own),)))
         if not self._gathers or not self._key:
             return alone
-        channels = [one for one in (torch_store(), self._folder) if one is not None]
-        channels = channels or [SharedFolder(rank)]
+        both = (torch_store(), self._folder)
+        channels: list[Channel] = [one for one in both if one is not None] or [SharedFolder(rank)]
         if rank.number:
             self._send(channels[:1], SHARE, own.to_dict())
             return alone
@@ -208,7 +211,7 @@ class Gathering:
         """Send something; what fails is logged, and rank 0 misses it."""
         key, text = f"{self._key}-{self.rank.node}-{what}", json.dumps(content)
         for channel in channels:
-            error = _within(SENDING_S, lambda channel=channel: channel.put(key, text))
+            error = _within(SENDING_S, partial(channel.put, key, text))
             if error:
                 log.warning("the energy of this node does not reach rank 0: %s", error)
 
@@ -224,9 +227,7 @@ class Gathering:
                 for node in sorted(set(waiting) - set(found)):
                     if text := channel.get(f"{self._key}-{node}-{SHARE}"):
                         found[node] = Share.from_dict(json.loads(text))
-                    elif node not in began and (
-                        text := channel.get(f"{self._key}-{node}-{BEGAN}")
-                    ):
+                    elif node not in began and (text := channel.get(f"{self._key}-{node}-{BEGAN}")):
                         began[node] = str(json.loads(text)["name"])
 
         closed_s, pause_s, error = time.monotonic(), SHORTEST_PAUSE_S, ""
@@ -248,22 +249,29 @@ class Gathering:
             else:
                 reason = (
                     f"it did not measure {self._label!r}, or does not see {where} "
-                    f'(set {FOLDER}); over="node" measures this node alone'
+                    f"(set {FOLDER}); gather=False measures this node alone"
                 )
             name = began.get(node, waiting[node].name)
             found[node] = replace(waiting[node], name=name, reason=reason)
         return [found[node] for node in sorted(found)]
 
 
-def gathering(rank: Rank, label: str, over: Over = "nodes") -> Gathering | None:
+def window_key(label: str) -> str:
+    """A name that the n-th window with a label has in common on all ranks."""
+    _WINDOWS[label] += 1
+    named = sha256(label.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{named}-{_WINDOWS[label]}"
+
+
+def gathering(rank: Rank, label: str, *, gather: bool = True) -> Gathering | None:
     """What brings a window together with those of other nodes; None for a program of one process.
 
     Args:
         rank: of this process.
         label: of the window.
-        over: as of `Gathering`.
+        gather: as of `Gathering`.
     """
-    return Gathering(rank, label, over) if rank.of_several or rank.nodes > 1 else None
+    return Gathering(rank, label, gather=gather) if rank.of_several or rank.nodes > 1 else None
 
 
 def torch_store() -> TorchStore | None:

@@ -339,7 +339,11 @@ def measurement_remarks(measurement: Measurement) -> list[Part]:
         if reading.gross_j is None:
             reason = reading.reason.removeprefix(f"{reading.source}: ")
         notes.append(f"{reading.domain} of {reading.source}: {reason}")
-    notes += [f"{node.name}: {node.reason}" for node in measurement.nodes if node.reason and node.duration_s is not None]
+    notes += [
+        f"{node.name}: {node.reason}"
+        for node in measurement.nodes
+        if node.reason and node.duration_s is not None
+    ]
     flags = [f"note: {flag}" for flag in measurement.flags]
     return [*map(Remark, doubts), *notes, *map(Remark, flags)]
 

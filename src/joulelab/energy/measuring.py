@@ -32,10 +32,11 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractContextManager, suppress
 from types import FunctionType, MethodType, SimpleNamespace, coroutine
-from typing import Any, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, get_args, overload
+from typing import Any, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
+from joulelab.energy.agreement import agreement
 from joulelab.energy.ending import window_budget
-from joulelab.energy.gathering import Over, gathering
+from joulelab.energy.gathering import gathering
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Measuring, Options, shared_monitor
 from joulelab.energy.other_rank import OtherRank
@@ -67,7 +68,7 @@ def measure(
     budget: str | None = None,
     on_budget: Literal["raise", "flag"] = "raise",
     to: Named | None = None,
-    over: Over = "nodes",
+    gather: bool = True,
     **options: Unpack[Options],
 ) -> Measuring:
     """Measure a block of code: ``with joulelab.measure("epoch") as m: ...``.
@@ -79,8 +80,8 @@ def measure(
         on_budget: then ``m.check()`` raises, or sets ``m.over``.
         to: where values go while it is measured: ``"run.csv"``, ``"prometheus:9400"``, or several;
             see `joulelab.sinks`; of several nodes those of the first.
-        over: of several nodes, ``"nodes"``: rank 0 has the sum over all, for which it waits a
-            moment after the block; ``"node"``: each its own.
+        gather: whether rank 0 has the sum over nodes, if there are several, and waits a moment for
+            it after the block; else each node has its own.
         options: see `joulelab.energy.monitor.Options`; measurements with the same options share
             their meters.
 
@@ -88,26 +89,25 @@ def measure(
         MeterError: on entry, if meters cannot be opened or, with ``strict=True``, nothing can be
             measured.
         UsageError: the budget is not an amount, or in CO2e and there is no place; a sink is unknown
-            or, on entry, cannot be opened; `over` is something else.
+            or, on entry, cannot be opened.
     """
-    measuring = _measuring(label, to, over, options)
+    measuring = _measuring(label, to, options, gather=gather)
     if budget is not None:
         measuring.budget = window_budget(budget, options.get("place"))
         measuring.on_budget = on_budget
+        measuring.agreement = agreement(here(), label, budget)
     return measuring
 
 
-def _measuring(label: str, to: Named | None, over: Over, options: Options) -> Measuring:
+def _measuring(label: str, to: Named | None, options: Options, *, gather: bool) -> Measuring:
     """What measures in this process, as its rank is."""
-    if over not in get_args(Over):
-        raise UsageError(f"over={over!r} is unknown", f"one of {', '.join(get_args(Over))}")
     monitor = functools.partial(shared_monitor, **options)
     rank = here()
     if not rank.records:
         return OtherRank(monitor, label, rank)
     first = rank.node == 0
     measuring = SentMeasuring(monitor, label, to) if to and first else Measuring(monitor, label)
-    measuring.gathering = gathering(rank, label, over)
+    measuring.gathering = gathering(rank, label, gather=gather)
     return measuring
 
 
@@ -153,7 +153,7 @@ def measured(
     /,
     *,
     label: str | None = None,
-    over: Over = "node",
+    gather: bool = False,
     **options: Unpack[Options],
 ) -> Callable[[Callable[P, R]], Measured[P, R]]: ...
 
@@ -163,7 +163,7 @@ def measured(
     /,
     *,
     label: str | None = None,
-    over: Over = "node",
+    gather: bool = False,
     **options: Unpack[Options],
 ) -> Callable[..., Any]:
     """A decorator that measures every call of a function.
@@ -176,7 +176,7 @@ def measured(
         function: what to measure: a function of any kind, a class or static method or a property
             (over or under their decorators), a `functools.partial`, or an object with ``__call__``.
         label: for the results; default: the function's name.
-        over: as for `measure`; a call does not wait for other nodes unless asked to.
+        gather: as for `measure`; a call does not wait for other nodes unless asked to.
         options: as for `measure`.
 
     Raises:
@@ -184,15 +184,15 @@ def measured(
     """
     if function is None:
         decorator: Callable[..., Any] = functools.partial(
-            _measured, label=label, over=over, options=options
+            _measured, label=label, gather=gather, options=options
         )
         return decorator
-    wrapper: Callable[..., Any] = _measured(function, label=label, over=over, options=options)
+    wrapper: Callable[..., Any] = _measured(function, label=label, gather=gather, options=options)
     return wrapper
 
 
-def _measured(function: Any, *, label: str | None, over: Over, options: Options) -> Any:
-    again = functools.partial(_measured, label=label, over=over, options=options)
+def _measured(function: Any, *, label: str | None, gather: bool, options: Options) -> Any:
+    again = functools.partial(_measured, label=label, gather=gather, options=options)
     for kind, remade in _REMADE.items():
         if isinstance(function, kind):
             return remade(function, again)
@@ -208,7 +208,7 @@ def _measured(function: Any, *, label: str | None, over: Over, options: Options)
     name = label or str(getattr(named, "__qualname__", type(named).__qualname__))
 
     def window() -> _Kept:
-        return _Kept(_measuring(name, None, over, options), results)
+        return _Kept(_measuring(name, None, options, gather=gather), results)
 
     wrapper: Any = _around(function, window, again)
     object.__setattr__(wrapper, "measurements", results)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict, Unpack, cas
 
 from joulelab.budget import Budget
 from joulelab.energy import overlap
+from joulelab.energy.agreement import Agreement
 from joulelab.energy.booking import Booking
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.ending import known_spent
@@ -356,8 +357,9 @@ class Measuring:
             process. The GPUs of the other ranks on this node count too.
 
     After the block it has what a `Measurement` has: ``m.energy_j``, ``m["gpu:0"]``, ``print(m)``. A
-    second ``with`` on the same object measures again. It can be pickled and copied before and after
-    the block; a copy has the result and the samples, and opens its own meters to measure again.
+    second ``with`` on the same object measures again. `uuids` are those of its GPUs. It can be
+    pickled and copied before and after the block; a copy has the result and the samples, and opens
+    its own meters to measure again.
     """
 
     def __init__(
@@ -371,6 +373,8 @@ class Measuring:
         self.on_budget: Literal["raise", "flag"] = "raise"
         self.over = False
         self.gathering: Gathering | None = None
+        self.agreement: Agreement | None = None
+        self.uuids: dict[str, str] = {}
         self._monitor = monitor
         self._about: TraceAbout | None = None
         self._environments = environments
@@ -440,7 +444,7 @@ class Measuring:
         try:
             measurement = self._window.close()
             overlap.end(self._span)
-            if self.gathering is not None:  # other ranks may have begun later
+            if here().of_several:  # other ranks may have begun later
                 self._hidden = self._hidden_here(monitor)
             flags = [*self._flags, *flags, *self._span.flags]
             self._own = monitor.finish(measurement, self._window, flags, self._hidden)
@@ -448,7 +452,8 @@ class Measuring:
             overlap.end(self._span)
             self._opened = None
             monitor.vacate()
-        whole = self.gathering.end(self._own, monitor.uuids) if self.gathering else self._own
+        self.uuids = monitor.uuids
+        whole = self.gathering.end(self._own, self.uuids) if self.gathering else self._own
         self._result = whole
         return whole
 
@@ -471,10 +476,15 @@ class Measuring:
         if self.budget is None:
             return False
         amount = known_spent(self.so_far(), self.budget)
-        self.over = amount >= self.budget.amount
+        said = f"{self.budget.words(amount)} of a budget of {self.budget} are spent"
+        return self._check(said, over=amount >= self.budget.amount)
+
+    def _check(self, said: str, *, over: bool) -> bool:
+        """Whether any node's budget is spent."""
+        self.over = self.agreement.any_over(over) if self.agreement else over
         if self.over and self.on_budget == "raise":
             raise BudgetSpentError(
-                f"{self.budget.words(amount)} of a budget of {self.budget} are spent",
+                said if over else f"a budget of {self.budget} is spent, as another rank says",
                 "give more, or end here",
             )
         return self.over
@@ -582,6 +592,7 @@ class Measuring:
             "_monitor": _elsewhere(self._monitor, self.label),
             "_environments": None,
             "gathering": None,
+            "agreement": None,
             "_span": overlap.Span(self.label, frozenset(), None),
         }
         return {**vars(self), **left_here}

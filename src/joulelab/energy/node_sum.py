@@ -120,9 +120,7 @@ def sum_over_nodes(rank: Rank, shares: Sequence[Share]) -> Measurement:
         measured.append(one)
         twice = {reading.domain for reading in one.readings if share.device(reading) in taken}
         kept = [reading for reading in one.readings if reading.domain not in twice]
-        taken |= {
-            share.device(reading) for reading in kept if reading.domain not in one.left_out
-        }
+        taken |= {share.device(reading) for reading in kept if reading.domain not in one.left_out}
         readings += [_on(name, reading) for reading in kept]
         others += [_on(name, reading) for reading in one.others if reading.domain not in twice]
         left_out |= {f"{name}/{domain}" for domain in one.left_out}

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class OtherRank(Measuring):
     """A block that this process does not measure: no meters, and no energy, with the reason.
 
-    It never raises for want of energy: its budget is never spent, its trace is empty, and nothing
-    is written to files. The recorder of the node learns which GPUs this process can use.
+    It never raises for want of energy: its trace is empty, and nothing is written to files. Its
+    budget is spent when rank 0 says so (`joulelab.energy.agreement`). The recorder of the node
+    learns which GPUs this process can use.
 
     Args:
         monitor: for a copy in a process that measures.
@@ -73,8 +74,12 @@ class OtherRank(Measuring):
         return unmeasured(self._rank, self.label, *self._began)
 
     def check(self) -> bool:
-        """Whether the budget is spent: unknown here, so it never is."""
-        return False
+        """Whether the budget is spent, as rank 0 says; False where it cannot.
+
+        Raises:
+            BudgetSpentError: it is, and ``on_budget`` is ``"raise"``.
+        """
+        return self.budget is not None and self._check("", over=False)
 
     @property
     def result(self) -> Measurement:

@@ -12,8 +12,8 @@ SLURM's srun                SLURM_LOCALID         SLURM_PROCID    SLURM_NODEID
 ==========================  ====================  ==============  ==================
 
 The innermost launcher counts: torchrun under srun is torchrun. The script of an sbatch job is not a
-rank, although SLURM numbers it. Without these variables, an initialised ``torch.distributed`` on one
-machine gives the number.
+rank, although SLURM numbers it. Without these variables, an initialised ``torch.distributed`` on
+one machine gives the number.
 
 Each rank may be given other GPUs. Those that any rank of the node can use count, each once. A rank
 that does not measure leaves a note with its CUDA_VISIBLE_DEVICES; of one that never asks for a
@@ -46,6 +46,10 @@ NODE = "JOULELAB_NODE"
 GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
 PREFIX, SUFFIX = "joulelab-rank-", ".json"
 LONGEST = 65536
+STEP_STARTERS = {"srun", "mpirun", "mpiexec"}
+NODE_STARTERS = re.compile(r"\b(torchrun|torch\.distributed\.run|accelerate)\b")
+NODE_OPTIONS = ("--nnodes", "--num[_-]machines")
+"""Options of these that say the number of nodes."""
 _JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "TORCHELASTIC_RUN_ID")
 _MEETING = (
     *_JOBS,
@@ -53,7 +57,7 @@ _MEETING = (
     *("MASTER_ADDR", "MASTER_PORT", "PMIX_NAMESPACE"),
 )
 """Variables whose values the ranks of one start of a job have in common."""
-_LOCAL_HOSTS = {"localhost", "::1", "0.0.0.0"}  # noqa: S104 - compared, not bound
+_LOCAL_HOSTS = {"localhost", "::1", "0.0.0.0"}
 Environment = Mapping[str, str]
 
 
@@ -88,7 +92,9 @@ LAUNCHERS = (
         ("GROUP_WORLD_SIZE",),
     ),
     *(
-        Launcher(f"{name}_LOCAL_RANK", (f"{name}_RANK",), (f"{name}_SIZE",), (f"{name}_LOCAL_SIZE",))
+        Launcher(
+            f"{name}_LOCAL_RANK", (f"{name}_RANK",), (f"{name}_SIZE",), (f"{name}_LOCAL_SIZE",)
+        )
         for name in ("OMPI_COMM_WORLD", "MV2_COMM_WORLD")
     ),
     Launcher("MPI_LOCALRANKID", ("PMI_RANK",), ("PMI_SIZE",), ("MPI_LOCALNRANKS",)),
@@ -237,6 +243,26 @@ def machine() -> str:
     return f"{socket.gethostname()} {uuid.getnode():x}"
 
 
+def nodes_started(words: Sequence[str], environment: Environment) -> int:
+    """How many nodes a command starts processes on, as far as its words say.
+
+    Args:
+        words: of the command.
+        environment: of the command.
+
+    >>> nodes_started(["torchrun", "--nnodes=2", "train.py"], {})
+    2
+    """
+    name = Path(words[0]).name if words else ""
+    if name in STEP_STARTERS:
+        return _number(environment, "SLURM_JOB_NUM_NODES", "SLURM_NNODES") or 1
+    text = " ".join(words)
+    for option in NODE_OPTIONS if NODE_STARTERS.search(text) else ():
+        if found := re.search(rf"{option}[= ](?:\d+:)?(\d+)", text):
+            return int(found[1])
+    return 1
+
+
 def leave_note(rank: Rank, environments: Sequence[Environment]) -> None:
     """Tell the recorder of this node which GPUs this rank can use.
 
@@ -277,12 +303,10 @@ def other_environments(rank: Rank) -> list[Environment]:
     if not rank.of_several or rank.local_ranks == 1 or GPU_VARIABLES[0] not in os.environ:
         return []
     notes = dict(_notes(rank))
-    found = [one for own in notes.values() for one in own]
+    found: list[Environment] = [one for own in notes.values() for one in own]
     wanted = None if rank.local_ranks is None else rank.local_ranks - 1
     if wanted is None or len(notes) < wanted:
-        found += [
-            _gpu_variables(own) for local, _, own in siblings(rank) if local not in notes
-        ]
+        found += [_gpu_variables(own) for local, _, own in siblings(rank) if local not in notes]
     return found
 
 

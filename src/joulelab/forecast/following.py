@@ -17,6 +17,7 @@ that would overshoot, even where the power is four times that of before::
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -25,10 +26,13 @@ from typing import Any
 from joulelab import formats
 from joulelab.budget import TOLERANCE, Budget
 from joulelab.energy.ending import LOOK_S, known_spent, spent, window_budget
+from joulelab.energy.gathering import gathering
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Measuring, Options, picklable, shared_monitor
 from joulelab.energy.order import already_ended, already_started, not_ended, not_started
+from joulelab.energy.other_rank import OtherRank
 from joulelab.energy.phases import PhaseEnergy, phase_energies
+from joulelab.energy.ranks import here
 from joulelab.forecast.looking import Looks
 from joulelab.forecast.outcome import TrainingPrediction
 from joulelab.forecast.training_forecast import TrainingForecast
@@ -52,8 +56,10 @@ class Follower:
         label: what is measured.
         options: of the meters.
         to: as for `joulelab.track`.
+        gather: likewise.
 
     Attributes:
+        rank: of this process; only the first on each node measures.
         steps: number of steps that have ended.
         predictions: one for each look, where `total` is known.
         over: whether another step, should it take as much as the last ones, would overshoot the
@@ -71,7 +77,10 @@ class Follower:
         label: str,
         options: Options,
         to: Named | None = None,
+        *,
+        gather: bool = True,
     ) -> None:
+        self.rank = here()
         self.total = total
         self.label = label
         self.steps = 0
@@ -90,7 +99,8 @@ class Follower:
         self._measuring: Measuring | None = None
         self._measurement: Measurement | None = None
         self._phases: Mapping[str, PhaseEnergy] = {}
-        self._feed = Feed(named_sinks(to), label) if to else None
+        self._feed = Feed(named_sinks(to), label) if to and not self.rank.number else None
+        self._gathering = gathering(self.rank, label, gather=gather)
 
     def start(self) -> None:
         """Begin to measure.
@@ -103,6 +113,11 @@ class Follower:
             raise already_ended(self.label, AGAIN)
         if self._measuring is not None:
             raise already_started(self.label)
+        if not self.rank.records:
+            monitor = functools.partial(shared_monitor, **self._options)
+            self._measuring = OtherRank(monitor, self.label, self.rank)
+            self._measuring.start()
+            return
         if self._feed is not None:
             shared_monitor(**self._options)  # what cannot be measured is said first
             self._feed.open()
@@ -115,6 +130,8 @@ class Follower:
         self._marks = self._open.enter_context(marked_phases())
         if self._feed is not None:
             self._feed.begin(self.so_far, steps=True)
+        if self._gathering is not None:
+            self._gathering.begin()
 
     def _started(self) -> Measuring:
         if self.total:
@@ -140,6 +157,8 @@ class Follower:
         if self._measurement is not None:
             raise already_ended(self.label, AGAIN)
         self.steps += 1
+        if not self.rank.records:
+            return False
         began_s = time.monotonic()
         if began_s < self._looks.due_s:
             return False
@@ -217,10 +236,14 @@ class Follower:
             if self._forecast is not None:
                 self._forecast.stop()
             found = self._measurement = measuring.stop()
+            if not self.rank.records:
+                return found
             samples = measuring.window.channel_samples
             self._phases = phase_energies(self._marks, found, found.total, samples)
             if self._feed is not None:
                 self._feed.end(found, self._phases)
+            if self._gathering is not None:
+                self._measurement = self._gathering.end(found, measuring.uuids)
         return self._measurement
 
     @property
@@ -247,6 +270,8 @@ class Follower:
     def why_over(self) -> str:
         """Why no further step should begin, in words."""
         assert self._budget is not None
+        if not self.rank.records:
+            return f"after {self.steps} steps the budget of {self._budget} is spent, says rank 0"
         done = f"{self.steps} of {self.total}" if self.total else str(self.steps)
         amount = self._budget.words(self._spent)
         return (
@@ -286,7 +311,8 @@ class Follower:
         Raises:
             MeterError: it is still running.
         """
-        return {**vars(self), "_feed": None, "_options": picklable(self._options)}
+        own = {"_feed": None, "_gathering": None}
+        return {**vars(self), **own, "_options": picklable(self._options)}
 
     def progress(self) -> str:
         """``12 of 50: 4.20 kJ of 20.0 kJ; 17.4 kJ in all (16.1 to 18.9 kJ), 8 min 20 s left``."""

@@ -28,6 +28,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Generic, Literal, TextIO, TypeVar, Unpack
 
+from joulelab.energy.agreement import Agreement, agreement
 from joulelab.energy.measurement import Measurement, answer
 from joulelab.energy.monitor import Options
 from joulelab.energy.phases import PhaseEnergy
@@ -52,6 +53,7 @@ def track(
     on_budget: OnBudget = "stop",
     quiet: bool = False,
     to: Named | None = None,
+    gather: bool = True,
     **options: Unpack[Options],
 ) -> Tracked[T]:
     """Measure a loop while it runs: ``for epoch in joulelab.track(range(50), budget="20 kJ")``.
@@ -69,6 +71,7 @@ def track(
         quiet: whether to show no progress.
         to: where the values of each step go: ``"run.csv"``, ``"mlflow"``, or several; see
             `joulelab.sinks`.
+        gather: as for `joulelab.measure`.
         options: see `joulelab.energy.monitor.Options`.
 
     Raises:
@@ -76,7 +79,9 @@ def track(
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
-    return Tracked(items, Follower(total, budget, label, options, to), on_budget, quiet=quiet)
+    follower = Follower(total, budget, label, options, to, gather=gather)
+    agreed = agreement(follower.rank, label, budget)
+    return Tracked(items, follower, on_budget, quiet=quiet, agreed=agreed)
 
 
 class Tracked(Generic[T]):
@@ -93,12 +98,14 @@ class Tracked(Generic[T]):
         on_budget: OnBudget,
         *,
         quiet: bool,
+        agreed: Agreement | None = None,
     ) -> None:
         self.follower = follower
         self._items = items
         self._on_budget = on_budget
         self._ended = False
-        self._line = _Line(None if quiet else sys.stderr)
+        self._agreed = agreed
+        self._line = _Line(None if quiet or follower.rank.number else sys.stderr)
 
     def __iter__(self) -> Iterator[T]:
         """The items, measured from the first to the end of the loop.
@@ -118,8 +125,7 @@ class Tracked(Generic[T]):
                 if follower.over and self._on_budget == "stop":
                     break
                 yield item
-                if follower.step_done():
-                    self._show()
+                self.step_done()
         finally:
             self.stop()
 
@@ -141,6 +147,8 @@ class Tracked(Generic[T]):
             MeterError: it is not running; there is a budget, and what is spent is unknown.
         """
         looked = self.follower.step_done()
+        if self._agreed is not None:
+            self.follower.over = self._agreed.any_over(self.follower.over)
         if looked:
             self._show()
         return looked

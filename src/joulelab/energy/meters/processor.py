@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from joulelab.energy.ranks import here, siblings
+
 DEFAULT_W_PER_PROCESSOR = 4.0
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 _NOISE = re.compile(
