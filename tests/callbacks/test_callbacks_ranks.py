@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import joulelab
 from joulelab.callbacks import Followed
 
 torch = pytest.importorskip("torch")
@@ -57,6 +58,41 @@ def test_ranks_stop_together_and_one_of_them_measures(tmp_path):
     assert first == second > 0
     assert measured
     assert not not_measured
+
+
+def as_rank(rank, store):
+    """Take a place in a process group of gloo, as torchrun would give it."""
+    os.environ |= {"LOCAL_RANK": "0", "RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"LOCAL_WORLD_SIZE": "1", "GROUP_WORLD_SIZE": "2", "GROUP_RANK": str(rank)}
+    os.environ |= {"JOULELAB_NODE": "ab"[rank]}
+    distributed = torch.distributed
+    distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    return distributed
+
+
+def tracked(rank, store):
+    """A loop that ends at its budget in both, and one that rank 0 follows alone."""
+    distributed = as_rank(rank, store)
+    loop = joulelab.track(range(10**9), budget="0.1 s" if rank else "1 h", quiet=True)
+    for _ in loop:
+        distributed.all_reduce(torch.zeros(1))
+    if not rank:
+        alone = joulelab.track(range(3), budget="1 h", quiet=True, gather=False)
+        assert list(alone) == [0, 1, 2]
+    distributed.barrier()
+    distributed.destroy_process_group()
+    return loop.steps, loop.over, [node.name for node in loop.result.nodes], loop.result.energy_j
+
+
+def test_a_loop_ends_in_all_ranks_and_its_sum_comes_through_their_store(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = in_processes(tracked, 2, tmp_path / "store")
+    assert first[:2] == second[:2]
+    assert first[0] > 0
+    assert first[1]
+    assert (first[2], second[2]) == (["a", "b"], ["b"])
+    assert first[3] > second[3]
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
 def begun():

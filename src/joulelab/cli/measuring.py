@@ -101,10 +101,12 @@ def run_measure(asked: Measure) -> int:
         grace_s=asked.grace,
     )
     feed = Feed(_sinks(asked), design.label) if asked.to else None
+    rank = here()
     options: Options = {
         **asked.monitor,
         "strict": asked.strict,
-        "busy": asked.busy.value,
+        # A rank that waited for a device would keep the others waiting.
+        "busy": "share" if rank.of_several and asked.busy.value == "wait" else asked.busy.value,
         "on_wait": say,
     }
     if asked.trace is not None:
@@ -116,7 +118,6 @@ def run_measure(asked: Measure) -> int:
             "--trace, --plot and --to are for a single run",
             "leave out --repeat, --warmup, --compare and --sweep",
         )
-    rank = here()
     if several and rank.nodes > 1:
         raise UsageError(
             "several runs cannot be measured over nodes",
@@ -208,7 +209,7 @@ def _measure(
 ) -> int:
     measured = _Measured(commands, design, asked.label, asked.verbose)
     rank = here()
-    gathered = gathering(rank, design.label)
+    gathered = gathering(rank, "joulelab measure")  # commands may differ by rank
     feed = feed if rank.node == 0 else None
     with Monitor(**options) as monitor, ExitStack() as ended:
         if feed is not None:

@@ -20,6 +20,7 @@ import json
 import logging
 import os
 import sys
+import textwrap
 import threading
 import time
 from collections import Counter
@@ -34,7 +35,7 @@ from typing import Any, Protocol
 
 from joulelab import formats
 from joulelab.energy.job import Job
-from joulelab.energy.measurement import Measurement
+from joulelab.energy.measurement import LONGEST_LABEL, Measurement
 from joulelab.energy.node_sum import Share, node_of, sum_over_nodes
 from joulelab.energy.ranks import Rank, machine, node_name
 from joulelab.files import write_whole
@@ -46,6 +47,7 @@ UNHEARD_S = 2.0
 SENDING_S = 5.0
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.005, 0.5
 STALE_S = 60.0
+ATTEMPTS = 5
 BEGAN, SHARE = "began", "share"
 
 log = logging.getLogger(__name__)
@@ -65,8 +67,8 @@ class Channel(Protocol):
     def look(self) -> None:
         """Prepare to see what others have left."""
 
-    def clear(self) -> None:
-        """Remove what has been left; only rank 0 calls it, at the end."""
+    def clear(self, window: str) -> None:
+        """Remove what has been left for a window; only rank 0 calls it, at its end."""
 
 
 class TorchStore:
@@ -101,7 +103,7 @@ class TorchStore:
     def look(self) -> None:
         """Nothing is cached."""
 
-    def clear(self) -> None:
+    def clear(self, window: str) -> None:
         """Remove what has been read."""
         for key in self._seen:
             self.remove(key)
@@ -123,8 +125,15 @@ class SharedFolder:
 
     def put(self, key: str, text: str) -> None:
         """Leave a text under a key."""
-        self._path.mkdir(parents=True, exist_ok=True)
-        write_whole(self._path / f"{key}.json", text)
+        for attempt in range(ATTEMPTS):
+            self._path.mkdir(parents=True, exist_ok=True)
+            try:
+                write_whole(self._path / f"{key}.json", text)
+            except FileNotFoundError:  # rank 0 has just removed the folder
+                if attempt == ATTEMPTS - 1:
+                    raise
+            else:
+                return
 
     def get(self, key: str) -> str | None:
         """The text of a key; None if there is none yet, or only one of an earlier start."""
@@ -145,11 +154,11 @@ class SharedFolder:
                 self._since_s = self._look_at.stat().st_mtime
             self._look_at.unlink()
 
-    def clear(self) -> None:
-        """Remove the folder with all that is in it."""
+    def clear(self, window: str) -> None:
+        """Remove the files of a window, and the folder if it is empty then."""
         with suppress(OSError):
-            for path in self._path.iterdir():
-                path.unlink()
+            for path in self._path.glob(f"{window}-*"):
+                path.unlink(missing_ok=True)
             self._path.rmdir()
 
 
@@ -204,7 +213,7 @@ class Gathering:
             return alone
         shares = self._collect(channels)
         for channel in channels:
-            _within(SENDING_S, channel.clear)
+            _within(SENDING_S, partial(channel.clear, self._key))
         return sum_over_nodes(rank, [own, *shares])
 
     def _send(self, channels: list[Channel], what: str, content: dict[str, Any]) -> None:
@@ -247,10 +256,11 @@ class Gathering:
                 waited = formats.duration(LATE_S)
                 reason = f"it began and sent nothing in {waited} after rank 0 had ended"
             else:
-                reason = (
-                    f"it did not measure {self._label!r}, or does not see {where} "
-                    f"(set {FOLDER}); gather=False measures this node alone"
-                )
+                label = textwrap.shorten(self._label, LONGEST_LABEL, placeholder=" ...")
+                reason = f"nothing was heard of it: it did not measure {label!r}"
+                reason += f", or does not see {where}"
+                if isinstance(channels[-1], SharedFolder):
+                    reason += f" ({FOLDER} names another folder)"
             name = began.get(node, waiting[node].name)
             found[node] = replace(waiting[node], name=name, reason=reason)
         return [found[node] for node in sorted(found)]

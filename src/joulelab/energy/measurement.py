@@ -270,7 +270,9 @@ def node_table(measurement: Measurement) -> list[Part]:
         {
             "node": node.name,
             "ranks": node.ranks,
-            "duration": formats.duration(node.duration_s),
+            "duration": formats.DASH
+            if node.duration_s is None
+            else formats.duration(node.duration_s),
             "gross_j": node.energy_j,
             "error_j": node.error_j,
             "status": str(node.status),

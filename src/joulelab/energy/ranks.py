@@ -46,6 +46,7 @@ NODE = "JOULELAB_NODE"
 GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
 PREFIX, SUFFIX = "joulelab-rank-", ".json"
 LONGEST = 65536
+MOST_NODES = 1_000_000
 STEP_STARTERS = {"srun", "mpirun", "mpiexec"}
 NODE_STARTERS = re.compile(r"\b(torchrun|torch\.distributed\.run|accelerate)\b")
 NODE_OPTIONS = ("--nnodes", "--num[_-]machines")
@@ -175,6 +176,8 @@ def _rank(launcher: Launcher, local: int, variables: Environment) -> Rank:
     number = _number(variables, *launcher.number)
     ranks = max(_number(variables, *launcher.ranks) or 1, local + 1, (number or 0) + 1)
     local_ranks = _number(variables, *launcher.local_ranks)
+    if launcher.local == "SLURM_LOCALID":
+        local_ranks = _slurm_tasks(variables)
     nodes = _number(variables, *launcher.nodes)
     if nodes is None:
         nodes = -(-ranks // local_ranks) if local_ranks else 1
@@ -217,6 +220,15 @@ def job_id(environment: Environment) -> str:
 def _meeting(variables: Environment) -> str:
     said = "\n".join(f"{name}={variables.get(name, '')}" for name in _MEETING)
     return sha256(said.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _slurm_tasks(variables: Environment) -> int | None:
+    """The number of tasks on this node, of ``4(x2),3``: four on each of two, three on the third."""
+    said, node = variables.get("SLURM_STEP_TASKS_PER_NODE", ""), _number(variables, "SLURM_NODEID")
+    counts: list[int] = []
+    for tasks, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", said):
+        counts += [int(tasks)] * min(int(times or 1), MOST_NODES)
+    return counts[node] if node is not None and node < len(counts) else None
 
 
 def _number(variables: Environment, *names: str) -> int | None:
