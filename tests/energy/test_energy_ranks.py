@@ -164,6 +164,18 @@ def test_notes_of_the_dead_are_removed(on_node, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_gpus_that_only_other_ranks_can_see_are_mentioned(tmp_path, monkeypatch):
+    monkeypatch.setattr(ranks, "DRIVER_GPUS", tmp_path)
+    for bus in "abc":
+        (tmp_path / bus).mkdir()
+    first = here(TORCHRUN | {"RANK": "4", "LOCAL_RANK": "0"})
+    assert ranks.unread_gpus(first, 1) == [
+        "2 GPUs of this machine are hidden from rank 4: not counted if other ranks use them"
+    ]
+    assert ranks.unread_gpus(first, 3) == []
+    assert ranks.unread_gpus(here({}), 1) == []
+
+
 def test_where_all_gpus_are_visible_nobody_is_asked(on_node, monkeypatch):
     rank, _ = on_node
     ranks.leave_note(rank(1), [{"CUDA_VISIBLE_DEVICES": "1"}])

@@ -236,6 +236,9 @@ def _measure(
             for trial in trials
             if not trial.warmed_up
         ]
+        measured.trials = [
+            (trial, _with_nodes(one, trial.run.command, rank)) for trial, one in measured.trials
+        ]
         about = TraceAbout.of(monitor.recorder, design.label, last.window.started_at)
         if feed is not None:
             feed.end(next((one for _, one in measured.trials), None), failed=last.exit_code != 0)
@@ -258,6 +261,18 @@ def _measure(
         say(f"--strict: {why}")
         return NOT_MEASURED
     return last.exit_code
+
+
+def _with_nodes(measurement: Measurement, command: Command, rank: Rank) -> Measurement:
+    """The same with a remark if the command starts processes on nodes that are not measured."""
+    nodes = nodes_started(command.split() if isinstance(command, str) else command, os.environ)
+    if nodes <= rank.nodes:
+        return measurement
+    flag = (
+        f"the command runs on {nodes} nodes and only this one is measured: "
+        "srun joulelab measure -- ... measures all"
+    )
+    return replace(measurement, flags=(*measurement.flags, flag))
 
 
 def one_measurement(measurement: Measurement) -> list[Part]:
@@ -332,14 +347,6 @@ class _Measured:
             if one.footprint is not None
         )
         yield from _place_hint(every)
-        command = next(iter(self.commands.values()))
-        words = command.split() if isinstance(command, str) else command
-        nodes = nodes_started(words, os.environ)
-        if nodes > max([1, *(len(one.nodes) for one in every)]):
-            yield Remark(
-                f"The command runs on {nodes} nodes, and only this one is measured: "
-                "srun joulelab measure -- ... measures all"
-            )
 
     def _ended(self, run: CommandRun) -> Iterator[Part]:
         if run.ended_by:

@@ -36,7 +36,7 @@ from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Hidden
 from joulelab.energy.order import already_started, not_ended, not_started
 from joulelab.energy.overlap import Presence
-from joulelab.energy.ranks import here, other_environments
+from joulelab.energy.ranks import here, other_environments, unread_gpus
 from joulelab.energy.reading import Reading, Status
 from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder, Window
 from joulelab.energy.traces.trace_file import TraceAbout, write_trace
@@ -419,12 +419,18 @@ class Measuring:
             if self.gathering is not None:
                 self.gathering.begin()
             self._hidden = self._hidden_here(monitor)
+            self._flags += unread_gpus(here(), len(monitor.uuids))
             self._window = monitor.recorder.open(self.label)
         except BaseException:
             monitor.vacate()
             raise
         self._opened, self._result, self._own, self._about = monitor, None, None, None
         self._span = overlap.begin(self.label, monitor.devices)
+
+    def _look_at_ranks(self) -> None:
+        """See what the GPUs of ranks are that may have begun later."""
+        if self._opened is not None and here().of_several:
+            self._hidden = self._hidden_here(self._opened)
 
     def _hidden_here(self, monitor: Monitor) -> Hidden:
         """What no rank on this node can use."""
@@ -444,8 +450,7 @@ class Measuring:
         try:
             measurement = self._window.close()
             overlap.end(self._span)
-            if here().of_several:  # other ranks may have begun later
-                self._hidden = self._hidden_here(monitor)
+            self._look_at_ranks()
             flags = [*self._flags, *flags, *self._span.flags]
             self._own = monitor.finish(measurement, self._window, flags, self._hidden)
         finally:
@@ -497,6 +502,7 @@ class Measuring:
         """
         if self._opened is None or self._window is None:
             return self.result
+        self._look_at_ranks()
         flags = [*self._flags, *self._span.flags]
         return self._opened.finish(self._window.so_far(), self._window, flags, self._hidden)
 

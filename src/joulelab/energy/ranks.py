@@ -46,6 +46,8 @@ NODE = "JOULELAB_NODE"
 GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
 PREFIX, SUFFIX = "joulelab-rank-", ".json"
 LONGEST = 65536
+DRIVER_GPUS = Path("/proc/driver/nvidia/gpus")
+"""All NVIDIA GPUs of the machine, whatever a control group hides."""
 MOST_NODES = 1_000_000
 STEP_STARTERS = {"srun", "mpirun", "mpiexec"}
 NODE_STARTERS = re.compile(r"\b(torchrun|torch\.distributed\.run|accelerate)\b")
@@ -343,6 +345,24 @@ def _notes(rank: Rank) -> Iterator[tuple[int, list[dict[str, str]]]]:
                 path.unlink()
             elif ours and note["local"] != rank.local:
                 yield int(note["local"]), [_gpu_variables(one) for one in note["gpus"]]
+
+
+def unread_gpus(rank: Rank, read: int) -> list[str]:
+    """A remark on GPUs of this machine that its recorder cannot read, although other ranks may.
+
+    A control group may show each rank its own GPU alone (``srun --gpus-per-task``).
+
+    Args:
+        rank: of this process, which measures.
+        read: how many GPUs it reads.
+    """
+    if not rank.of_several or rank.local_ranks == 1 or not read:
+        return []
+    unread = len(list(DRIVER_GPUS.glob("*"))) - read
+    if unread <= 0:
+        return []
+    what = "GPU of this machine is" if unread == 1 else "GPUs of this machine are"
+    return [f"{unread} {what} hidden from rank {rank.number}: not counted if other ranks use them"]
 
 
 def siblings(rank: Rank) -> Iterator[tuple[int, psutil.Process, Environment]]:
