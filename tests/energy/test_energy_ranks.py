@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from joulelab.energy import ranks
+from joulelab.energy import rank_notes
 from joulelab.energy.ranks import here, job_id, nodes_started
 
 TORCHRUN = {
@@ -115,22 +115,24 @@ def on_node(monkeypatch, tmp_path):
 
 
 def gpus(rank):
-    return sorted(one.get("CUDA_VISIBLE_DEVICES", "all") for one in ranks.other_environments(rank))
+    return sorted(
+        one.get("CUDA_VISIBLE_DEVICES", "all") for one in rank_notes.other_environments(rank)
+    )
 
 
 def test_the_gpus_of_another_rank_are_in_its_note(on_node, tmp_path):
     rank, _ = on_node
-    ranks.leave_note(rank(1), [{"CUDA_VISIBLE_DEVICES": "1", "TOKEN": "secret"}])
+    rank_notes.leave_note(rank(1), [{"CUDA_VISIBLE_DEVICES": "1", "TOKEN": "secret"}])
     (note,) = tmp_path.iterdir()
     assert "secret" not in note.read_text()
     assert gpus(rank(0)) == ["1"]
-    ranks.leave_note(rank(1), [{}])
+    rank_notes.leave_note(rank(1), [{}])
     assert gpus(rank(0)) == ["all"]
 
 
 def test_without_a_note_they_are_those_with_which_it_was_started(on_node):
     _, variables = on_node
-    program = "from joulelab.energy.ranks import *; print(other_environments(here()))"
+    program = "from joulelab.energy.rank_notes import *; print(other_environments(here()))"
     launcher = f"""
         LOCAL_RANK=2 RANK=2 CUDA_VISIBLE_DEVICES=2 sleep 60 &
         LOCAL_RANK=2 RANK=2 CUDA_VISIBLE_DEVICES=3 MASTER_PORT=1 sleep 60 &
@@ -157,7 +159,7 @@ def test_a_note_that_is_none_is_skipped(on_node, tmp_path, left):
 
 def test_notes_of_the_dead_are_removed(on_node, tmp_path):
     rank, _ = on_node
-    ranks.leave_note(here(TORCHRUN | {"MASTER_PORT": "1"}), [{}])
+    rank_notes.leave_note(here(TORCHRUN | {"MASTER_PORT": "1"}), [{}])
     (note,) = tmp_path.iterdir()
     note.rename(tmp_path / "joulelab-rank-999999999.json")
     assert gpus(rank(0)) == []
@@ -165,19 +167,19 @@ def test_notes_of_the_dead_are_removed(on_node, tmp_path):
 
 
 def test_gpus_that_only_other_ranks_can_see_are_mentioned(tmp_path, monkeypatch):
-    monkeypatch.setattr(ranks, "DRIVER_GPUS", tmp_path)
+    monkeypatch.setattr(rank_notes, "DRIVER_GPUS", tmp_path)
     for bus in "abc":
         (tmp_path / bus).mkdir()
     first = here(TORCHRUN | {"RANK": "4", "LOCAL_RANK": "0"})
-    assert ranks.unread_gpus(first, 1) == [
+    assert rank_notes.unread_gpus(first, 1) == [
         "2 GPUs of this machine are hidden from rank 4: not counted if other ranks use them"
     ]
-    assert ranks.unread_gpus(first, 3) == []
-    assert ranks.unread_gpus(here({}), 1) == []
+    assert rank_notes.unread_gpus(first, 3) == []
+    assert rank_notes.unread_gpus(here({}), 1) == []
 
 
 def test_where_all_gpus_are_visible_nobody_is_asked(on_node, monkeypatch):
     rank, _ = on_node
-    ranks.leave_note(rank(1), [{"CUDA_VISIBLE_DEVICES": "1"}])
+    rank_notes.leave_note(rank(1), [{"CUDA_VISIBLE_DEVICES": "1"}])
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert gpus(rank(0)) == []

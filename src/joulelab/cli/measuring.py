@@ -40,7 +40,8 @@ from joulelab.energy.measurement import (
     node_table,
 )
 from joulelab.energy.monitor import Monitor, Options
-from joulelab.energy.ranks import Rank, here, leave_note, nodes_started
+from joulelab.energy.rank_notes import leave_note
+from joulelab.energy.ranks import Rank, here, nodes_started
 from joulelab.energy.reading import Status
 from joulelab.energy.signals import SURVIVED, signals_survived
 from joulelab.energy.traces.trace_file import TraceAbout, check_suffix, write_trace

@@ -36,7 +36,8 @@ from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Hidden
 from joulelab.energy.order import already_started, not_ended, not_started
 from joulelab.energy.overlap import Presence
-from joulelab.energy.ranks import here, other_environments, unread_gpus
+from joulelab.energy.rank_notes import other_environments, unread_gpus
+from joulelab.energy.ranks import here
 from joulelab.energy.reading import Reading, Status
 from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder, Window
 from joulelab.energy.traces.trace_file import TraceAbout, write_trace

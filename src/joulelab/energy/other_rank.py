@@ -12,7 +12,8 @@ from joulelab.energy.job import Job
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Measuring, Monitor
 from joulelab.energy.order import already_started, not_ended, not_started
-from joulelab.energy.ranks import Rank, leave_note
+from joulelab.energy.rank_notes import leave_note
+from joulelab.energy.ranks import Rank
 from joulelab.energy.reading import Reading, Status
 from joulelab.energy.summary import trace_columns
 

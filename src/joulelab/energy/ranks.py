@@ -14,40 +14,24 @@ SLURM's srun                SLURM_LOCALID         SLURM_PROCID    SLURM_NODEID
 The innermost launcher counts: torchrun under srun is torchrun. The script of an sbatch job is not a
 rank, although SLURM numbers it. Without these variables, an initialised ``torch.distributed`` on
 one machine gives the number.
-
-Each rank may be given other GPUs. Those that any rank of the node can use count, each once. A rank
-that does not measure leaves a note with its CUDA_VISIBLE_DEVICES; of one that never asks for a
-measurement the environment is read with which it was started.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
 import sys
-import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
-
-import psutil
-
-from joulelab.energy.lock import shared_folder
 
 NODE = "JOULELAB_NODE"
 """Variable with the name of a node, where host names are not unique."""
-GPU_VARIABLES = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER")
-PREFIX, SUFFIX = "joulelab-rank-", ".json"
-LONGEST = 65536
-DRIVER_GPUS = Path("/proc/driver/nvidia/gpus")
-"""All NVIDIA GPUs of the machine, whatever a control group hides."""
 MOST_NODES = 1_000_000
 STEP_STARTERS = {"srun", "mpirun", "mpiexec"}
 NODE_STARTERS = re.compile(r"\b(torchrun|torch\.distributed\.run|accelerate)\b")
@@ -275,123 +259,3 @@ def nodes_started(words: Sequence[str], environment: Environment) -> int:
         if found := re.search(rf"{option}[= ](?:\d+:)?(\d+)", text):
             return int(found[1])
     return 1
-
-
-def leave_note(rank: Rank, environments: Sequence[Environment]) -> None:
-    """Tell the recorder of this node which GPUs this rank can use.
-
-    Args:
-        rank: of this process, which does not measure.
-        environments: of its programs.
-    """
-    folder = shared_folder()
-    if folder is None:
-        return
-    given = [{name: one[name] for name in GPU_VARIABLES if name in one} for one in environments]
-    note = {
-        "meeting": [rank.meeting, rank.node],
-        "local": rank.local,
-        "gpus": given,
-        "at_s": time.monotonic(),
-    }
-    path = folder / f"{PREFIX}{os.getpid()}{SUFFIX}"
-    with suppress(OSError):
-        path.unlink(missing_ok=True)  # of an earlier window, or of a dead process with the same pid
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-        file = os.open(path, flags, 0o644)
-        try:
-            os.write(file, json.dumps(note).encode())
-        finally:
-            os.close(file)
-
-
-def other_environments(rank: Rank) -> list[Environment]:
-    """What the other ranks of this node say about their GPUs.
-
-    Args:
-        rank: of this process, which measures.
-
-    Returns:
-        The variables of `GPU_VARIABLES`; empty where this rank can use all GPUs anyway.
-    """
-    if not rank.of_several or rank.local_ranks == 1 or GPU_VARIABLES[0] not in os.environ:
-        return []
-    notes = dict(_notes(rank))
-    found: list[Environment] = [one for own in notes.values() for one in own]
-    wanted = None if rank.local_ranks is None else rank.local_ranks - 1
-    if wanted is None or len(notes) < wanted:
-        found += [_gpu_variables(own) for local, _, own in siblings(rank) if local not in notes]
-    return found
-
-
-def _notes(rank: Rank) -> Iterator[tuple[int, list[dict[str, str]]]]:
-    """The notes of the other ranks; those that dead processes have left are removed."""
-    folder = shared_folder()
-    if folder is None or not hasattr(os, "getuid"):
-        return
-    began_s = _began_s()
-    for path in folder.glob(f"{PREFIX}*{SUFFIX}"):
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            if path.lstat().st_uid != os.getuid():
-                continue
-            file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | os.O_NONBLOCK)
-            try:
-                note: Any = json.loads(os.read(file, LONGEST))
-            finally:
-                os.close(file)
-            lives = psutil.pid_exists(int(path.name[len(PREFIX) : -len(SUFFIX)]))
-            ours = note["meeting"] == [rank.meeting, rank.node]
-            if not lives and (not ours or note["at_s"] < began_s):
-                path.unlink()
-            elif ours and note["local"] != rank.local:
-                yield int(note["local"]), [_gpu_variables(one) for one in note["gpus"]]
-
-
-def unread_gpus(rank: Rank, read: int) -> list[str]:
-    """A remark on GPUs of this machine that its recorder cannot read, although other ranks may.
-
-    A control group may show each rank its own GPU alone (``srun --gpus-per-task``).
-
-    Args:
-        rank: of this process, which measures.
-        read: how many GPUs it reads.
-    """
-    if not rank.of_several or rank.local_ranks == 1 or not read:
-        return []
-    unread = len(list(DRIVER_GPUS.glob("*"))) - read
-    if unread <= 0:
-        return []
-    what = "GPU of this machine is" if unread == 1 else "GPUs of this machine are"
-    return [f"{unread} {what} hidden from rank {rank.number}: not counted if other ranks use them"]
-
-
-def siblings(rank: Rank) -> Iterator[tuple[int, psutil.Process, Environment]]:
-    """The other ranks that the same launcher has started on this node.
-
-    Args:
-        rank: of this process.
-
-    Yields:
-        The local number, the process, and the variables with which it was started.
-    """
-    if not rank.of_several or rank.local_ranks == 1:
-        return
-    with suppress(psutil.Error):
-        parent = psutil.Process().parent()
-        for process in parent.children() if parent else []:
-            with suppress(psutil.Error):
-                variables = process.environ()
-                other = here(variables)
-                same = (other.meeting, other.node) == (rank.meeting, rank.node)
-                if same and other.local != rank.local:
-                    yield other.local, process, variables
-
-
-def _gpu_variables(variables: Environment) -> dict[str, str]:
-    return {name: str(variables[name]) for name in GPU_VARIABLES if name in variables}
-
-
-@cache
-def _began_s() -> float:
-    """When this process was started, on the monotonic clock."""
-    return time.monotonic() - max(0.0, time.time() - psutil.Process().create_time()) - 1.0

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import psutil
 
-from joulelab.energy.ranks import here, siblings
+from joulelab.energy.rank_notes import other_processes
+from joulelab.energy.ranks import here
 
 DEFAULT_W_PER_PROCESSOR = 4.0
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
@@ -135,7 +136,7 @@ class ProcessTree:
         now_s = time.monotonic()
         if now_s >= self._looked_at_s + self._cost_s / self._share:
             self._children = descendants(self._own)
-            for _, rank, _ in siblings(here()):
+            for rank in other_processes(here()):
                 self._children += [rank, *descendants(rank)]
             self._looked_at_s, self._cost_s = now_s, time.monotonic() - now_s
         self._share = LOOKING_SHARE
