@@ -37,6 +37,7 @@ from joulelab import formats
 from joulelab.energy.job import Job
 from joulelab.energy.measurement import LONGEST_LABEL, Measurement
 from joulelab.energy.node_sum import Share, node_of, sum_over_nodes
+from joulelab.energy.rank_notes import records
 from joulelab.energy.ranks import Rank, machine, node_name
 from joulelab.files import write_whole
 
@@ -281,7 +282,11 @@ def gathering(rank: Rank, label: str, *, gather: bool = True) -> Gathering | Non
         label: of the window.
         gather: as of `Gathering`.
     """
-    return Gathering(rank, label, gather=gather) if rank.of_several or rank.nodes > 1 else None
+    if not rank.of_several and rank.nodes == 1:
+        return None
+    if rank.records:
+        records(rank)
+    return Gathering(rank, label, gather=gather)
 
 
 def torch_store() -> TorchStore | None:

@@ -73,7 +73,7 @@ def other_environments(rank: Rank) -> list[Environment]:
     """
     if not rank.of_several or rank.local_ranks == 1 or GPU_VARIABLES[0] not in os.environ:
         return []
-    notes = {local: gpus for local, _, gpus in _notes(rank)}
+    notes = {local: gpus for _, local, _, gpus in _notes(rank)}
     found: list[Environment] = [one for own in notes.values() for one in own]
     wanted = None if rank.local_ranks is None else rank.local_ranks - 1
     if wanted is None or len(notes) < wanted:
@@ -90,14 +90,14 @@ def other_processes(rank: Rank) -> list[psutil.Process]:
     if not rank.of_several or rank.local_ranks == 1:
         return []
     found = {process.pid: process for _, process, _ in siblings(rank)}
-    for _, pid, _ in _notes(rank):
+    for _, _, pid, _ in _notes(rank):
         with suppress(psutil.Error):
             found.setdefault(pid, psutil.Process(pid))
     return list(found.values())
 
 
-def _notes(rank: Rank) -> Iterator[tuple[int, int, list[dict[str, str]]]]:
-    """The notes of the other ranks: local number, process, GPUs.
+def _notes(rank: Rank) -> Iterator[tuple[Path, int, int, list[dict[str, str]]]]:
+    """The notes of the other ranks: file, local number, process, GPUs.
 
     Those that dead processes have left are removed.
     """
@@ -120,8 +120,8 @@ def _notes(rank: Rank) -> Iterator[tuple[int, int, list[dict[str, str]]]]:
             if not lives and (not ours or note["at_s"] < began_s):
                 path.unlink()
             elif ours and note["local"] != rank.local:
-                _READ.setdefault(path, os.getpid())
-                yield int(note["local"]), pid, [_gpu_variables(one) for one in note["gpus"]]
+                gpus = [_gpu_variables(one) for one in note["gpus"]]
+                yield path, int(note["local"]), pid, gpus
 
 
 def unread_gpus(rank: Rank, read: int) -> list[str]:
@@ -174,13 +174,24 @@ def _began_s() -> float:
     return time.monotonic() - max(0.0, time.time() - psutil.Process().create_time()) - 1.0
 
 
-_READ: dict[Path, int] = {}
-"""Notes that this process has read."""
+_RECORDS: dict[Rank, int] = {}
+"""Ranks of this process that record, each with its process id."""
+
+
+def records(rank: Rank) -> None:
+    """This process records: the notes of other ranks are removed when it ends.
+
+    Args:
+        rank: of this process.
+    """
+    if rank.local_ranks != 1:
+        _RECORDS[rank] = os.getpid()
 
 
 @atexit.register
 def _remove_notes() -> None:
-    for path, pid in _READ.items():
+    for rank, pid in _RECORDS.items():
         if pid == os.getpid():
-            with suppress(OSError):
-                path.unlink()
+            for path, _, _, _ in _notes(rank):
+                with suppress(OSError):
+                    path.unlink()
