@@ -28,6 +28,7 @@ class SimulatedEngine(Engine):
         self.workers = len(nodes)
         self.chance = random.Random(seed)
         self.windows = {}
+        self.took = None
         self.started = 0
         self._alive = {}
 
@@ -103,9 +104,13 @@ class SimulatedWorker(Worker):
     def receive(self):
         while self.why is None and self.due_s and time.monotonic() >= self.due_s:
             took_s = time.monotonic() - self._begun_s
+            if self.engine.took is not None:
+                told_s = self.engine.took(self.engine, self.node, self._todo[0])
+                took_s = told_s * self.engine.chance.uniform(0.99, 1.01)
             windows = self.engine.windows.setdefault(self.node, [])
             windows.append((self._begun_s, self._begun_s + took_s))
             row = {"run_id": self._todo.pop(0), "state": "finished", "duration_s": took_s}
+            row |= {"energy_gross_j": WATTS * took_s, "energy_status": "measured"}
             end = {"enter": "end", "entry": self._entry, "state": "finished", "error": None}
             self.lines.append({**end, "rows": [row], "part": False, **energy(took_s)})
             self._next()

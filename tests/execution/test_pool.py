@@ -14,6 +14,9 @@ from simulated import WATTS, SimulatedEngine
 
 from joulelab.errors import JoulelabError, UnknownNameError, UsageError
 from joulelab.execution.pool import Pool, PoolError
+from joulelab.present import terminal
+from joulelab.report.ledger import ReportedStudy
+from joulelab.report.pages import study_view
 from joulelab.study.code_copies import code_copies
 from joulelab.study.listener import Listener
 from joulelab.study.results import Results
@@ -208,3 +211,20 @@ def test_workers_that_keep_ending_end_the_study(tmp_path):
     with pytest.raises(PoolError, match=r"workers have ended with it|in a row have ended"):
         simulated(tmp_path, SimulatedEngine(["A"], killed=1.0))
     assert "running" not in set(Results.open(tmp_path / "out").ledger_frame()["state"])
+
+
+def test_machines_are_no_effects_and_what_acts_differently_on_them_is_said(tmp_path):
+    """On one kind of machine everything takes three times as long, and ``a`` twice as much more."""
+
+    def took(engine, node, run):
+        slow = engine.nodes[node] == "V100"
+        level = int(run.split("a=")[1].split("/")[0])
+        return 0.001 * (3 if slow else 1) * (1 + level * (1.0 if slow else 0.1))
+
+    engine = SimulatedEngine(["A100", "V100"], lambda chance: 0.0)
+    engine.took = took
+    results = simulated(tmp_path, engine, levels=2, repetitions=16, mix="block")
+    text = terminal.to_text(*study_view(ReportedStudy(results)).parts)
+    assert "Machines" in text
+    assert "a acts differently on the machines" in text
+    assert "factors are tested among runs of the same" in " ".join(text.split())
