@@ -29,6 +29,7 @@ class SimulatedEngine(Engine):
         self.chance = random.Random(seed)
         self.windows = {}
         self.took = None
+        self.stops_after = None
         self.started = 0
         self._alive = {}
 
@@ -97,7 +98,8 @@ class SimulatedWorker(Worker):
         run = self._todo[0]
         begin = {"enter": "begin", "entry": self._entry, "kind": "run", "at": 1.0, "runs": [run]}
         self.lines.append(begin)
-        if self.engine.chance.random() < self.engine.killed:
+        ended = self.engine.stops_after
+        if self.engine.chance.random() < self.engine.killed or self._entry == (ended or 0) + 1 > 1:
             self.lines.append({"enter": "progress", "entry": self._entry, **energy(1.0)})
             self.why = "signal SIGKILL"
 

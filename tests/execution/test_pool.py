@@ -170,7 +170,7 @@ def simulated(folder, engine, levels=3, repetitions=2, mix="refuse"):
     plan, out = planned.plan(), folder / "out"
     copies = code_copies(planned.spec, out)
     with Store.open(out, copies.toml) as store:
-        copies.write(begun=False)
+        copies.write(begun=bool(store.manifest()))
         store.plan(plan.runs)
         settings = ExecutionSpec(mix=mix)
         Pool(engine, plan, store, copies, Listener(), None, settings, 0.0).run()
@@ -188,6 +188,18 @@ def test_a_block_stays_on_one_kind_of_machine(tmp_path):
     assert set(frame["machine"]) == {"A100", "V100"}
     assert (frame.groupby("block")["machine"].nunique() == 1).all()
     assert frame.groupby("block")["node"].nunique().max() == 2
+
+
+def test_blocks_of_a_machine_that_is_gone_wait_for_it(tmp_path):
+    first = SimulatedEngine(["A100"])
+    first.stops_after = 1
+    with pytest.raises(PoolError):
+        simulated(tmp_path, first, levels=2, mix="block")
+    with pytest.raises(PoolError, match=r"begun on another kind of machine \(A100, V100\)"):
+        simulated(tmp_path, SimulatedEngine(["V100", "V100"]), levels=2, mix="block")
+    frame = simulated(tmp_path, SimulatedEngine(["V100", "A100"]), levels=2, mix="block").to_frame()
+    assert set(frame["state"]) == {"finished"}
+    assert (frame.groupby("block")["machine"].nunique() == 1).all()
 
 
 def test_of_killed_workers_nothing_is_lost_and_no_meter_reads_two_runs(tmp_path):

@@ -37,12 +37,15 @@ class LocalEngine(Engine):
             )
         self.workers = int(address)
         self._selector = selectors.DefaultSelector()
+        self._devices: dict[int, Process] = {}
 
     def start(self, number: int, folder: Path) -> Worker:
         """Start a process; its output goes to ``workers/<number>.log``."""
         log = folder / "workers" / f"{number + 1}.log"
         log.parent.mkdir(exist_ok=True)
-        worker = Process(number, log)
+        used = {device for device, one in self._devices.items() if one.ended() is None}
+        device = min(set(range(len(used) + 1)) - used)
+        self._devices[device] = worker = Process(number, log, device)
         self._selector.register(worker.lines, selectors.EVENT_READ)
         worker.when_closed = self._selector.unregister
         return worker
@@ -62,10 +65,10 @@ class Process(Worker):
     Args:
         number: of the worker.
         log: file for its output.
-        own_device: whether it gets one of several GPUs of its own.
+        device: number of the GPU that it gets, where there are several; None for all.
     """
 
-    def __init__(self, number: int, log: Path, *, own_device: bool = True) -> None:
+    def __init__(self, number: int, log: Path, device: int | None = None) -> None:
         self.name = f"worker {number + 1}"
         theirs, ours = os.pipe()
         self.lines, written = os.pipe()
@@ -83,7 +86,7 @@ class Process(Worker):
                 stderr=output,
                 pass_fds=(theirs, written),
                 start_new_session=True,  # Ctrl-C is for the runner, which tells the workers
-                env=os.environ | (_device(number) if own_device else {}),
+                env=os.environ | ({} if device is None else _device(device)),
             )
         os.close(theirs)
         os.close(written)

@@ -191,11 +191,14 @@ class Pool:
         """Start as many workers as there are groups for."""
         wanted = min(self._engine.workers, len(self._waiting) + sum(map(_works, self._members)))
         while len(self._members) < wanted:
-            session = self._first_session + self._started
-            worker = self._engine.start(self._started, self._store.folder)
-            receiver = Receiver(self._store, session, self._runs)
-            self._members.append(_Member(worker, session, receiver))
-            self._started += 1
+            self._start_one()
+
+    def _start_one(self) -> None:
+        session = self._first_session + self._started
+        worker = self._engine.start(self._started, self._store.folder)
+        receiver = Receiver(self._store, session, self._runs)
+        self._members.append(_Member(worker, session, receiver))
+        self._started += 1
 
     def _step(self) -> None:
         """Take what has come, and give out what can be."""
@@ -216,13 +219,16 @@ class Pool:
             self._listener.doing(f"{one.worker.name} has not begun: {reason}")
 
     def _check_stuck(self) -> None:
-        """End where all workers are idle, and none may carry out what is left.
+        """Where no worker may carry out what is left, start another, or end.
 
         Raises:
             PoolError: names a block and its machine.
         """
         idle = all(one.ready and one.group is None for one in self._members)
-        if not self._waiting or not idle or len(self._members) < self._engine.workers:
+        if not self._waiting or not idle:
+            return
+        if len(self._members) < self._engine.workers:
+            self._start_one()
             return
         raise PoolError(
             "what is left is of blocks that were begun on another kind of machine "
@@ -270,7 +276,7 @@ class Pool:
             return
         if abs(apart_s := hello["time"] - time.time()) > CLOCKS_S:
             self._listener.doing(f"{name}: its clock is {apart_s:+.0f} s from this one")
-        data_dir = None if self._data_dir is None else str(self._data_dir)
+        data_dir = None if self._data_dir is None else str(self._data_dir.absolute())
         folder = str(self._store.folder.absolute())
         study = {"folder": folder, "data_dir": data_dir, "session": one.session}
         one.worker.send({"study": study})
