@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 import joulelab
@@ -21,6 +23,7 @@ from joulelab.study.results import Results
 from joulelab.study.store_reading import is_running
 
 SERVING, TRAINING = "serving", "training"
+NONE_FINISHED = "no run has finished yet"
 MOST_NAMED = 3
 LEAST_SHARE = 0.005
 """Parts that are smaller are not named."""
@@ -44,7 +47,9 @@ def work_of_study(folder: Path, asked: Asked) -> Work:
     chosen = _chosen(runs, asked.runs)
     done = chosen[chosen["state"] == "finished"]
     if asked.runs:
-        ledger = ledger[ledger["runs"].map(lambda ids: _any_of(ids, set(chosen["run_id"])))]
+        wanted = set(chosen["run_id"])
+        theirs = [not wanted.isdisjoint(json.loads(ids)) for ids in ledger["runs"]]
+        ledger = ledger[np.array(theirs, dtype=bool)]
         spans = done[["energy_gross_j", "energy_error_j", "energy_status", "duration_s"]].assign(
             started_at=done["started_at"], kind="run", state="finished"
         )
@@ -53,7 +58,7 @@ def work_of_study(folder: Path, asked: Asked) -> Work:
     energy = study_energy(spans)
     phase, known = _phase(ledger, done)
     flops, why_flops = _flops(done, phase)
-    unknown = "no run has finished yet" if asked.runs and not len(done) else energy.words
+    unknown = NONE_FINISHED if asked.runs and not len(done) else energy.words
     return Work(
         name=str(results.spec["name"]),
         scope=_scope(asked.runs),
@@ -96,10 +101,6 @@ def _chosen(runs: pd.DataFrame, wanted: Sequence[str]) -> pd.DataFrame:
     return runs[picked]
 
 
-def _any_of(ids: str, wanted: set[str]) -> bool:
-    return any(f'"{one}"' in ids for one in wanted)
-
-
 def _phase(ledger: pd.DataFrame, done: pd.DataFrame) -> tuple[Phase, bool]:
     """What the energy was spent for, and whether that is known."""
     kinds = set(ledger["kind"]) - set(AROUND)
@@ -118,8 +119,10 @@ def _flops(done: pd.DataFrame, phase: Phase) -> tuple[float | None, str]:
     """The operations of the finished runs, or why they are unknown."""
     if phase == "inference":
         return None, "nothing was trained"
+    if not len(done):
+        return None, NONE_FINISHED
     counted = done["flops"].dropna().astype(float)
-    if len(done) and len(counted) == len(done):
+    if len(counted) == len(done):
         return math.fsum(counted), ""
     known = done["flops_reason"].dropna() if "flops_reason" in done else pd.Series(dtype=object)
     reason = next((str(one) for one in known if one), "the program was not counted")
