@@ -132,6 +132,12 @@ def test_sci_states_all_of_its_parts(card):
     assert told["left_out"] == {}
 
 
+@pytest.mark.parametrize(("unit", "number"), [("epoch", 64), ("image", 64 * 200)])
+def test_epochs_and_images_of_trainings_are_counted(card, unit, number):
+    told = json.loads(card("architecture", "sci", "--json", "--unit", unit)[1])
+    assert told["fields"]["R"] == number
+
+
 def test_sci_without_a_place_is_unknown_and_says_why(card):
     code, out, _ = card("training-cost", "sci")
     assert code == 0

@@ -72,7 +72,7 @@ def work_of_study(folder: Path, asked: Asked) -> Work:
         phase_known=known,
         hardware=_hardware(results.manifest),
         flops=flops,
-        units=_units(done, results.spec, phase),
+        units=_units(done, results, phase),
         usual_unit=_usual_unit(done, phase) if known else "run",
         reasons={
             "energy_j": unknown.removeprefix("unknown: "),
@@ -213,21 +213,34 @@ def _machine(conditions: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, [f"1 {gpu}" if gpu else None, processor]))
 
 
-def _units(done: pd.DataFrame, spec: Mapping[str, Any], phase: Phase) -> dict[str, Units]:
+def _units(done: pd.DataFrame, results: Results, phase: Phase) -> dict[str, Units]:
     """What the finished runs have done, as far as it can be counted."""
     found = {"run": Units(len(done), "finished runs")}
     if phase != "inference":
-        found["training"] = Units(len(done), "finished trainings")
-        if (epochs := spec.get("epochs")) and len(done) and done["steps"].notna().all():
-            asked = f"{formats.count(epochs, 'epoch')} each"
-            found["epoch"] = Units(len(done) * epochs, f"{len(done)} finished trainings, {asked}")
-        return found
+        return found | {"training": Units(len(done), "finished trainings")} | _seen(done, results)
     for column, nouns in (("answered", ("request", "image")), ("images", ("image",))):
         if column in done and len(done) and done[column].notna().all():
             number = int(done[column].sum())
             said = "answered requests" if column == "answered" else "images computed"
             found |= {noun: Units(number, said) for noun in nouns if noun not in found}
     return found
+
+
+def _seen(done: pd.DataFrame, results: Results) -> dict[str, Units]:
+    """Epochs and images of the finished trainings, if the steps that they took agree."""
+    sizes = {one["name"]: one.get("train_images") for one in results.data_sets}
+    given = [
+        done[name] if name in done else results.spec.get(name) for name in ("epochs", "batch_size")
+    ]
+    counts = done.assign(images=done["dataset"].map(sizes), epochs=given[0], batch=given[1])
+    columns = ["images", "epochs", "batch", "steps"]
+    counts = counts[columns].apply(pd.to_numeric, errors="coerce").astype(float)
+    steps = counts["epochs"] * np.ceil(counts["images"] / counts["batch"])
+    if not len(done) or not (steps == counts["steps"]).all():
+        return {}
+    images = int((counts["epochs"] * counts["images"]).sum())
+    epochs = Units(int(counts["epochs"].sum()), f"epochs of {len(done):,} finished trainings")
+    return {"epoch": epochs, "image": Units(images, "training images, once for each epoch")}
 
 
 def _usual_unit(done: pd.DataFrame, phase: Phase) -> str:
