@@ -26,7 +26,9 @@ MAY_IMPORT = {
     "forecast": {"kinds", "study", "analysis", "energy", "learning", "sinks"},
     "execution": {"study", "energy", "kinds"},
     "callbacks": {"forecast", "energy", "sinks"},
+    "cards": {"study", "report", "energy", "replication"},
     "cli": {
+        "cards",
         "kinds",
         "study",
         "analysis",
