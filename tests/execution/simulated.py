@@ -30,6 +30,7 @@ class SimulatedEngine(Engine):
         self.windows = {}
         self.took = None
         self.stops_after = None
+        self.kills = 0
         self.started = 0
         self._alive = {}
 
@@ -76,7 +77,8 @@ class SimulatedWorker(Worker):
         if "study" in line:
             machine = {"device": {"name": "cuda:0", "model": self.engine.nodes[self.node]}}
             entry = {"session": line["study"]["session"], "host": self.name, "conditions": machine}
-            self.lines.append({"ready": entry, "latest": {}, "files": []})
+            setup = {"enter": "book", "kind": "setup", "state": "finished", **energy(0.0)}
+            self.lines += [setup, {"ready": entry, "latest": {}, "files": []}]
         elif "group" in line:
             self._todo = list(line["runs"])
             self._group = line["group"]
@@ -98,10 +100,12 @@ class SimulatedWorker(Worker):
         run = self._todo[0]
         begin = {"enter": "begin", "entry": self._entry, "kind": "run", "at": 1.0, "runs": [run]}
         self.lines.append(begin)
-        ended = self.engine.stops_after
-        if self.engine.chance.random() < self.engine.killed or self._entry == (ended or 0) + 1 > 1:
+        done = sum(map(len, self.engine.windows.values()))
+        stops = self.engine.stops_after is not None and done >= self.engine.stops_after
+        if stops or self.engine.chance.random() < self.engine.killed:
             self.lines.append({"enter": "progress", "entry": self._entry, **energy(1.0)})
             self.why = "signal SIGKILL"
+            self.engine.kills += 1
 
     def receive(self):
         while self.why is None and self.due_s and time.monotonic() >= self.due_s:

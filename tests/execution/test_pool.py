@@ -209,7 +209,7 @@ def test_of_killed_workers_nothing_is_lost_and_no_meter_reads_two_runs(tmp_path)
     assert set(frame["state"]) == {"finished"}
     assert engine.started > 4
     lost = ledger[ledger["state"] == "interrupted"]
-    assert len(lost) == engine.started - 4
+    assert len(lost) == engine.kills
     assert lost["energy_gross_j"].eq(WATTS).all()  # as far as it was heard of
     assert frame["attempts"].sum() == 100 + len(lost)
     for windows in engine.windows.values():
