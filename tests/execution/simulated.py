@@ -31,6 +31,7 @@ class SimulatedEngine(Engine):
         self.took = None
         self.stops_after = None
         self.kills = 0
+        self.says = {}
         self.started = 0
         self._alive = {}
 
@@ -71,6 +72,7 @@ class SimulatedWorker(Worker):
             "pid": 1,
             "time": time.time(),
             "worker": f"{self.node}/{self.engine.started}",
+            **self.engine.says,
         }
 
     def send(self, line):

@@ -103,6 +103,7 @@ def test_a_worker_that_is_killed_loses_no_run_and_its_attempt_stays_in_the_ledge
     assert any("signal SIGKILL" in one for one in listener.said)
 
 
+@pytest.mark.long
 def test_a_run_that_ends_its_worker_is_given_up_after_three(tmp_path):
     end = "os.kill(os.getppid(), signal.SIGKILL) if a == '2' else None"
     command = script(tmp_path, end)
@@ -163,7 +164,7 @@ def until(condition, patience_s=60):
         time.sleep(0.02)
 
 
-def simulated(folder, engine, levels=3, repetitions=2, mix="refuse"):
+def simulated(folder, engine, levels=3, repetitions=2, mix="refuse", listener=None):
     """A study carried out on simulated nodes: its results."""
     vary = {"a": list(range(levels))}
     planned = study(folder, "true {a}", vary=vary, repetitions=repetitions)
@@ -173,7 +174,7 @@ def simulated(folder, engine, levels=3, repetitions=2, mix="refuse"):
         copies.write(begun=bool(store.manifest()))
         store.plan(plan.runs)
         settings = ExecutionSpec(mix=mix)
-        Pool(engine, plan, store, copies, Listener(), None, settings, 0.0).run()
+        Pool(engine, plan, store, copies, listener or Listener(), None, settings, 0.0).run()
     return Results.open(out)
 
 
@@ -217,6 +218,21 @@ def test_of_killed_workers_nothing_is_lost_and_no_meter_reads_two_runs(tmp_path)
     # The rounds of a configuration in order, whoever carried them out.
     runs = ledger[ledger["state"] == "finished"]
     assert (runs.groupby("configuration")["round"].diff().dropna() >= 0).all()
+
+
+def test_a_worker_with_another_version_is_refused(tmp_path):
+    engine = SimulatedEngine(["A"])
+    engine.says = {"joulelab": "9.9"}
+    with pytest.raises(PoolError, match=r"node 0 \(node 0\) has joulelab 9\.9, this is"):
+        simulated(tmp_path, engine)
+
+
+def test_a_clock_that_is_off_is_said(tmp_path):
+    engine = SimulatedEngine(["A"])
+    engine.says = {"time": time.time() + 3600}
+    listener = OnFirst(None)
+    simulated(tmp_path, engine, listener=listener)
+    assert any("its clock is +36" in one for one in listener.said)
 
 
 def test_workers_that_keep_ending_end_the_study(tmp_path):

@@ -74,7 +74,7 @@ class Process(Worker):
         self.lines, written = os.pipe()
         os.set_blocking(self.lines, False)
         self.when_closed: Callable[[int], object] = lambda _: None
-        self._ours = ours
+        self._ours: int | None = ours
         self._text = b""
         self._open = True
         command = [sys.executable, "-m", "joulelab.execution.worker", "pipes"]
@@ -94,8 +94,8 @@ class Process(Worker):
     def send(self, line: Line) -> None:
         """Send a line."""
         content = memoryview(encoded(line).encode("utf-8"))
-        with contextlib.suppress(BrokenPipeError):
-            while content:
+        with contextlib.suppress(OSError):  # it has ended
+            while content and self._ours is not None:
                 content = content[os.write(self._ours, content) :]
 
     def receive(self) -> list[Line]:
@@ -118,6 +118,7 @@ class Process(Worker):
         code = self._process.poll()
         if code is None or self._open:
             return None
+        self._close()
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     def waiting(self) -> str:
@@ -133,6 +134,18 @@ class Process(Worker):
         """Kill it, and what is in its process group."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._close()
+
+    def _close(self) -> None:
+        """Close the pipes; a second call has no effect."""
+        if self._open:
+            self._open = False
+            self.when_closed(self.lines)
+            os.close(self.lines)
+        if self._ours is not None:
+            os.close(self._ours)
+            self._ours = None
 
 
 def _device(number: int) -> dict[str, str]:

@@ -225,7 +225,11 @@ class Pool:
             PoolError: names a block and its machine.
         """
         idle = all(one.ready and one.group is None for one in self._members)
-        if not self._waiting or not idle:
+        if (
+            not self._waiting
+            or not idle
+            or any(self._block_for(one) is not None for one in self._members)
+        ):
             return
         if len(self._members) < self._engine.workers:
             self._start_one()
@@ -325,15 +329,19 @@ class Pool:
         ]
         self._store.write_manifest({**manifest, "sessions": sessions})
 
+    def _block_for(self, one: _Member) -> int | None:
+        """The first block of which a worker may be given a group."""
+        allowed = {None, one.machine}
+        return self._waiting.first_block(lambda block: self._blocks.get(block) in allowed)
+
     def _give(self, one: _Member) -> None:
         """Give out the next group; in its block, one of a configuration that the worker knows."""
-        machine = one.machine
-        block = self._waiting.first_block(lambda block: self._blocks.get(block) in {None, machine})
+        block = self._block_for(one)
         if block is None:
             return
         number = self._waiting.take(block, one.configurations)
         self._attempts[number] += 1
-        self._blocks.setdefault(block, machine)
+        self._blocks.setdefault(block, one.machine)
         key = self._plan.groups[number].configuration.key
         self._copies.check_programs()
         given = self._store.known_of(self._plan.groups[number].runs)
