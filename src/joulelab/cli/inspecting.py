@@ -87,7 +87,7 @@ def _workers(
                 "session": number,
                 "node": machine["node"],
                 "machine": machine["machine"],
-                "runs": int(last.get(number, 0)),
+                "runs": int(last.get(number, 0)) if len(last) else None,
                 "energy_gross_j": _number(joules.get(number)),
                 "doing": state,
             }
@@ -100,7 +100,7 @@ def _workers_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         Column("session", form=str),
         words("node"),
         words("machine"),
-        Column("runs", form=str),
+        Column("runs", form=formats.or_dash(str)),
         Column("energy", "energy_gross_j", units=formats.ENERGY),
         words("doing"),
     ]
