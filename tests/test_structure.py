@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "kinds": {"study", "report", "analysis", "energy", "learning", "tuning", "serving"},
     "sinks": {"energy", "study"},
     "forecast": {"kinds", "study", "analysis", "energy", "learning", "sinks"},
+    "execution": {"study", "energy", "kinds"},
     "callbacks": {"forecast", "energy", "sinks"},
     "cards": {"study", "report", "energy", "replication"},
     "cli": {
@@ -34,6 +35,7 @@ MAY_IMPORT = {
         "replication",
         "report",
         "forecast",
+        "execution",
         "energy",
         "learning",
         "tuning",

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -131,6 +132,12 @@ def test_sci_states_all_of_its_parts(card):
     assert told["left_out"] == {}
 
 
+@pytest.mark.parametrize(("unit", "number"), [("epoch", 64), ("image", 64 * 200)])
+def test_epochs_and_images_of_trainings_are_counted(card, unit, number):
+    told = json.loads(card("architecture", "sci", "--json", "--unit", unit)[1])
+    assert told["fields"]["R"] == number
+
+
 def test_sci_without_a_place_is_unknown_and_says_why(card):
     code, out, _ = card("training-cost", "sci")
     assert code == 0
@@ -153,6 +160,23 @@ def test_the_whole_study_counts_unless_runs_are_named(card):
     assert one["energy_j"] == pytest.approx(energy_j)
     assert one["units"]["run"]["number"] == 1
     assert "without setup" in one["scope"]
+
+
+@pytest.mark.parametrize("more", [(), ("--run", "search")])
+def test_a_study_of_which_nothing_has_run_yet_has_reasons_only(card, tmp_path, more):
+    folder = Path(shutil.copytree(STUDIES / "unfinished", tmp_path / "planned"))
+    with sqlite3.connect(folder / "runs.sqlite") as store:
+        store.execute("DELETE FROM ledger")
+        store.execute("UPDATE runs SET state = 'planned', energy_gross_j = NULL")
+    store.close()
+    told = json.loads(card(folder, "annex-xi", "--json", *more)[1])
+    assert told["work"]["energy_j"] is None
+    assert told["left_out"]["training_compute_flop"] == "no run has finished yet"
+    assert "training_energy_mwh" in told["left_out"]
+    assert any("not finished: 0 of" in one for one in told["remarks"])
+    code, out, err = card(folder, "sci", *more)
+    assert (code, out) == (2, "")
+    assert "0 runs have finished" in err
 
 
 def test_the_output_of_measure_is_a_source(card, stored, measured):

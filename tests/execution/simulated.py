@@ -28,6 +28,10 @@ class SimulatedEngine(Engine):
         self.workers = len(nodes)
         self.chance = random.Random(seed)
         self.windows = {}
+        self.took = None
+        self.stops_after = None
+        self.kills = 0
+        self.says = {}
         self.started = 0
         self._alive = {}
 
@@ -68,13 +72,15 @@ class SimulatedWorker(Worker):
             "pid": 1,
             "time": time.time(),
             "worker": f"{self.node}/{self.engine.started}",
+            **self.engine.says,
         }
 
     def send(self, line):
         if "study" in line:
             machine = {"device": {"name": "cuda:0", "model": self.engine.nodes[self.node]}}
             entry = {"session": line["study"]["session"], "host": self.name, "conditions": machine}
-            self.lines.append({"ready": entry, "latest": {}, "files": []})
+            setup = {"enter": "book", "kind": "setup", "state": "finished", **energy(0.0)}
+            self.lines += [setup, {"ready": entry, "latest": {}, "files": []}]
         elif "group" in line:
             self._todo = list(line["runs"])
             self._group = line["group"]
@@ -96,16 +102,23 @@ class SimulatedWorker(Worker):
         run = self._todo[0]
         begin = {"enter": "begin", "entry": self._entry, "kind": "run", "at": 1.0, "runs": [run]}
         self.lines.append(begin)
-        if self.engine.chance.random() < self.engine.killed:
+        done = sum(map(len, self.engine.windows.values()))
+        stops = self.engine.stops_after is not None and done >= self.engine.stops_after
+        if stops or self.engine.chance.random() < self.engine.killed:
             self.lines.append({"enter": "progress", "entry": self._entry, **energy(1.0)})
             self.why = "signal SIGKILL"
+            self.engine.kills += 1
 
     def receive(self):
         while self.why is None and self.due_s and time.monotonic() >= self.due_s:
             took_s = time.monotonic() - self._begun_s
+            if self.engine.took is not None:
+                told_s = self.engine.took(self.engine, self.node, self._todo[0])
+                took_s = told_s * self.engine.chance.uniform(0.99, 1.01)
             windows = self.engine.windows.setdefault(self.node, [])
             windows.append((self._begun_s, self._begun_s + took_s))
             row = {"run_id": self._todo.pop(0), "state": "finished", "duration_s": took_s}
+            row |= {"energy_gross_j": WATTS * took_s, "energy_status": "measured"}
             end = {"enter": "end", "entry": self._entry, "state": "finished", "error": None}
             self.lines.append({**end, "rows": [row], "part": False, **energy(took_s)})
             self._next()

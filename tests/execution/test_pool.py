@@ -14,6 +14,9 @@ from simulated import WATTS, SimulatedEngine
 
 from joulelab.errors import JoulelabError, UnknownNameError, UsageError
 from joulelab.execution.pool import Pool, PoolError
+from joulelab.present import terminal
+from joulelab.report.ledger import ReportedStudy
+from joulelab.report.pages import study_view
 from joulelab.study.code_copies import code_copies
 from joulelab.study.listener import Listener
 from joulelab.study.results import Results
@@ -100,6 +103,7 @@ def test_a_worker_that_is_killed_loses_no_run_and_its_attempt_stays_in_the_ledge
     assert any("signal SIGKILL" in one for one in listener.said)
 
 
+@pytest.mark.long
 def test_a_run_that_ends_its_worker_is_given_up_after_three(tmp_path):
     end = "os.kill(os.getppid(), signal.SIGKILL) if a == '2' else None"
     command = script(tmp_path, end)
@@ -160,17 +164,17 @@ def until(condition, patience_s=60):
         time.sleep(0.02)
 
 
-def simulated(folder, engine, levels=3, repetitions=2, mix="refuse"):
+def simulated(folder, engine, levels=3, repetitions=2, mix="refuse", listener=None):
     """A study carried out on simulated nodes: its results."""
     vary = {"a": list(range(levels))}
     planned = study(folder, "true {a}", vary=vary, repetitions=repetitions)
     plan, out = planned.plan(), folder / "out"
     copies = code_copies(planned.spec, out)
     with Store.open(out, copies.toml) as store:
-        copies.write(begun=False)
+        copies.write(begun=bool(store.manifest()))
         store.plan(plan.runs)
         settings = ExecutionSpec(mix=mix)
-        Pool(engine, plan, store, copies, Listener(), None, settings, 0.0).run()
+        Pool(engine, plan, store, copies, listener or Listener(), None, settings, 0.0).run()
     return Results.open(out)
 
 
@@ -187,6 +191,18 @@ def test_a_block_stays_on_one_kind_of_machine(tmp_path):
     assert frame.groupby("block")["node"].nunique().max() == 2
 
 
+def test_blocks_of_a_machine_that_is_gone_wait_for_it(tmp_path):
+    first = SimulatedEngine(["A100"])
+    first.stops_after = 1
+    with pytest.raises(PoolError):
+        simulated(tmp_path, first, levels=2, mix="block")
+    with pytest.raises(PoolError, match=r"begun on another kind of machine \(A100, V100\)"):
+        simulated(tmp_path, SimulatedEngine(["V100", "V100"]), levels=2, mix="block")
+    frame = simulated(tmp_path, SimulatedEngine(["V100", "A100"]), levels=2, mix="block").to_frame()
+    assert set(frame["state"]) == {"finished"}
+    assert (frame.groupby("block")["machine"].nunique() == 1).all()
+
+
 def test_of_killed_workers_nothing_is_lost_and_no_meter_reads_two_runs(tmp_path):
     engine = SimulatedEngine(["A"] * 4, lambda chance: chance.random() / 100, killed=0.05, seed=3)
     results = simulated(tmp_path, engine, levels=20, repetitions=5)
@@ -194,7 +210,7 @@ def test_of_killed_workers_nothing_is_lost_and_no_meter_reads_two_runs(tmp_path)
     assert set(frame["state"]) == {"finished"}
     assert engine.started > 4
     lost = ledger[ledger["state"] == "interrupted"]
-    assert len(lost) == engine.started - 4
+    assert len(lost) == engine.kills
     assert lost["energy_gross_j"].eq(WATTS).all()  # as far as it was heard of
     assert frame["attempts"].sum() == 100 + len(lost)
     for windows in engine.windows.values():
@@ -204,7 +220,39 @@ def test_of_killed_workers_nothing_is_lost_and_no_meter_reads_two_runs(tmp_path)
     assert (runs.groupby("configuration")["round"].diff().dropna() >= 0).all()
 
 
+def test_a_worker_with_another_version_is_refused(tmp_path):
+    engine = SimulatedEngine(["A"])
+    engine.says = {"joulelab": "9.9"}
+    with pytest.raises(PoolError, match=r"node 0 \(node 0\) has joulelab 9\.9, this is"):
+        simulated(tmp_path, engine)
+
+
+def test_a_clock_that_is_off_is_said(tmp_path):
+    engine = SimulatedEngine(["A"])
+    engine.says = {"time": time.time() + 3600}
+    listener = OnFirst(None)
+    simulated(tmp_path, engine, listener=listener)
+    assert any("its clock is +36" in one for one in listener.said)
+
+
 def test_workers_that_keep_ending_end_the_study(tmp_path):
     with pytest.raises(PoolError, match=r"workers have ended with it|in a row have ended"):
         simulated(tmp_path, SimulatedEngine(["A"], killed=1.0))
     assert "running" not in set(Results.open(tmp_path / "out").ledger_frame()["state"])
+
+
+def test_machines_are_no_effects_and_what_acts_differently_on_them_is_said(tmp_path):
+    """On one kind of machine everything takes three times as long, and ``a`` twice as much more."""
+
+    def took(engine, node, run):
+        slow = engine.nodes[node] == "V100"
+        level = int(run.split("a=")[1].split("/")[0])
+        return 0.001 * (3 if slow else 1) * (1 + level * (1.0 if slow else 0.1))
+
+    engine = SimulatedEngine(["A100", "V100"], lambda chance: 0.0)
+    engine.took = took
+    results = simulated(tmp_path, engine, levels=2, repetitions=16, mix="block")
+    text = terminal.to_text(*study_view(ReportedStudy(results)).parts)
+    assert "Machines" in text
+    assert "a acts differently on the machines" in text
+    assert "factors are tested among runs of the same" in " ".join(text.split())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 import joulelab
@@ -21,6 +23,7 @@ from joulelab.study.results import Results
 from joulelab.study.store_reading import is_running
 
 SERVING, TRAINING = "serving", "training"
+NONE_FINISHED = "no run has finished yet"
 MOST_NAMED = 3
 LEAST_SHARE = 0.005
 """Parts that are smaller are not named."""
@@ -44,7 +47,9 @@ def work_of_study(folder: Path, asked: Asked) -> Work:
     chosen = _chosen(runs, asked.runs)
     done = chosen[chosen["state"] == "finished"]
     if asked.runs:
-        ledger = ledger[ledger["runs"].map(lambda ids: _any_of(ids, set(chosen["run_id"])))]
+        wanted = set(chosen["run_id"])
+        theirs = [not wanted.isdisjoint(json.loads(ids)) for ids in ledger["runs"]]
+        ledger = ledger[np.array(theirs, dtype=bool)]
         spans = done[["energy_gross_j", "energy_error_j", "energy_status", "duration_s"]].assign(
             started_at=done["started_at"], kind="run", state="finished"
         )
@@ -53,7 +58,7 @@ def work_of_study(folder: Path, asked: Asked) -> Work:
     energy = study_energy(spans)
     phase, known = _phase(ledger, done)
     flops, why_flops = _flops(done, phase)
-    unknown = "no run has finished yet" if asked.runs and not len(done) else energy.words
+    unknown = NONE_FINISHED if asked.runs and not len(done) else energy.words
     return Work(
         name=str(results.spec["name"]),
         scope=_scope(asked.runs),
@@ -67,7 +72,7 @@ def work_of_study(folder: Path, asked: Asked) -> Work:
         phase_known=known,
         hardware=_hardware(results.manifest),
         flops=flops,
-        units=_units(done, results.spec, phase),
+        units=_units(done, results, phase),
         usual_unit=_usual_unit(done, phase) if known else "run",
         reasons={
             "energy_j": unknown.removeprefix("unknown: "),
@@ -96,10 +101,6 @@ def _chosen(runs: pd.DataFrame, wanted: Sequence[str]) -> pd.DataFrame:
     return runs[picked]
 
 
-def _any_of(ids: str, wanted: set[str]) -> bool:
-    return any(f'"{one}"' in ids for one in wanted)
-
-
 def _phase(ledger: pd.DataFrame, done: pd.DataFrame) -> tuple[Phase, bool]:
     """What the energy was spent for, and whether that is known."""
     kinds = set(ledger["kind"]) - set(AROUND)
@@ -118,8 +119,10 @@ def _flops(done: pd.DataFrame, phase: Phase) -> tuple[float | None, str]:
     """The operations of the finished runs, or why they are unknown."""
     if phase == "inference":
         return None, "nothing was trained"
+    if not len(done):
+        return None, NONE_FINISHED
     counted = done["flops"].dropna().astype(float)
-    if len(done) and len(counted) == len(done):
+    if len(counted) == len(done):
         return math.fsum(counted), ""
     known = done["flops_reason"].dropna() if "flops_reason" in done else pd.Series(dtype=object)
     reason = next((str(one) for one in known if one), "the program was not counted")
@@ -210,21 +213,34 @@ def _machine(conditions: Mapping[str, Any]) -> str:
     return ", ".join(filter(None, [f"1 {gpu}" if gpu else None, processor]))
 
 
-def _units(done: pd.DataFrame, spec: Mapping[str, Any], phase: Phase) -> dict[str, Units]:
+def _units(done: pd.DataFrame, results: Results, phase: Phase) -> dict[str, Units]:
     """What the finished runs have done, as far as it can be counted."""
     found = {"run": Units(len(done), "finished runs")}
     if phase != "inference":
-        found["training"] = Units(len(done), "finished trainings")
-        if (epochs := spec.get("epochs")) and len(done) and done["steps"].notna().all():
-            asked = f"{formats.count(epochs, 'epoch')} each"
-            found["epoch"] = Units(len(done) * epochs, f"{len(done)} finished trainings, {asked}")
-        return found
+        return found | {"training": Units(len(done), "finished trainings")} | _seen(done, results)
     for column, nouns in (("answered", ("request", "image")), ("images", ("image",))):
         if column in done and len(done) and done[column].notna().all():
             number = int(done[column].sum())
             said = "answered requests" if column == "answered" else "images computed"
             found |= {noun: Units(number, said) for noun in nouns if noun not in found}
     return found
+
+
+def _seen(done: pd.DataFrame, results: Results) -> dict[str, Units]:
+    """Epochs and images of the finished trainings, if the steps that they took agree."""
+    sizes = {one["name"]: one.get("train_images") for one in results.data_sets}
+    given = [
+        done[name] if name in done else results.spec.get(name) for name in ("epochs", "batch_size")
+    ]
+    counts = done.assign(images=done["dataset"].map(sizes), epochs=given[0], batch=given[1])
+    columns = ["images", "epochs", "batch", "steps"]
+    counts = counts[columns].apply(pd.to_numeric, errors="coerce").astype(float)
+    steps = counts["epochs"] * np.ceil(counts["images"] / counts["batch"])
+    if not len(done) or not (steps == counts["steps"]).all():
+        return {}
+    images = int((counts["epochs"] * counts["images"]).sum())
+    epochs = Units(int(counts["epochs"].sum()), f"epochs of {len(done):,} finished trainings")
+    return {"epoch": epochs, "image": Units(images, "training images, once for each epoch")}
 
 
 def _usual_unit(done: pd.DataFrame, phase: Phase) -> str:

@@ -82,6 +82,8 @@ class Work:
         """Why an amount is unknown."""
         if name == "co2e_g":
             return (self.footprint.reason if self.footprint else "") or NO_PLACE
+        if name == "error_j" and self.energy_j is None:
+            return self.why("energy_j")
         return self.reasons.get(name) or "unknown"
 
     @property

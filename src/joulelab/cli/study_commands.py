@@ -109,6 +109,12 @@ def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
     data_dir: DataDir = None,
     plugin: Plugins = None,
     trust: Trust = False,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on", metavar="ENGINE", help="Predict for workers, such as local:2 or slurm."
+        ),
+    ] = None,
     quiet: Quiet = False,
     from_: Annotated[
         list[Path] | None,
@@ -142,7 +148,9 @@ def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
         show(finished, as_json=json)
         return
     loaded = load_study(study, set_, plugin, data_dir, scale, trust=trust)
-    planned = planning.untimed(loaded, from_, device) if untimed else planning.timed(loaded, from_)
+    planned = (
+        planning.untimed(loaded, from_, device) if untimed else planning.timed(loaded, from_, on)
+    )
     show(planned, as_json=json)
 
 
@@ -159,7 +167,9 @@ class Run:
     plugin: Plugins = None
     trust: Trust = False
     on: str | None = option(
-        None, "Run on workers: local:2, slurm, slurm:PARTITION; default: here.", "ENGINE"
+        None,
+        "Run on workers: local:2, slurm, slurm:PARTITION, ray, ray:ADDRESS; default: here.",
+        "ENGINE",
     )
     quiet: Quiet = False
     verbose: bool = option(False, "Show a line for each run.", short="-v")

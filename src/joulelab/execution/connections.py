@@ -8,12 +8,9 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from joulelab.execution.relay import Line, encoded
-
-if TYPE_CHECKING:
-    from joulelab.execution.worker import Connection
 
 POLL_S = 0.1
 VARIABLE = "JOULELAB_LOST_S"
@@ -24,6 +21,16 @@ SIGNS = 10
 RETRY_S = 60.0
 """How long writing to a shared folder is tried again."""
 ALIVE = "alive"
+
+
+class Connection(Protocol):
+    """The lines between a worker and its runner, from the worker's side."""
+
+    def send(self, line: Line) -> None:
+        """Send a line; from any thread. Nothing happens where the runner is gone."""
+
+    def receive(self) -> Line | None:
+        """The next line of the runner, after waiting; None where the runner is gone."""
 
 
 class Pipes:

@@ -37,12 +37,15 @@ class LocalEngine(Engine):
             )
         self.workers = int(address)
         self._selector = selectors.DefaultSelector()
+        self._devices: dict[int, Process] = {}
 
     def start(self, number: int, folder: Path) -> Worker:
         """Start a process; its output goes to ``workers/<number>.log``."""
         log = folder / "workers" / f"{number + 1}.log"
         log.parent.mkdir(exist_ok=True)
-        worker = Process(number, log)
+        used = {device for device, one in self._devices.items() if one.ended() is None}
+        device = min(set(range(len(used) + 1)) - used)
+        self._devices[device] = worker = Process(number, log, device)
         self._selector.register(worker.lines, selectors.EVENT_READ)
         worker.when_closed = self._selector.unregister
         return worker
@@ -62,16 +65,16 @@ class Process(Worker):
     Args:
         number: of the worker.
         log: file for its output.
-        own_device: whether it gets one of several GPUs of its own.
+        device: number of the GPU that it gets, where there are several; None for all.
     """
 
-    def __init__(self, number: int, log: Path, *, own_device: bool = True) -> None:
+    def __init__(self, number: int, log: Path, device: int | None = None) -> None:
         self.name = f"worker {number + 1}"
         theirs, ours = os.pipe()
         self.lines, written = os.pipe()
         os.set_blocking(self.lines, False)
         self.when_closed: Callable[[int], object] = lambda _: None
-        self._ours = ours
+        self._ours: int | None = ours
         self._text = b""
         self._open = True
         command = [sys.executable, "-m", "joulelab.execution.worker", "pipes"]
@@ -83,7 +86,7 @@ class Process(Worker):
                 stderr=output,
                 pass_fds=(theirs, written),
                 start_new_session=True,  # Ctrl-C is for the runner, which tells the workers
-                env=os.environ | (_device(number) if own_device else {}),
+                env=os.environ | ({} if device is None else _device(device)),
             )
         os.close(theirs)
         os.close(written)
@@ -91,8 +94,8 @@ class Process(Worker):
     def send(self, line: Line) -> None:
         """Send a line."""
         content = memoryview(encoded(line).encode("utf-8"))
-        with contextlib.suppress(BrokenPipeError):
-            while content:
+        with contextlib.suppress(OSError):  # it has ended
+            while content and self._ours is not None:
                 content = content[os.write(self._ours, content) :]
 
     def receive(self) -> list[Line]:
@@ -115,6 +118,7 @@ class Process(Worker):
         code = self._process.poll()
         if code is None or self._open:
             return None
+        self._close()
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     def waiting(self) -> str:
@@ -130,6 +134,18 @@ class Process(Worker):
         """Kill it, and what is in its process group."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._close()
+
+    def _close(self) -> None:
+        """Close the pipes; a second call has no effect."""
+        if self._open:
+            self._open = False
+            self.when_closed(self.lines)
+            os.close(self.lines)
+        if self._ours is not None:
+            os.close(self._ours)
+            self._ours = None
 
 
 def _device(number: int) -> dict[str, str]:

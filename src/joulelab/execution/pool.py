@@ -14,8 +14,8 @@ do not depend on the number of workers.
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ import joulelab
 from joulelab.errors import JoulelabError
 from joulelab.execution.engine import Engine, Worker, execution_engines
 from joulelab.execution.relay import Line, Receiver, measured
+from joulelab.execution.waiting import Waiting
 from joulelab.study.code_copies import CodeCopies
 from joulelab.study.executor import Heartbeat
 from joulelab.study.listener import Listener
@@ -46,10 +47,6 @@ PATIENCE_S = 20.0
 """Time for a worker to begin before it is said what it waits for."""
 CLOCKS_S = 60.0
 """Difference between clocks that is said."""
-
-
-Key = tuple[str, str]
-"""Of a configuration: experiment and name."""
 
 
 class PoolError(JoulelabError):
@@ -150,7 +147,7 @@ class Pool:
             number: [run.run_id for run in group.runs if run.run_id in left]
             for number, group in enumerate(plan.groups)
         }
-        self._waiting = _Waiting(plan, [number for number, runs in self._pending.items() if runs])
+        self._waiting = Waiting(plan, [number for number, runs in self._pending.items() if runs])
         self._attempts: Counter[int] = Counter()
         self._members: list[_Member] = []
         self._started = 0
@@ -194,11 +191,14 @@ class Pool:
         """Start as many workers as there are groups for."""
         wanted = min(self._engine.workers, len(self._waiting) + sum(map(_works, self._members)))
         while len(self._members) < wanted:
-            session = self._first_session + self._started
-            worker = self._engine.start(self._started, self._store.folder)
-            receiver = Receiver(self._store, session, self._runs)
-            self._members.append(_Member(worker, session, receiver))
-            self._started += 1
+            self._start_one()
+
+    def _start_one(self) -> None:
+        session = self._first_session + self._started
+        worker = self._engine.start(self._started, self._store.folder)
+        receiver = Receiver(self._store, session, self._runs)
+        self._members.append(_Member(worker, session, receiver))
+        self._started += 1
 
     def _step(self) -> None:
         """Take what has come, and give out what can be."""
@@ -219,13 +219,20 @@ class Pool:
             self._listener.doing(f"{one.worker.name} has not begun: {reason}")
 
     def _check_stuck(self) -> None:
-        """End where all workers are idle, and none may carry out what is left.
+        """Where no worker may carry out what is left, start another, or end.
 
         Raises:
             PoolError: names a block and its machine.
         """
         idle = all(one.ready and one.group is None for one in self._members)
-        if not self._waiting or not idle or len(self._members) < self._engine.workers:
+        if (
+            not self._waiting
+            or not idle
+            or any(self._block_for(one) is not None for one in self._members)
+        ):
+            return
+        if len(self._members) < self._engine.workers:
+            self._start_one()
             return
         raise PoolError(
             "what is left is of blocks that were begun on another kind of machine "
@@ -273,7 +280,7 @@ class Pool:
             return
         if abs(apart_s := hello["time"] - time.time()) > CLOCKS_S:
             self._listener.doing(f"{name}: its clock is {apart_s:+.0f} s from this one")
-        data_dir = None if self._data_dir is None else str(self._data_dir)
+        data_dir = None if self._data_dir is None else str(self._data_dir.absolute())
         folder = str(self._store.folder.absolute())
         study = {"folder": folder, "data_dir": data_dir, "session": one.session}
         one.worker.send({"study": study})
@@ -322,15 +329,19 @@ class Pool:
         ]
         self._store.write_manifest({**manifest, "sessions": sessions})
 
+    def _block_for(self, one: _Member) -> int | None:
+        """The first block of which a worker may be given a group."""
+        allowed = {None, one.machine}
+        return self._waiting.first_block(lambda block: self._blocks.get(block) in allowed)
+
     def _give(self, one: _Member) -> None:
         """Give out the next group; in its block, one of a configuration that the worker knows."""
-        machine = one.machine
-        block = self._waiting.first_block(lambda block: self._blocks.get(block) in {None, machine})
+        block = self._block_for(one)
         if block is None:
             return
         number = self._waiting.take(block, one.configurations)
         self._attempts[number] += 1
-        self._blocks.setdefault(block, machine)
+        self._blocks.setdefault(block, one.machine)
         key = self._plan.groups[number].configuration.key
         self._copies.check_programs()
         given = self._store.known_of(self._plan.groups[number].runs)
@@ -419,67 +430,3 @@ class Pool:
 
 def _works(one: _Member) -> bool:
     return one.group is not None
-
-
-class _Waiting:
-    """The groups that are not given out, and which may be: one of each configuration at a time.
-
-    Args:
-        plan: of the study.
-        numbers: of the groups, in order.
-    """
-
-    def __init__(self, plan: Plan, numbers: Sequence[int]) -> None:
-        self._groups = plan.groups
-        self._queues: dict[Key, deque[int]] = {}
-        self._free: dict[int, dict[Key, int]] = {}
-        self._number = len(numbers)
-        for number in numbers:
-            self._queues.setdefault(self._key(number), deque()).append(number)
-        for key in self._queues:
-            self._offer(key)
-
-    def __len__(self) -> int:
-        return self._number
-
-    def first_block(self, allowed: Callable[[int], bool]) -> int | None:
-        """The first block of which a group may be given out.
-
-        Args:
-            allowed: whether those of a block may be.
-        """
-        return min(filter(allowed, self._free), default=None)
-
-    def take(self, block: int, known: Set[Key]) -> int:
-        """Take a group of a block, of a known configuration if there is one.
-
-        Args:
-            block: of which one may be given out.
-            known: configurations.
-        """
-        free = self._free[block]
-        key = next(iter(known & free.keys()), None) or next(iter(free))
-        number = free.pop(key)
-        if not free:
-            del self._free[block]
-        self._queues[key].popleft()
-        self._number -= 1
-        return number
-
-    def free(self, number: int) -> None:
-        """A group is done: the next of its configuration may be given out."""
-        self._offer(self._key(number))
-
-    def put_back(self, number: int) -> None:
-        """A group was not done: it may be given out again."""
-        key = self._key(number)
-        self._queues[key].appendleft(number)
-        self._number += 1
-        self._offer(key)
-
-    def _offer(self, key: Key) -> None:
-        if queue := self._queues[key]:
-            self._free.setdefault(self._groups[queue[0]].runs[0].block, {})[key] = queue[0]
-
-    def _key(self, number: int) -> Key:
-        return self._groups[number].configuration.key

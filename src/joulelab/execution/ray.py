@@ -131,7 +131,7 @@ class _Relay:
     """
 
     def __init__(self, log: str) -> None:
-        self._process = Process(0, Path(log), own_device=False)
+        self._process = Process(0, Path(log))
 
     def send(self, text: str) -> None:
         self._process.send(json.loads(text))

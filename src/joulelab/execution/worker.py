@@ -30,10 +30,10 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Protocol
 
 import joulelab
 from joulelab.errors import JoulelabError
+from joulelab.execution.connections import Connection, connect
 from joulelab.execution.relay import Line, RelayStore
 from joulelab.kinds.program.process import end_all, left_behind
 from joulelab.study.listener import Listener
@@ -45,16 +45,6 @@ Send = Callable[[Line], None]
 INTERRUPTED = 130
 VARIABLE = "JOULELAB_WORKER"
 """Names the worker to the processes that it starts: what a killed one has left is found by it."""
-
-
-class Connection(Protocol):
-    """The lines between a worker and its runner, from the worker's side."""
-
-    def send(self, line: Line) -> None:
-        """Send a line; from any thread. Nothing happens where the runner is gone."""
-
-    def receive(self) -> Line | None:
-        """The next line of the runner, after waiting; None where the runner is gone."""
 
 
 def work(connection: Connection) -> int:
@@ -193,8 +183,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: name of the connection, and what it needs.
     """
-    from joulelab.execution.connections import connect
-
     return work(connect(sys.argv[1:] if arguments is None else arguments))
 
 

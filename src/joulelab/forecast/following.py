@@ -241,7 +241,7 @@ class Follower:
             samples = measuring.window.channel_samples
             self._phases = phase_energies(self._marks, found, found.total, samples)
             if self._feed is not None:
-                self._feed.end(found, self._phases)
+                self._feed.end(found, self._phases, step=self.steps)
             if self._gathering is not None:
                 self._measurement = self._gathering.end(found, measuring.uuids)
         return self._measurement

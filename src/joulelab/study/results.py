@@ -106,7 +106,7 @@ class Results:
         for name in MACHINE:
             known = {session: one[name] for session, one in machines.items()}
             runs[name] = runs["last_session"].map(known).astype(object)
-        return runs.drop(columns="last_session")
+        return runs.rename(columns={"last_session": "session"})
 
     def energy_frame(self) -> pd.DataFrame:
         """One row per finished or failed run, domain and instrument: source, status, energies in J.
