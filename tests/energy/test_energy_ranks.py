@@ -54,6 +54,7 @@ OPEN_MPI = {
         (OPEN_MPI, 3, 1, 1, (4, 2, 2)),
         (BATCH | OPEN_MPI, 3, 1, 1, (4, 2, 2)),  # mpirun in the script of a job
         (STEP | TORCHRUN, 5, 1, 1, (8, 4, 2)),  # torchrun as the task of a step
+        (STEP | {"LOCAL_RANK": "1", "RANK": "9"}, 9, 1, 2, (11, 3, 3)),  # set by a script
         (BATCH, 0, 0, 0, (1, 1, 1)),
         ({"SLURM_LOCALID": "1"}, 1, 1, 0, (2, 2, 1)),
         ({"LOCAL_RANK": "2"}, 2, 2, 0, (3, 3, 1)),
@@ -73,6 +74,7 @@ def test_a_second_start_of_a_job_is_another_one():
     first = here(TORCHRUN)
     assert here(TORCHRUN | {"RANK": "4", "LOCAL_RANK": "0"}).meeting == first.meeting
     assert here(TORCHRUN | {"TORCHELASTIC_RESTART_COUNT": "1"}).meeting != first.meeting
+    assert here(STEP | {"MASTER_PORT": "9"}).meeting == here(STEP).meeting  # set by a script
     assert here(STEP | {"SLURM_STEP_ID": "1"}).meeting != here(STEP).meeting
 
 

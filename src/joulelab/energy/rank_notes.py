@@ -32,6 +32,8 @@ PREFIX, SUFFIX = "joulelab-rank-", ".json"
 LONGEST = 65536
 DRIVER_GPUS = Path("/proc/driver/nvidia/gpus")
 """All NVIDIA GPUs of the machine, whatever a control group hides."""
+_LEFT: list[object] = []
+"""What the note of this process says."""
 
 
 def leave_note(rank: Rank, environments: Sequence[Environment]) -> None:
@@ -45,6 +47,8 @@ def leave_note(rank: Rank, environments: Sequence[Environment]) -> None:
     if folder is None:
         return
     given = [{name: one[name] for name in GPU_VARIABLES if name in one} for one in environments]
+    if [os.getpid(), rank.meeting, given] == _LEFT:
+        return
     note = {
         "meeting": [rank.meeting, rank.node],
         "local": rank.local,
@@ -60,6 +64,7 @@ def leave_note(rank: Rank, environments: Sequence[Environment]) -> None:
             os.write(file, json.dumps(note).encode())
         finally:
             os.close(file)
+        _LEFT[:] = [os.getpid(), rank.meeting, given]
 
 
 def other_environments(rank: Rank) -> list[Environment]:

@@ -40,9 +40,9 @@ NODE_OPTIONS = ("--nnodes", "--num[_-]machines")
 _JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "TORCHELASTIC_RUN_ID")
 _MEETING = (
     *_JOBS,
-    *("SLURM_STEP_ID", "SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"),
-    *("MASTER_ADDR", "MASTER_PORT", "PMIX_NAMESPACE"),
+    *("SLURM_STEP_ID", "SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT", "PMIX_NAMESPACE"),
 )
+_MASTER = ("MASTER_ADDR", "MASTER_PORT")
 """Variables whose values the ranks of one start of a job have in common."""
 _LOCAL_HOSTS = {"localhost", "::1", "0.0.0.0"}
 Environment = Mapping[str, str]
@@ -145,12 +145,20 @@ def here(environment: Environment | None = None) -> Rank:
         environment: its variables; default: those of this process, and ``torch.distributed``.
     """
     variables = os.environ if environment is None else environment
+    found: list[tuple[Launcher, Rank]] = []
     for launcher in LAUNCHERS:
         local = _number(variables, launcher.local)
         if local is None or (launcher.local == "SLURM_LOCALID" and _is_batch(local, variables)):
             continue
-        return _rank(launcher, local, variables)
-    return _of_torch(variables) if environment is None else Rank()
+        found.append((launcher, _rank(launcher, local, variables)))
+    if not found:
+        return _of_torch(variables) if environment is None else Rank()
+    innermost, rank = found[0]
+    if _number(variables, *innermost.local_ranks, *innermost.nodes) is None:
+        # A script that sets LOCAL_RANK itself, from those of its launcher.
+        same = (one for _, one in found[1:] if (one.number, one.local) == (rank.number, rank.local))
+        rank = next(same, rank)
+    return rank
 
 
 def _is_batch(local: int, variables: Environment) -> bool:
@@ -204,7 +212,10 @@ def job_id(environment: Environment) -> str:
 
 
 def _meeting(variables: Environment) -> str:
-    said = "\n".join(f"{name}={variables.get(name, '')}" for name in _MEETING)
+    names = _MEETING
+    if "SLURM_STEP_ID" not in variables and "PMIX_NAMESPACE" not in variables:
+        names += _MASTER  # torchrun's; under others a script sets them, sooner or later
+    said = "\n".join(f"{name}={variables.get(name, '')}" for name in names)
     return sha256(said.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
