@@ -13,6 +13,9 @@ import pytest
 
 import joulelab
 from joulelab.callbacks import Followed
+from joulelab.energy import agreement
+from joulelab.energy.gathering import TorchStore
+from joulelab.energy.ranks import Rank
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of forking a process that has threads
@@ -93,6 +96,21 @@ def test_a_loop_ends_in_all_ranks_and_its_sum_comes_through_their_store(tmp_path
     assert (first[2], second[2]) == (["a", "b"], ["b"])
     assert first[3] > second[3]
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_a_rank_that_hears_nothing_goes_on_alone(monkeypatch, caplog):
+    store = TorchStore(torch.distributed.HashStore())
+    monkeypatch.setattr(agreement, "torch_store", lambda: store)
+    monkeypatch.setattr(agreement, "LIMIT_S", 0.05)
+    first, second = (agreement.Agreement(Rank(n, n, 0, 2, 2), "loop") for n in range(2))
+    second._key = first._key  # each process counts its own loops
+    assert first.any_over(False) is False
+    assert second.any_over(False) is False
+    assert not caplog.records
+    assert second.any_over(False) is False
+    assert second.any_over(True) is True
+    (said,) = caplog.records
+    assert said.getMessage().startswith("rank 1 goes on alone: ")
 
 
 def begun():

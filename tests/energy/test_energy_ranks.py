@@ -58,6 +58,7 @@ OPEN_MPI = {
         (BATCH, 0, 0, 0, (1, 1, 1)),
         ({"SLURM_LOCALID": "1"}, 1, 1, 0, (2, 2, 1)),
         ({"LOCAL_RANK": "2"}, 2, 2, 0, (3, 3, 1)),
+        ({"LOCAL_RANK": "0", "NODE_RANK": "1", "WORLD_SIZE": "4"}, 1, 0, 1, (4, None, 2)),
         ({"LOCAL_RANK": "first", "RANK": "-1"}, 0, 0, 0, (1, 1, 1)),
         ({"LOCAL_RANK": "0", "WORLD_SIZE": "nine"}, 0, 0, 0, (1, 1, 1)),
         ({}, 0, 0, 0, (1, 1, 1)),

@@ -32,6 +32,7 @@ from pathlib import Path
 
 NODE = "JOULELAB_NODE"
 """Variable with the name of a node, where host names are not unique."""
+MOST_DIGITS = 9
 MOST_NODES = 1_000_000
 STEP_STARTERS = {"srun", "mpirun", "mpiexec"}
 NODE_STARTERS = re.compile(r"\b(torchrun|torch\.distributed\.run|accelerate)\b")
@@ -176,12 +177,12 @@ def _rank(launcher: Launcher, local: int, variables: Environment) -> Rank:
     if nodes is None:
         nodes = -(-ranks // local_ranks) if local_ranks else 1
     node = _number(variables, *launcher.node)
+    if local_ranks is None and nodes == 1 and node is None:
+        local_ranks = ranks
     if node is None:
         node = (number or 0) // local_ranks if local_ranks else 0
-    if local_ranks is None and nodes == 1:
-        local_ranks = ranks
     return Rank(
-        number=local if number is None else number,
+        number=local + node * (local_ranks or 1) if number is None else number,
         local=local,
         node=node,
         ranks=ranks,
@@ -212,7 +213,7 @@ def job_id(environment: Environment) -> str:
 
 
 def _meeting(variables: Environment) -> str:
-    names = _MEETING
+    names: tuple[str, ...] = _MEETING
     if "SLURM_STEP_ID" not in variables and "PMIX_NAMESPACE" not in variables:
         names += _MASTER  # torchrun's; under others a script sets them, sooner or later
     said = "\n".join(f"{name}={variables.get(name, '')}" for name in names)
@@ -231,8 +232,9 @@ def _slurm_tasks(variables: Environment) -> int | None:
 def _number(variables: Environment, *names: str) -> int | None:
     """The first of some variables that is a number."""
     for name in names:
-        if re.fullmatch(r"\d{1,9}", variables.get(name, "")):
-            return int(variables[name])
+        text = variables.get(name)
+        if text and text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS:
+            return int(text)
     return None
 
 
