@@ -210,7 +210,7 @@ def _measure(
 ) -> int:
     measured = _Measured(commands, design, asked.label, asked.verbose)
     rank = here()
-    gathered = gathering(rank, "joulelab measure")  # commands may differ by rank
+    gathered = gathering(rank, "joulelab measure", sure=True)  # commands may differ by rank
     feed = feed if rank.node == 0 else None
     with Monitor(**options) as monitor, ExitStack() as ended:
         if feed is not None:

@@ -6,7 +6,8 @@
     node 1, rank 4    began ────── window ────── closes, sends, goes on
 
 Nothing here is a collective call, and only rank 0 waits, after its own window has closed: `LATE_S`
-at most for a node that has begun the same window, `UNHEARD_S` for one of which nothing is heard.
+at most for a node that has begun the same window, `UNHEARD_S` for one of which nothing is heard
+(`SURE_S` where the window is a command, which all ranks run).
 What a node fails to send is missing, and the sum is then unknown.
 
 Shares go through the key-value store of ``torch.distributed`` where it is initialised, else through
@@ -44,7 +45,7 @@ from joulelab.files import write_whole
 FOLDER = "JOULELAB_RANKS_DIR"
 """Variable with the folder for shares, where torch.distributed is not used."""
 LATE_S = 60.0
-UNHEARD_S = 2.0
+UNHEARD_S, SURE_S = 2.0, 15.0
 SENDING_S = 5.0
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.005, 0.5
 STALE_S = 60.0
@@ -170,11 +171,13 @@ class Gathering:
         rank: of this process, which records.
         label: of the window.
         gather: whether to; else every node has its own.
+        sure: whether all nodes measure this window: then one of which nothing is heard may be late.
     """
 
-    def __init__(self, rank: Rank, label: str, *, gather: bool = True) -> None:
+    def __init__(self, rank: Rank, label: str, *, gather: bool = True, sure: bool = False) -> None:
         self.rank = rank
         self._label = label
+        self._sure = sure
         self._gathers = gather and rank.nodes > 1
         self._key = ""
         self._folder: SharedFolder | None = None
@@ -244,7 +247,8 @@ class Gathering:
         while not error:
             error = _within(SENDING_S, look)
             missing = set(waiting) - set(found)
-            limit_s = LATE_S if missing & set(began) else UNHEARD_S
+            unheard_s = SURE_S if self._sure else UNHEARD_S
+            limit_s = LATE_S if missing & set(began) else unheard_s
             if not missing or time.monotonic() - closed_s > limit_s:
                 break
             time.sleep(pause_s)
@@ -274,19 +278,22 @@ def window_key(label: str) -> str:
     return f"{named}-{_WINDOWS[label]}"
 
 
-def gathering(rank: Rank, label: str, *, gather: bool = True) -> Gathering | None:
+def gathering(
+    rank: Rank, label: str, *, gather: bool = True, sure: bool = False
+) -> Gathering | None:
     """What brings a window together with those of other nodes; None for a program of one process.
 
     Args:
         rank: of this process.
         label: of the window.
         gather: as of `Gathering`.
+        sure: likewise.
     """
     if not rank.of_several and rank.nodes == 1:
         return None
     if rank.records:
         records(rank)
-    return Gathering(rank, label, gather=gather)
+    return Gathering(rank, label, gather=gather, sure=sure)
 
 
 def torch_store() -> TorchStore | None:
