@@ -71,6 +71,12 @@ def test_a_rank_is_what_the_innermost_launcher_says(variables, number, local, no
     assert rank.records == (local == 0)
 
 
+def test_who_measures_is_named_where_ranks_are_dealt_in_blocks():
+    assert here(TORCHRUN).recorder == "rank 4, the first of this node"
+    dealt_in_turn = TORCHRUN | {"RANK": "3"}
+    assert here(dealt_in_turn).recorder == "the first rank of this node"
+
+
 def test_a_second_start_of_a_job_is_another_one():
     first = here(TORCHRUN)
     assert here(TORCHRUN | {"RANK": "4", "LOCAL_RANK": "0"}).meeting == first.meeting

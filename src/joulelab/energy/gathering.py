@@ -230,7 +230,8 @@ class Gathering:
 
     def _collect(self, channels: list[Channel]) -> list[Share]:
         """What the other nodes have sent, waiting for as long as the module says."""
-        waiting = {node: Share(node, f"node {node}") for node in range(1, self.rank.nodes)}
+        others = set(range(self.rank.nodes)) - {self.rank.node}
+        waiting = {node: Share(node, f"node {node}") for node in others}
         found: dict[int, Share] = {}
         began: dict[int, str] = {}
 

@@ -454,14 +454,15 @@ class Measuring:
             self._look_at_ranks()
             flags = [*self._flags, *flags, *self._span.flags]
             self._own = monitor.finish(measurement, self._window, flags, self._hidden)
+            self._result = self._own
         finally:
             overlap.end(self._span)
             self._opened = None
             monitor.vacate()
         self.uuids = monitor.uuids
-        whole = self.gathering.end(self._own, self.uuids) if self.gathering else self._own
-        self._result = whole
-        return whole
+        if self.gathering is not None:
+            self._result = self.gathering.end(self._own, self.uuids)
+        return self._result
 
     @property
     def of_node(self) -> Measurement:

@@ -134,9 +134,10 @@ class Rank:
     @property
     def recorder(self) -> str:
         """Who measures on this node, in words."""
-        if self.number < self.local:  # numbers of processes and of nodes do not agree
-            return "the first rank of this node"
-        return f"rank {self.number - self.local}, the first of this node"
+        first = self.number - self.local
+        if self.local_ranks is None or first != self.node * self.local_ranks:
+            return "the first rank of this node"  # ranks may be dealt to nodes in turn
+        return f"rank {first}, the first of this node"
 
 
 def here(environment: Environment | None = None) -> Rank:
