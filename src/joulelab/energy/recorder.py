@@ -200,11 +200,7 @@ class Recorder:
             slept_s = _slept_s()
             ends = [buffer.record(at_edge=True, slept_s=slept_s) for buffer in self._buffers]
             ended_at, ended_s = time.time(), time.monotonic()
-            channel_samples = [
-                samples
-                for buffer, start, end in zip(self._buffers, window.starts, ends, strict=True)
-                for samples in buffer.channel_samples(start, end)
-            ]
+            channel_samples = self._samples(window.starts, ends)
             following = None
             if label is not None:
                 following = Window(self, label, ended_at, ended_s, ends, slept_s)
@@ -226,6 +222,16 @@ class Recorder:
             self.idle_error_w,
         )
         return summarise(conditions, channel_samples), channel_samples, following
+
+    def _samples(self, starts: Sequence[int], ends: Sequence[int]) -> list[ChannelSamples]:
+        return [
+            samples
+            for buffer, start, end in zip(self._buffers, starts, ends, strict=True)
+            for samples in buffer.channel_samples(start, end)
+        ]
+
+    def _last_numbers(self) -> list[int]:
+        return [buffer.last for buffer in self._buffers]
 
     def _check_process(self) -> None:
         """The sampling thread does not exist in a forked process, and the lock may be held."""
@@ -316,6 +322,21 @@ class Window:
         """The result until now; the window stays open."""
         with self._closing:
             return self.measurement or self.recorder._measure(self, close=False)[0]
+
+    def samples_since(
+        self, numbers: Sequence[int] | None = None
+    ) -> tuple[list[ChannelSamples], list[int]]:
+        """The samples of an open window so far; no meter is read.
+
+        Args:
+            numbers: of the first sample of each meter; default: the first of the window.
+
+        Returns:
+            The samples of each channel, and the numbers of the last ones, with which to go on.
+        """
+        starts = self.starts if numbers is None else numbers
+        with self.recorder._lock:
+            return self.recorder._samples(starts, ends := self.recorder._last_numbers()), ends
 
     def trace_columns(self) -> dict[str, Any]:
         """The samples of a closed window as columns; see `summary.trace_columns`."""

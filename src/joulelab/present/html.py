@@ -64,6 +64,16 @@ def page(
     )
 
 
+def rendered(template: str, **values: object) -> str:
+    """A page of a layout of its own, with the common style.
+
+    Args:
+        template: its name, without suffix.
+        values: that it shows; parts among them are without figures.
+    """
+    return _template(template).render(anchor=_anchors(), image=None, **values)
+
+
 def fragment(*parts: Part) -> str:
     """Parts without a page, for a notebook; without figures."""
     module = _template("parts").make_module({"anchor": _anchors(), "image": None})
