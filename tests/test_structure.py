@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "report": {"study", "analysis", "energy", "tuning"},
     "kinds": {"study", "report", "analysis", "energy", "learning", "tuning", "serving"},
     "forecast": {"kinds", "study", "analysis", "energy", "learning"},
+    "profiling": {"kinds", "energy"},
     "callbacks": {"forecast", "energy"},
     "cli": {
         "kinds",
@@ -31,6 +32,7 @@ MAY_IMPORT = {
         "replication",
         "report",
         "forecast",
+        "profiling",
         "energy",
         "learning",
         "tuning",

@@ -37,7 +37,7 @@ WrongUsage: type[Exception] = typer.BadParameter.__mro__[1]
 """The usage error of click, which some versions of typer bring along."""
 
 GROUPS = {
-    "Measure": ("measure", "doctor", "watch", "record", "trace", "predict"),
+    "Measure": ("measure", "profile", "doctor", "watch", "record", "trace", "predict"),
     "Study": ("list", "init", "plan", "run", "status", "report", "export", "tune"),
     "Analyse": ("compare", "analyze", "places", "instruments", "replicate", "import"),
     "Serve": ("load", "batch"),

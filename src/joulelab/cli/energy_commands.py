@@ -1,4 +1,4 @@
-"""Commands that read sensors: measure, doctor, record, watch and trace."""
+"""Commands that read sensors: measure, profile, doctor, record, watch and trace."""
 
 from __future__ import annotations
 
@@ -70,6 +70,25 @@ class Measure(MeterOptions):
     label: str = option("", "Name of the result.")
     trace: Path | None = option(None, "Write the power trace, .parquet or .csv.", "FILE")
     plot: Path | None = option(None, FIGURE, "FILE")
+
+
+@command(commands, "profile", "joulelab.cli.profiling:run_profile", allow_interspersed_args=False)
+@dataclass(frozen=True, kw_only=True)
+class Profile(MeterOptions):
+    """Show which part of a Python program costs most: joulelab profile -- train.py.
+
+    The program runs in joulelab's own interpreter, with its output and its exit code. The answer
+    goes to standard error.
+    """
+
+    command: list[str] | None = argument(None, "Program to run.", "[--] FILE|-m MODULE ...")
+    module: bool = option(False, "Run a module, as python -m does.", short="-m")
+    rate: float = option(100.0, "Samples of the stacks in a second, 1 to 1000.", "HZ")
+    html: Path | None = option(None, "Write a flame graph, a page that needs no other.", "FILE")
+    speedscope: Path | None = option(None, "Write the profile for speedscope.app.", "FILE")
+    idle: Idle = None
+    busy: Busy = option(Busy.WAIT, "What to do if another program is measuring.")
+    label: str = option("", "Name of the result.")
 
 
 @command(commands, "doctor", "joulelab.cli.recording:run_doctor")

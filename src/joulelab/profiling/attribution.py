@@ -12,7 +12,7 @@ the whole machine, are divided by time: the first among the stacks that they wor
 ::
 
     readings    |-------------------|-------------------|        every 0.1 s
-    intervals   |--|---|-|--|---|-|---|--|---|--|--|--|--|--|    kept until all channels are past them
+    intervals   |--|---|-|--|---|-|---|--|---|--|--|--|--|--|    kept until all channels passed
 """
 
 from __future__ import annotations

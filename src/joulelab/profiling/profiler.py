@@ -88,6 +88,7 @@ class Profiling:
         self._measuring = Measuring(monitor, label)
         self._result: Profile | None = None
         self._running: _Running | None = None
+        self._process = os.getpid()
 
     def __enter__(self) -> Profiling:
         self.start()
@@ -114,7 +115,7 @@ class Profiling:
             MeterError: it has begun already, or meters cannot be opened.
         """
         self._measuring.start()
-        self._result = None
+        self._result, self._process = None, os.getpid()
         try:
             idle_w = self._monitor().recorder.idle_w
             self._running = _Running(self._measuring, self._rate, self._below, idle_w)
@@ -130,7 +131,7 @@ class Profiling:
         """
         if self._running is None:
             return self.result
-        if not self._running.of_this_process():
+        if not self.is_of_this_process:
             raise MeterError(
                 "the profile belongs to the parent process, from which this one was forked",
                 "leave the forked process with os._exit()",
@@ -138,6 +139,11 @@ class Profiling:
         running, self._running = self._running, None
         self._result = running.stop()
         return self._result
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether it did not begin in a process from which this one was forked."""
+        return self._process == os.getpid()
 
     @property
     def result(self) -> Profile:
@@ -215,11 +221,7 @@ class _Running:
         self._children = Children()
         self._sampler = Sampler(self._tree, rate, self._take)
         self._due_s = time.monotonic() + READ_S
-        self._process = os.getpid()
         self._sampler.start()
-
-    def of_this_process(self) -> bool:
-        return os.getpid() == self._process
 
     def stop(self) -> Profile:
         self._sampler.stop()

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+import joulelab
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.phases import SHORT, PhaseEnergy
 from joulelab.energy.reading import Status, family
@@ -30,6 +31,7 @@ FEW = 100
 """Fewer samples than this are coarse."""
 MODULE = "<module>"
 UNSEEN = "(not sampled)"
+PACKAGE = Path(joulelab.__file__).parent
 _LIBRARIES = ("stdlib", "platstdlib", "purelib", "platlib")
 
 
@@ -50,7 +52,8 @@ class Function:
     @property
     def place(self) -> str:
         """``train.py:12``."""
-        return f"{Path(self.file).name}:{self.line}" if self.file else ""
+        name = Path(self.file).name.removeprefix("<frozen ").removesuffix(">")
+        return f"{name}:{self.line}" if self.file else ""
 
     def __str__(self) -> str:
         """``step (train.py:12)``."""
@@ -365,5 +368,5 @@ def _in_library(file: str) -> bool:
     if file.startswith("<frozen "):
         return True
     path = Path(file).absolute()
-    folders = {Path(sysconfig.get_path(name)) for name in _LIBRARIES}
+    folders = {Path(sysconfig.get_path(name)) for name in _LIBRARIES} | {PACKAGE}
     return any(path.is_relative_to(one) for one in folders) or "site-packages" in path.parts

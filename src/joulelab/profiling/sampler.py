@@ -190,7 +190,7 @@ class Sampler:
         """The nodes of the threads that ran, and of the one that waits."""
         found = {}
         for ident in {self._waiting, *ran}:
-            node = self._tree.at(frames.get(ident))
+            node = self._tree.at(frames.get(ident), of_main=ident == self._waiting)
             if node is not self._tree.root:
                 found[ident] = node
         self.samples += self._waiting in found

@@ -19,8 +19,8 @@ LIBRARY_SHARE = 0.05
 LEAST_SHARE = 0.005
 """Functions with less are added up, not listed."""
 DIVIDED = (
-    "A share is estimated: energy between two readings of a meter, divided by the processor time of "
-    "the sampled stacks; energy at idle, by time."
+    "Shares are estimates: the energy between two readings of a meter is divided by the processor "
+    "time of the stacks seen in it, energy at idle by time."
 )
 QUEUED = (
     "GPU energy counts where the program was when it was drawn: mostly at the call that waits for "
@@ -40,11 +40,12 @@ def profile_answer(profile: Profile) -> str:
     if top is None:
         return f"{said[0].upper()}{said[1:]}"
     libraries = top.own_share - top.self_share > LIBRARY_SHARE
-    called = " with the libraries that it calls" * libraries
     takes = f"{top.function} takes {formats.percent(top.own_share, 0)}"
+    if libraries and top.function.is_own:
+        takes += ", with the libraries that it calls,"
     if profile.energy_j is None:
-        return f"{takes} of the time{called}; {said}"
-    return f"{takes}{called} of {said}" if not called else f"{takes} of {said};{called[5:]}"
+        return f"{takes} of the time; {said}"
+    return f"{takes} of {said}"
 
 
 def profile_parts(profile: Profile) -> list[Part]:
@@ -81,10 +82,13 @@ def profile_remarks(profile: Profile) -> Iterator[Part]:
     elif profile.samples < FEW:
         seen = formats.count(profile.samples, "sample")
         yield Remark(f"Only {seen} in {duration}: shares are coarse; profile a longer run")
-    if profile.samples:
+    else:
         # At most, for a share of a half; the samples are not quite independent.
         points = 100 * 1.96 * 0.5 / math.sqrt(profile.samples)
-        yield f"{profile.samples:,} samples: shares within {points:.1f} points. {DIVIDED}"
+        yield (
+            f"{profile.samples:,} samples: a share is off by at most {points:.1f} points "
+            f"(95 %). {DIVIDED}"
+        )
     if profile.devices:
         yield QUEUED
     yield from measurement_remarks(profile.measurement)

@@ -78,5 +78,3 @@ def _sampled(name: str, stacks: list[list[int]], sizes: list[float]) -> dict[str
 
 def _frame(function: Function) -> dict[str, Any]:
     return {"name": function.name, "file": function.file, "line": function.line}
-
-

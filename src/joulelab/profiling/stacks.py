@@ -74,11 +74,12 @@ class CallTree:
         self._below = frozenset(map(id, below))
         self._nodes = 1
 
-    def at(self, frame: FrameType | None) -> Node:
-        """The node of a stack.
+    def at(self, frame: FrameType | None, *, of_main: bool = False) -> Node:
+        """The node of a stack; the root for one that is not of the program.
 
         Args:
             frame: the innermost one; None for a thread without a stack.
+            of_main: whether it begins below the program, if that is known.
         """
         codes: list[CodeType] = []
         while frame is not None and frame.f_code.co_filename.startswith(_OWN):
@@ -88,14 +89,18 @@ class CallTree:
             # since the last sample was spent in its caller, as in a long operation.
             frame = frame.f_back
         last = None
+        outside = of_main and bool(self._below)
         while frame is not None:
             code = frame.f_code
             if id(code) in self._below:
+                outside = False
                 break
             if code is not last:
                 codes.append(code)
                 last = code
             frame = frame.f_back
+        if outside:
+            return self.root
         while len(codes) > 1 and codes[-1].co_filename in _STARTERS:
             codes.pop()
         if len(codes) > DEEPEST:
