@@ -30,6 +30,9 @@ SMALL = {
         rf"\| joulelab, RAPL at 10 Hz \| {FIGURE} % \| {FIGURE} % \| \d+ \|",
         rf"\| GPU, RAPL, estimate at 100 Hz \| {FIGURE} % ",
     ),
+    "profiling.py --pairs 2 --piece 0.05 --loads loop": (
+        rf"\| loop \| {FIGURE} % \({FIGURE} to {FIGURE}\) ",
+    ),
     "windows.py --without-peers --imports 1 --windows 20": (
         rf"\| joulelab \| {FIGURE} ",
         r"\| joulelab, one RAPL counter \| \d+ us \| \d+ us \| 20 \|",

@@ -22,68 +22,86 @@ _LEAST_S = 1e-3
 
 
 class ThreadClocks:
-    """Processor time of each thread since the last look."""
+    """Processor time of each thread since the last look.
 
-    def __init__(self) -> None:
+    Args:
+        waiting: identifier of the thread that counts where no other one ran.
+
+    Attributes:
+        known: identifiers of all threads with a Python stack, joulelab's own included.
+        single: whether the program has no thread but the one that waits.
+    """
+
+    def __init__(self, waiting: int) -> None:
+        self.known: set[int] = set()
+        self.single = True
+        self._waiting = waiting
         self._clocks: dict[int, int | None] = {}
         self._own: set[int] = set()
         self._last_s: dict[int, float] = {}
         self._last_at: dict[int, tuple[int, int]] = {}
-        self._process_s = time.process_time()
+        self._looked_s = time.monotonic()
 
-    def since_last(
-        self, frames: Mapping[int, FrameType], passed_s: float
-    ) -> tuple[dict[int, float], float]:
-        """Seconds of each thread of the program that ran, and of threads without a Python stack.
+    def learn(self, frames: Mapping[int, FrameType]) -> None:
+        """Find the clocks of new threads, and forget threads that have ended.
 
         Args:
             frames: the innermost frame of each thread, by its identifier.
-            passed_s: since the last look.
         """
-        if self._clocks.keys() != frames.keys():
-            self._learn(frames)
-        ran: dict[int, float] = {}
-        all_s = 0.0
-        for ident, frame in frames.items():
-            ran_s = self._ran_s(ident, frame, passed_s)
-            all_s += ran_s
-            if ran_s > 0 and ident not in self._own:
-                ran[ident] = ran_s
-        process_s = time.process_time()
-        rest_s = max(0.0, process_s - self._process_s - all_s)
-        self._process_s = process_s
-        return ran, rest_s
+        for ident in self.known - frames.keys():
+            self._forget(ident)
+        threads = {thread.ident: thread for thread in threading.enumerate()}
+        was_single = self.single
+        for ident in frames.keys() - self.known:
+            thread = threads.get(ident)
+            self._clocks[ident] = _clock(ident, thread)
+            if thread is not None and thread.name.startswith(OWN):
+                self._own.add(ident)
+        self.known = set(frames)
+        self.single = not self.known - self._own - {self._waiting}
+        if was_single and not self.single:
+            # The clocks were not looked at: begin to.
+            self._ran_s(self._waiting, frames)
+            for ident in self._own:
+                self._ran_s(ident, frames)
 
-    def _ran_s(self, ident: int, frame: FrameType, passed_s: float) -> float:
+    def since_last(self, frames: Mapping[int, FrameType]) -> tuple[dict[int, float], float]:
+        """Seconds of each thread of the program that ran, and of all threads of joulelab.
+
+        Args:
+            frames: as of `learn`, with the same threads.
+        """
+        ran: dict[int, float] = {}
+        own_s = 0.0
+        for ident in frames:
+            if ident in self._own:
+                own_s += self._ran_s(ident, frames)
+            elif (seconds := self._ran_s(ident, frames)) > 0:
+                ran[ident] = seconds
+        self._looked_s = time.monotonic()
+        return ran, own_s
+
+    def _ran_s(self, ident: int, frames: Mapping[int, FrameType]) -> float:
         clock = self._clocks[ident]
         if clock is None:
-            at, before = (id(frame), frame.f_lasti), self._last_at.get(ident)
+            at, before = (id(frames[ident]), frames[ident].f_lasti), self._last_at.get(ident)
             self._last_at[ident] = at
-            return passed_s if before not in (None, at) else 0.0
+            return time.monotonic() - self._looked_s if before not in (None, at) else 0.0
         try:
             now_s = time.clock_gettime(clock)
         except OSError:  # it has ended, and another one has its identifier
-            del self._clocks[ident]
+            self._forget(ident)
+            self.known.discard(ident)
             return 0.0
-        # A thread that was not there at the last look began at 0.
+        # A thread that is new began at 0.
         ran_s = now_s - self._last_s.get(ident, 0.0)
         self._last_s[ident] = now_s
         return ran_s
 
-    def _learn(self, frames: Mapping[int, FrameType]) -> None:
-        """Find the clocks of new threads, and forget threads that have ended."""
-        for ident in self._clocks.keys() - frames.keys():
-            del self._clocks[ident]
-            self._last_s.pop(ident, None)
-            self._last_at.pop(ident, None)
-            self._own.discard(ident)
-        known = {thread.ident: thread for thread in threading.enumerate()}
-        for ident in frames.keys() - self._clocks.keys():
-            thread = known.get(ident)
-            self._last_s.pop(ident, None)
-            self._clocks[ident] = _clock(ident, thread)
-            if thread is not None and thread.name.startswith(OWN):
-                self._own.add(ident)
+    def _forget(self, ident: int) -> None:
+        self._own.discard(ident)
+        for known in (self._clocks, self._last_s, self._last_at):
+            known.pop(ident, None)
 
 
 def _clock(ident: int, thread: threading.Thread | None) -> int | None:

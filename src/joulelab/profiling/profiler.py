@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import math
 import os
-import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import CodeType, TracebackType
@@ -35,8 +34,6 @@ from joulelab.profiling.stacks import CallTree
 
 RATE_HZ = 100.0
 HIGHEST_HZ = 1000.0
-READ_S = 0.5
-"""Time after which new readings of the meters are divided."""
 
 
 def profile(label: str = "", *, rate: float = RATE_HZ, **options: Unpack[Options]) -> Profiling:
@@ -64,7 +61,7 @@ class Profiling:
         monitor: returns the monitor that measures it.
         label: what is profiled.
         rate: samples in a second.
-        below: code of functions below the program, which are left out of the stacks.
+        below: the function that starts the program, if that is to be left out of the stacks.
 
     Raises:
         UsageError: the rate is not possible.
@@ -75,7 +72,7 @@ class Profiling:
         monitor: Callable[[], Monitor],
         label: str,
         rate: float = RATE_HZ,
-        below: Collection[CodeType] = (),
+        below: CodeType | None = None,
     ) -> None:
         if not (math.isfinite(rate) and 1 <= rate <= HIGHEST_HZ):
             raise UsageError(
@@ -208,7 +205,7 @@ class _Running:
         self,
         measuring: Measuring,
         rate: float,
-        below: Collection[CodeType],
+        below: CodeType | None,
         idle_w: Mapping[str, float],
     ) -> None:
         self._measuring = measuring
@@ -220,12 +217,10 @@ class _Running:
         self._attribution.read(samples)
         self._children = Children()
         self._sampler = Sampler(self._tree, rate, self._take)
-        self._due_s = time.monotonic() + READ_S
         self._sampler.start()
 
     def stop(self) -> Profile:
         self._sampler.stop()
-        self._attribution.add_children(self._children.since_last())
         measurement = self._measuring.stop()
         samples = self._measuring.window.channel_samples
         self._attribution.read(samples, last=True)
@@ -238,11 +233,9 @@ class _Running:
         )
         return divided.profile(measurement, samples)
 
-    def _take(self, interval: Interval) -> None:
-        self._attribution.add(interval)
-        if interval.end_s < self._due_s:
-            return
-        self._due_s = interval.end_s + READ_S
+    def _take(self, intervals: list[Interval]) -> None:
+        for one in intervals:
+            self._attribution.add(one)
         self._attribution.add_children(self._children.since_last())
         samples, self._numbers = self._measuring.open_window.samples_since(self._numbers)
         self._attribution.read(samples)

@@ -6,8 +6,8 @@
     -m package.train --lr 1      python -m package.train --lr 1
     -c "code"                    python -c "code"
 
-Its ``sys.argv``, ``sys.path[0]`` and ``__main__`` are its own, and the traceback of an error begins in
-the program. Its exit code is the one that the interpreter would give.
+Its ``sys.argv``, ``sys.path[0]`` and ``__main__`` are its own, and the traceback of an error begins
+in the program. Its exit code is the one that the interpreter would give.
 """
 
 from __future__ import annotations
@@ -64,12 +64,7 @@ class Program:
             CommandError: it does not exist, is not a Python program, or needs another interpreter.
         """
         rest = list(words)
-        if (
-            not module
-            and rest
-            and Path(rest[0]).name.startswith(_STEMS)
-            and not _is_script(rest[0])
-        ):
+        if rest and not module and _is_interpreter(rest[0]):
             _check_interpreter(rest.pop(0))
             while rest and rest[0] == _ALLOWED:
                 rest.pop(0)
@@ -77,8 +72,8 @@ class Program:
                     sys.stdout.reconfigure(write_through=True)
             if rest and rest[0].startswith("-") and rest[0] not in ("-m", "-c"):
                 raise CommandError(
-                    f"python {rest[0]} is not possible here: the program runs in joulelab's process",
-                    f"python {rest[0]} -m joulelab profile -- ...",
+                    f"python {rest[0]} is not possible: the program runs in joulelab's interpreter",
+                    f"start that with it: python {rest[0]} -m joulelab profile -- ...",
                     NOT_PYTHON,
                 )
         option = "-m" if module else rest.pop(0) if rest and rest[0] in ("-m", "-c") else ""
@@ -99,8 +94,11 @@ class Program:
     def run(self) -> int:
         """Run it to its end, and return its exit code; an error is printed as Python prints it."""
         with _as_main(self):
-            code = _exit_code(self._run)
-            return _exit_code(_join_threads) or code
+            return self._to_the_end()
+
+    def _to_the_end(self) -> int:
+        code = _exit_code(self._run)
+        return _exit_code(_join_threads) or code
 
     def _run(self) -> None:
         if self.kind == "module":
@@ -112,14 +110,14 @@ class Program:
             exec(compile(self.what, "<string>", "exec"), main.__dict__)
 
     @property
-    def below(self) -> tuple[CodeType, ...]:
-        """Functions below the program, which are not part of its stacks."""
-        return (Program._run.__code__, _join_threads.__code__)
+    def below(self) -> CodeType:
+        """The function that runs it."""
+        return Program._to_the_end.__code__
 
 
-def _is_script(word: str) -> bool:
-    """Whether a name that begins like the interpreter's is a file of Python code."""
-    return word.endswith((".py", ".pyz", ".pyc"))
+def _is_interpreter(word: str) -> bool:
+    path = Path(word)
+    return path.name.startswith(_STEMS) and not path.suffix.startswith(".py")
 
 
 def _check_interpreter(word: str) -> None:
@@ -149,12 +147,14 @@ def _module(name: str) -> str:
         except (ImportError, ValueError):
             known = False
     if not known:
-        raise CommandError(f"no module named {top}", "see that it can be imported here", FAILED)
+        raise CommandError(
+            f"no module named {top}", "check its name and the current folder", FAILED
+        )
     return name
 
 
 def _script(name: str) -> str:
-    """The path of a Python file, of a folder or archive that is a program, or of a script on PATH."""
+    """The path of a Python file, of a folder or archive with a program, or of a script on PATH."""
     path = Path(name)
     if path.is_dir():
         if not (path / "__main__.py").is_file():
@@ -187,7 +187,7 @@ def _says_python(path: Path) -> bool:
 
 
 def _current_folder() -> str:
-    return os.getcwd()
+    return str(Path.cwd())
 
 
 @contextmanager

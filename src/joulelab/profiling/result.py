@@ -6,8 +6,8 @@
     total    with the Python functions that it calls
     own      for functions of the user's program: with the libraries that they call
 
-The sum of `self` over all functions is the energy of the measurement. No sensor sees a function: its
-energy is a share of a measured one and so an estimate.
+The sum of `self` over all functions is the energy of the measurement. No sensor sees a function:
+its energy is a share of a measured one and so an estimate.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class FunctionEnergy:
         self_share: of `self_j` in the energy of all; where that is unknown, of time.
         total_share: likewise.
         own_share: likewise.
-        time_s: time for which it was seen to run itself, or to wait; several threads may run at once.
+        time_s: time for which it was seen to run itself, or to wait, of all threads together.
         gpu_j: energy of GPUs in `self_j`.
         status: estimated, or missing.
     """

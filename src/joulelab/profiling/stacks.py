@@ -6,8 +6,9 @@
               └─ train ─┬─ step          a recursive function once in a row
                         └─ step ── loss
 
-Its size is bounded by the number of different chains and not by the length of the run: stacks deeper
-than `DEEPEST` lose their middle, and once there are `MOST` nodes, new chains keep only their ends.
+Its size is bounded by the number of different chains and not by the length of the run: stacks
+deeper than `DEEPEST` lose their middle, and once there are `MOST` nodes, of a new chain only the
+last function is kept.
 """
 
 from __future__ import annotations
@@ -15,17 +16,16 @@ from __future__ import annotations
 import opcode
 import runpy
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import CodeType, FrameType
 
 DEEPEST = 200
 MOST = 50_000
 _RESUME = opcode.opmap["RESUME"]
-_STARTERS = frozenset({runpy.run_path.__code__.co_filename, threading.__file__})
-"""Files whose functions start a program or a thread; left out at the bottom of a stack."""
 _OWN = str(Path(__file__).parent)
-"""The profiler's own functions at the top of a stack are left out, too."""
+_STARTERS = (runpy.run_path.__code__.co_filename, threading.__file__, _OWN)
+"""Files whose functions start a program or a thread; left out at the bottom of a stack."""
 
 
 class Node:
@@ -65,13 +65,14 @@ class CallTree:
 
     Args:
         channels: number of channels whose energy is divided.
-        below: code of functions below the program, which are left out with their callers.
+        below: the function that starts the program, which is left out of its stacks with all of its
+            callers; None if the stacks are whole.
     """
 
-    def __init__(self, channels: int, below: Collection[CodeType] = ()) -> None:
+    def __init__(self, channels: int, below: CodeType | None = None) -> None:
         self.root = Node(None, None, channels)
         self._channels = channels
-        self._below = frozenset(map(id, below))
+        self._below = below
         self._nodes = 1
 
     def at(self, frame: FrameType | None, *, of_main: bool = False) -> Node:
@@ -79,40 +80,49 @@ class CallTree:
 
         Args:
             frame: the innermost one; None for a thread without a stack.
-            of_main: whether it begins below the program, if that is known.
+            of_main: whether it belongs to the thread in which the program was started.
         """
-        codes: list[CodeType] = []
+        # The program waits meanwhile.
         while frame is not None and frame.f_code.co_filename.startswith(_OWN):
             frame = frame.f_back
         if frame is not None and _has_just_begun(frame):
             # The interpreter lets other threads in at the beginning of a function. What has passed
             # since the last sample was spent in its caller, as in a long operation.
             frame = frame.f_back
-        last = None
-        outside = of_main and bool(self._below)
-        while frame is not None:
-            code = frame.f_code
-            if id(code) in self._below:
-                outside = False
-                break
-            if code is not last:
-                codes.append(code)
-                last = code
+        codes: list[CodeType] = []
+        below = self._below
+        while frame is not None and (code := frame.f_code) is not below:
+            codes.append(code)
             frame = frame.f_back
-        if outside:
+        if frame is None and of_main and below is not None:
             return self.root
-        while len(codes) > 1 and codes[-1].co_filename in _STARTERS:
+        while len(codes) > 1 and codes[-1].co_filename.startswith(_STARTERS):
             codes.pop()
-        if len(codes) > DEEPEST:
-            del codes[DEEPEST // 2 : -DEEPEST // 2]
         node = self.root
         for code in reversed(codes):
             child = node.children.get(id(code))
             if child is None:
-                if self._nodes >= MOST:
-                    return self._short(codes)
+                if code is node.code:
+                    continue
+                if len(codes) > DEEPEST or self._nodes >= MOST:
+                    return self._new(codes)
                 child = self._grown(node, code)
             node = child
+        return node
+
+    def _new(self, codes: list[CodeType]) -> Node:
+        """The node of a stack that is deep, or when there are many nodes."""
+        codes = [
+            one for number, one in enumerate(codes) if not number or one is not codes[number - 1]
+        ]
+        if self._nodes >= MOST:
+            # There are at most as many as functions.
+            del codes[1:]
+        elif len(codes) > DEEPEST:
+            del codes[DEEPEST // 2 : -DEEPEST // 2]
+        node = self.root
+        for code in reversed(codes):
+            node = node.children.get(id(code)) or self._grown(node, code)
         return node
 
     def _grown(self, node: Node, code: CodeType) -> Node:
@@ -120,11 +130,6 @@ class CallTree:
         # The node keeps the code alive, so that its identity is not used again.
         child = node.children[id(code)] = Node(code, node, self._channels)
         return child
-
-    def _short(self, codes: list[CodeType]) -> Node:
-        """The node of the innermost function alone: there are at most as many as functions."""
-        code = codes[0]
-        return self.root.children.get(id(code)) or self._grown(self.root, code)
 
 
 def _has_just_begun(frame: FrameType) -> bool:
