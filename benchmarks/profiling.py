@@ -3,10 +3,11 @@
     python benchmarks/profiling.py [--pairs 60] [--piece 0.5] [--rate 100]
 
 Pieces of the same work are done in turn without and with `joulelab.profile`, in random order within
-each pair, and compared within it; figures are medians of all pairs with their 95 % interval. The time
-is that within the block; to open and close it takes milliseconds more. Beside the time that passed
-stands the processor time of the whole process, the sampler's and the recorder's included: other
-programs of the machine change it less.
+each pair, and compared within it; figures are medians of all pairs with their 95 % interval, of the
+time within the block: to open and close it takes some milliseconds more. The first figure is the
+additional processor time of the whole process, with that of the sampler and the recorder, for each
+second that passed. The second, how much longer the work took, depends on what else the machine does:
+where other programs compete for the processor it may be anything.
 
     loop       pure Python, which holds the interpreter's lock
     calls      a hundred functions deep
@@ -105,10 +106,10 @@ def main() -> None:
     for name in args.loads:
         pairs = compare(LOADS[name], args.pairs, args.piece, args.rate)
         passed = [100 * (with_.passed_s / without.passed_s - 1) for without, with_ in pairs]
-        used = [100 * (with_.used_s / without.used_s - 1) for without, with_ in pairs]
+        used = [100 * (with_.used_s - without.used_s) / with_.passed_s for without, with_ in pairs]
         judged = "met" if median_interval(used)[1] <= 100 * TARGET else "not shown"
-        rows.append([name, _median(passed), _median(used), f"under {TARGET:.0%}: {judged}"])
-    head = ["work", "longer by (95 %)", "more processor time (95 %)", "target"]
+        rows.append([name, _median(used), _median(passed), f"under {TARGET:.0%}: {judged}"])
+    head = ["work", "processor time, of one core (95 %)", "longer by (95 %)", "target"]
     print(table(head, rows))
 
 

@@ -245,11 +245,9 @@ class Sampler:
         They would take turns at the interpreter's lock as often as the sampler wants to be let in,
         which costs them more than the samples.
         """
-        several = [look for look in looks if look.ran is not None and len(look.ran) > 1]
-        busy = [
-            sum(s > TURN * self._period_s for s in (look.ran or {}).values()) for look in several
-        ]
-        return 2 * sum(count > 1 for count in busy) > len(looks)
+        least_s = TURN * self._period_s
+        running = [sum(s > least_s for s in look.ran.values()) for look in looks if look.ran]
+        return 2 * sum(threads > 1 for threads in running) > len(looks)
 
     def _interval(self, old: Look, new: Look) -> Interval:
         interval = Interval(old.at_s, new.at_s)

@@ -17,6 +17,7 @@ import opcode
 import runpy
 import threading
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from types import CodeType, FrameType
 
@@ -112,9 +113,7 @@ class CallTree:
 
     def _new(self, codes: list[CodeType]) -> Node:
         """The node of a stack that is deep, or when there are many nodes."""
-        codes = [
-            one for number, one in enumerate(codes) if not number or one is not codes[number - 1]
-        ]
+        codes = [code for code, _ in groupby(codes)]
         if self._nodes >= MOST:
             # There are at most as many as functions.
             del codes[1:]
