@@ -6,8 +6,8 @@ Pieces of the same work are done in turn without and with `joulelab.profile`, in
 each pair, and compared within it; figures are medians of all pairs with their 95 % interval, of the
 time within the block: to open and close it takes some milliseconds more. The first figure is the
 additional processor time of the whole process, with that of the sampler and the recorder, for each
-second that passed. The second, how much longer the work took, depends on what else the machine does:
-where other programs compete for the processor it may be anything.
+second that passed. The second, how much longer the work took, depends on what else the machine
+does: where other programs compete for the processor it may be anything.
 
     loop       pure Python, which holds the interpreter's lock
     calls      a hundred functions deep

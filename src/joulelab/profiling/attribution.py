@@ -59,6 +59,11 @@ class _Account:
     next: int = 0
     carried_j: float = 0.0
 
+    @property
+    def is_gpu(self) -> bool:
+        """Whether it is of a device that works for the program beside the processor."""
+        return family(self.channel.domain) == "gpu"
+
     def read(self, samples: ChannelSamples) -> None:
         """Add the steps between new readings."""
         for at_s, value in zip(samples.times_s.tolist(), samples.values.tolist(), strict=True):
@@ -106,7 +111,9 @@ class Attribution:
 
     def add(self, interval: Interval) -> None:
         """Add an interval, which follows the last one."""
-        for node, seconds in (*interval.ran, *interval.waited):
+        for node, seconds in interval.ran:
+            node.time_s += seconds
+        for node, seconds in interval.waited:
             node.time_s += seconds
         self._waiting.append(interval)
         self.last = interval
@@ -116,12 +123,14 @@ class Attribution:
     def add_children(self, seconds: float) -> None:
         """Add processor time of child processes to the intervals that are not divided yet."""
         waiting = [one for one in self._waiting if one.waited] or list(self._waiting)
-        if not waiting or seconds <= 0:
+        all_s = sum(one.waited_s or one.ran_s for one in waiting)
+        if all_s <= 0 or seconds <= 0:
             return
-        all_s = sum(_sum_s(one.waited or one.ran) for one in waiting)
         for one in waiting:
             parts = one.waited or one.ran
-            one.ran = one.ran + [(node, s / all_s * seconds) for node, s in parts if all_s > 0]
+            more = [(node, s / all_s * seconds) for node, s in parts]
+            one.ran = one.ran + more
+            one.ran_s += sum(s for _, s in more)
 
     def read(self, samples: Sequence[ChannelSamples], *, last: bool = False) -> None:
         """Divide what new readings tell.
@@ -150,13 +159,13 @@ class Attribution:
             return
         idle_j = min(energy_j, account.idle_w * (end_s - begin_s))
         all_s = sum(share * one.duration_s for one, share in parts)
-        ran_s = sum(share * _sum_s(one.ran) for one, share in parts)
+        ran_s = sum(share * one.ran_s for one, share in parts)
         if ran_s <= 0:
             idle_j = energy_j
+        idle_w, busy_w = idle_j / all_s, (energy_j - idle_j) / ran_s if ran_s > 0 else 0.0
         for one, share in parts:
-            idle = idle_j * share * one.duration_s / all_s
-            busy = (energy_j - idle_j) * share * _sum_s(one.ran) / ran_s if ran_s > 0 else 0.0
-            self._give(number, account, one, idle, busy)
+            idle = idle_w * share * one.duration_s
+            self._give(number, account, one, idle, busy_w * share * one.ran_s)
 
     def _overlaps(
         self, account: _Account, begin_s: float, end_s: float
@@ -174,11 +183,12 @@ class Attribution:
     def _give(
         self, number: int, account: _Account, one: Interval, idle_j: float, busy_j: float
     ) -> None:
-        if family(account.channel.domain) == "gpu":
-            _split(number, idle_j + busy_j, one.driving, self._root)
+        if account.is_gpu:
+            _split(number, idle_j + busy_j, one.driving, 1.0)
         else:
-            _split(number, idle_j, [*one.ran, *one.waited], self._root)
-            _split(number, busy_j, one.ran, self._root)
+            _split(number, busy_j, one.ran, one.ran_s)
+            both = one.ran + one.waited if one.waited else one.ran
+            _split(number, idle_j, both, one.ran_s + one.waited_s)
         for name, share in one.phases:
             phase = self.phases_j.setdefault(name, [0.0] * len(self._accounts))
             phase[number] += share * (idle_j + busy_j)
@@ -200,17 +210,10 @@ class Attribution:
             account.carried_j = 0.0
 
 
-def _split(number: int, energy_j: float, parts: Sequence[Part], root: Node) -> None:
-    all_s = _sum_s(parts)
-    if all_s <= 0:
-        root.energy_j[number] += energy_j
-        return
-    for node, seconds in parts:
-        node.energy_j[number] += energy_j * seconds / all_s
-
-
-def _sum_s(parts: Sequence[Part]) -> float:
-    return sum(seconds for _, seconds in parts)
+def _split(number: int, energy_j: float, parts: Sequence[Part], whole: float) -> None:
+    if energy_j:
+        for node, part in parts:
+            node.energy_j[number] += energy_j * part / whole
 
 
 def _idle_w(channel: Channel, idle_w: Mapping[str, float]) -> float:

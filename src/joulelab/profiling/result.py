@@ -115,7 +115,7 @@ class Call:
     domains_j: dict[str, float] = field(default_factory=dict)
 
     def chains(self) -> Iterator[tuple[tuple[Function, ...], Call]]:
-        """All chains below, with the functions that lead to each."""
+        """This chain and all that go on from it, with the functions in each from here on."""
         rest: list[tuple[tuple[Function, ...], Call]] = [((), self)]
         while rest:
             path, call = rest.pop()
@@ -323,7 +323,7 @@ def _functions(
         if here == calls.function and not call.size:
             continue  # there is a stack for everything
         add("self", here, call.size)
-        for function in {*path, here}:
+        for function in set(path) or {here}:
             add("total", function, call.size)
         add("own", next((one for one in reversed(path) if one.is_own), here), call.size)
         gpu_j = math.fsum(j for domain, j in call.domains_j.items() if family(domain) == "gpu")

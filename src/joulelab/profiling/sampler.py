@@ -47,7 +47,7 @@ SWITCH_S = 0.0005
 RUNNING = 0.5
 """A thread that ran for this share of the time is the one that drives threads without a stack."""
 TURN = 0.1
-"""Shares of the time between samples for which each of several threads that take turns runs."""
+"""Several threads with more than this share of the processor time of all take turns."""
 BATCH_S = 0.5
 """Time after which looks are worked out."""
 _STOP_S = 5.0
@@ -66,6 +66,8 @@ class Interval:
         waited: stacks of the thread that waits, and the seconds in which no thread ran.
         driving: stacks that the devices worked for, and the share of each in the time.
         phases: marked phases, and the share of the time that was in each.
+        ran_s: the sum of `ran`.
+        waited_s: the sum of `waited`.
     """
 
     begin_s: float
@@ -74,6 +76,12 @@ class Interval:
     waited: list[Part] = field(default_factory=list)
     driving: list[Part] = field(default_factory=list)
     phases: list[tuple[str, float]] = field(default_factory=list)
+    ran_s: float = field(init=False)
+    waited_s: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ran_s = sum(seconds for _, seconds in self.ran)
+        self.waited_s = sum(seconds for _, seconds in self.waited)
 
     @property
     def duration_s(self) -> float:
@@ -245,13 +253,15 @@ class Sampler:
         They would take turns at the interpreter's lock as often as the sampler wants to be let in,
         which costs them more than the samples.
         """
-        least_s = TURN * self._period_s
-        running = [sum(s > least_s for s in look.ran.values()) for look in looks if look.ran]
-        return 2 * sum(threads > 1 for threads in running) > len(looks)
+        ran: dict[int, float] = {}
+        for look in looks:
+            for ident, seconds in (look.ran or {}).items():
+                ran[ident] = ran.get(ident, 0.0) + seconds
+        all_s = sum(ran.values())
+        return sum(seconds > TURN * all_s for seconds in ran.values()) > 1
 
     def _interval(self, old: Look, new: Look) -> Interval:
-        interval = Interval(old.at_s, new.at_s)
-        duration_s, used_s = interval.duration_s, new.process_s - old.process_s
+        duration_s, used_s = new.at_s - old.at_s, new.process_s - old.process_s
         early = 0.5 * min(1.0, self._period_s / duration_s) if duration_s > 0 else 0.0
         root = self._tree.root
 
@@ -270,15 +280,19 @@ class Sampler:
             else:
                 ran[self._waiting] = ran.get(self._waiting, 0.0) + rest_s
             ran_s += rest_s
-        interval.ran = [part for ident, s in ran.items() for part in parts(ident, s)]
-        if ran_s < duration_s:
-            interval.waited = parts(self._waiting, duration_s - ran_s)
         driving = self._driving(new, ran, duration_s)
-        interval.driving = [part for ident, s in driving.items() for part in parts(ident, s)]
-        return interval
+        return Interval(
+            old.at_s,
+            new.at_s,
+            [part for ident, s in ran.items() for part in parts(ident, s)],
+            parts(self._waiting, duration_s - ran_s) if ran_s < duration_s else [],
+            [part for ident, s in driving.items() for part in parts(ident, s)],
+        )
 
     def _driving(self, look: Look, ran: dict[int, float], duration_s: float) -> dict[int, float]:
         """The threads that devices work for: the one that waits, unless it waits for others."""
+        if look.ran is None:
+            return {self._waiting: 1.0}
         others = {ident: s for ident, s in ran.items() if ident != self._waiting}
         others_s = sum(others.values())
         code = look.nodes[self._waiting].code

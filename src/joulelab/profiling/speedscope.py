@@ -36,10 +36,10 @@ def speedscope_data(profile: Profile) -> dict[str, Any]:
     Args:
         profile: what it is of.
     """
-    chains = [(*path, call.function) for path, call in profile.calls.chains()]
-    calls = [call for _, call in profile.calls.chains()]
-    # The root is no function; only what was not sampled is in it.
-    stacks = [chain[1:] or chain for chain in chains]
+    found = [(path, call) for path, call in profile.calls.chains() if call.size]
+    # The root stands for what no sample has seen.
+    stacks = [path or (call.function,) for path, call in found]
+    calls = [call for _, call in found]
     frames: dict[Function, int] = {}
     for stack in stacks:
         for function in stack:
@@ -77,4 +77,5 @@ def _sampled(name: str, stacks: list[list[int]], sizes: list[float]) -> dict[str
 
 
 def _frame(function: Function) -> dict[str, Any]:
-    return {"name": function.name, "file": function.file, "line": function.line}
+    where = {"file": function.file, "line": function.line} if function.file else {}
+    return {"name": function.name, **where}

@@ -18,6 +18,7 @@ import runpy
 import threading
 from collections.abc import Iterator
 from itertools import groupby
+from operator import is_
 from pathlib import Path
 from types import CodeType, FrameType
 
@@ -75,6 +76,7 @@ class CallTree:
         self._channels = channels
         self._below = below
         self._nodes = 1
+        self._last: tuple[list[CodeType], Node] = ([], self.root)
 
     def at(self, frame: FrameType | None, *, of_main: bool = False) -> Node:
         """The node of a stack; the root for one that is not of the program.
@@ -99,6 +101,14 @@ class CallTree:
             return self.root
         while len(codes) > 1 and codes[-1].co_filename.startswith(_STARTERS):
             codes.pop()
+        known, node = self._last
+        # In a long loop it is the same as the last one.
+        if len(known) != len(codes) or not all(map(is_, known, codes)):
+            node = self._node(codes)
+            self._last = codes, node
+        return node
+
+    def _node(self, codes: list[CodeType]) -> Node:
         node = self.root
         for code in reversed(codes):
             child = node.children.get(id(code))
