@@ -183,7 +183,7 @@ def test_code_that_holds_the_lock_of_the_interpreter_counts_for_its_function(cou
     with counted as p:
         computes()
     name = "test_code_that_holds_the_lock_of_the_interpreter_counts_for_its_function.<locals>"
-    assert named(p)[f"{name}.computes"] > 0.8
+    assert named(p)[f"{name}.computes"] > 0.5
 
 
 def test_phases_take_the_energy_of_their_time(counted):
@@ -317,6 +317,7 @@ def test_what_has_not_ended_has_no_result(counted):
     assert counted.stop() is counted.stop()
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_process_is_not_profiled_and_cannot_end_the_profile(counted):
     usual_s = sys.getswitchinterval()
     with counted as p:

@@ -12,7 +12,9 @@ in the program. Its exit code is the one that the interpreter would give.
 
 from __future__ import annotations
 
+import builtins
 import importlib.util
+import io
 import os
 import runpy
 import shutil
@@ -23,6 +25,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType, ModuleType, TracebackType
 from typing import Any, Literal, NoReturn
@@ -97,22 +100,39 @@ class Program:
             return self._to_the_end()
 
     def _to_the_end(self) -> int:
+        others = set(threading.enumerate())
         code = _exit_code(self._run)
-        return _exit_code(_join_threads) or code
+        return _exit_code(partial(_join_threads, others)) or code
 
     def _run(self) -> None:
         if self.kind == "module":
             runpy.run_module(self.what, run_name="__main__", alter_sys=True)
-        elif self.kind == "file":
-            runpy.run_path(self.what, run_name="__main__")
+        elif self.kind == "code":
+            _execute(self.what, "<string>")
+        elif _is_source(self.what):
+            path = str(Path(self.what).absolute())
+            with io.open_code(path) as file:
+                _execute(file.read(), path, __file__=path, __cached__=None)
         else:
-            main = sys.modules["__main__"] = ModuleType("__main__")
-            exec(compile(self.what, "<string>", "exec"), main.__dict__)
+            runpy.run_path(self.what, run_name="__main__")
 
     @property
     def below(self) -> CodeType:
         """The function that runs it."""
         return Program._to_the_end.__code__
+
+
+def _execute(source: str | bytes, name: str, **variables: object) -> None:
+    """Execute code as the main module; unlike `runpy`, with the file that the interpreter names.
+
+    Args:
+        source: the code.
+        name: of its file.
+        variables: of the module.
+    """
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    vars(main).update(variables, __builtins__=builtins)
+    exec(compile(source, name, "exec", dont_inherit=True), vars(main))
 
 
 def _is_interpreter(word: str) -> bool:
@@ -214,7 +234,7 @@ def _as_main(program: Program) -> Iterator[None]:
         # Its own folder in place of the one of joulelab's script.
         folder = str(Path(program.what).resolve().parent) if program.kind == "file" else ""
         sys.path[:1] = [_current_folder() if program.kind == "module" else folder]
-    if program.kind == "file" and not _is_plain(program.what):
+    if program.kind == "file" and not _is_source(program.what):
         sys.path[:1] = []  # runpy adds a folder or an archive itself
     try:
         yield
@@ -222,8 +242,8 @@ def _as_main(program: Program) -> Iterator[None]:
         sys.argv, sys.path, sys.modules["__main__"] = argv, path, main
 
 
-def _is_plain(path: str) -> bool:
-    return Path(path).is_file() and not zipfile.is_zipfile(path)
+def _is_source(path: str) -> bool:
+    return Path(path).is_file() and not (path.endswith(".pyc") or zipfile.is_zipfile(path))
 
 
 def _exit_code(run: Callable[[], None]) -> int:
@@ -260,12 +280,16 @@ def _is_ours(traceback: TracebackType) -> bool:
     return file in (__file__, runpy.run_path.__code__.co_filename)
 
 
-def _join_threads() -> None:
-    """Wait for the threads that keep a program running; idle workers of executors do not."""
+def _join_threads(others: set[threading.Thread]) -> None:
+    """Wait for the threads that keep a program running; idle workers of executors do not.
+
+    Args:
+        others: that are not the program's.
+    """
     executors = sys.modules.get("concurrent.futures.thread")
     idle: Any = getattr(executors, "_threads_queues", {})
     for thread in threading.enumerate():
-        if thread is not threading.main_thread() and not thread.daemon and thread not in idle:
+        if thread not in others and not thread.daemon and thread not in idle:
             thread.join()
 
 
