@@ -16,6 +16,7 @@ from joulelab.cli.options import (
     Meters,
     Place,
     Pue,
+    Quiet,
     TraceOptions,
     argument,
     command,
@@ -35,7 +36,13 @@ class Busy(StrEnum):
     SHARE = "share"
 
 
-@command(commands, "measure", "joulelab.cli.measuring:run_measure", allow_interspersed_args=False)
+@command(
+    commands,
+    "measure",
+    "joulelab.cli.measuring:run_measure",
+    example="joulelab measure -- python train.py",
+    allow_interspersed_args=False,
+)
 @dataclass(frozen=True, kw_only=True)
 class Measure(MeterOptions):
     """Measure the energy of a command: joulelab measure -- python train.py.
@@ -58,6 +65,7 @@ class Measure(MeterOptions):
         "NAME=VALUE,VALUE",
     )
     verbose: bool = option(False, "Show the domains.", short="-v")
+    quiet: Quiet = False
     budget: str | None = option(
         None, "End the command when so much is spent: 5kJ, 2 Wh, 10min, 5gCO2e.", "AMOUNT"
     )
@@ -72,10 +80,16 @@ class Measure(MeterOptions):
     plot: Path | None = option(None, FIGURE, "FILE")
 
 
-@command(commands, "profile", "joulelab.cli.profiling:run_profile", allow_interspersed_args=False)
+@command(
+    commands,
+    "profile",
+    "joulelab.cli.profiling:run_profile",
+    example="joulelab profile --html profile.html -- train.py --epochs 3",
+    allow_interspersed_args=False,
+)
 @dataclass(frozen=True, kw_only=True)
 class Profile(MeterOptions):
-    """Show which part of a Python program costs most: joulelab profile -- train.py.
+    """Show which part of a Python program costs most.
 
     The program runs in joulelab's own interpreter, with its output and its exit code. The answer
     goes to standard error.
@@ -88,10 +102,16 @@ class Profile(MeterOptions):
     speedscope: Path | None = option(None, "Write the profile for speedscope.app.", "FILE")
     idle: Idle = None
     busy: Busy = option(Busy.WAIT, "What to do if another program is measuring.")
+    quiet: Quiet = False
     label: str = option("", "Name of the result.")
 
 
-@command(commands, "doctor", "joulelab.cli.recording:run_doctor")
+@command(
+    commands,
+    "doctor",
+    "joulelab.cli.recording:run_doctor",
+    example="joulelab doctor",
+)
 @dataclass(frozen=True, kw_only=True)
 class Doctor:
     """Show what can be measured here, how accurately, and how to measure more."""
@@ -100,7 +120,12 @@ class Doctor:
     json: Json = False
 
 
-@command(commands, "record", "joulelab.cli.recording:run_record")
+@command(
+    commands,
+    "record",
+    "joulelab.cli.recording:run_record",
+    example="joulelab record --out power.csv --for 60",
+)
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """Record power to a file until stopped."""
@@ -110,11 +135,17 @@ class Record:
     interval: Interval = 0.1
     for_: float | None = option(None, FOR, "SECONDS")
     label: str = option("", "Name of the trace.")
+    quiet: Quiet = False
     force: bool = option(False, "Overwrite an existing file.")
     json: Json = False
 
 
-@command(commands, "watch", "joulelab.cli.recording:run_watch")
+@command(
+    commands,
+    "watch",
+    "joulelab.cli.recording:run_watch",
+    example="joulelab watch --every 5",
+)
 @dataclass(frozen=True, kw_only=True)
 class Watch:
     """Show live power by domain until stopped."""
@@ -125,7 +156,12 @@ class Watch:
     for_: float | None = option(None, FOR, "SECONDS")
 
 
-@command(commands, "trace", "joulelab.cli.recording:run_trace")
+@command(
+    commands,
+    "trace",
+    "joulelab.cli.recording:run_trace",
+    example="joulelab trace power.csv --from 10 --to 50",
+)
 @dataclass(frozen=True, kw_only=True)
 class Trace(TraceOptions):
     """Show the energy in a recorded trace of joulelab or a log of another program.

@@ -19,13 +19,14 @@ from joulelab.cli.options import (
     Overrides,
     Plugins,
     Pue,
+    Quiet,
     Scale,
     StudyName,
     Timezone,
     Trust,
     argument,
     command,
-    default_folder,
+    epilog,
     option,
 )
 from joulelab.cli.output import show
@@ -56,7 +57,7 @@ class Table(StrEnum):
     PREDICTIONS = "predictions"
 
 
-@commands.command("list")
+@commands.command("list", epilog=epilog("joulelab list"))
 def list_(plugin: Plugins = None, json: Json = False) -> None:
     """List studies, networks, data sets, strategies, meters and more, one per line."""
     from joulelab.cli import listing
@@ -64,7 +65,7 @@ def list_(plugin: Plugins = None, json: Json = False) -> None:
     show(listing.parts(plugin or []), as_json=json)
 
 
-@commands.command()
+@commands.command(epilog=epilog("joulelab init study.toml --function train.py:train"))
 def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file to write.")] = Path(
         "study.toml"
@@ -100,7 +101,7 @@ def init(
     show(View([said], {"file": str(file)}), as_json=json)
 
 
-@commands.command()
+@commands.command(epilog=epilog("joulelab plan quickstart"))
 def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
     study: StudyName,
     set_: Overrides = None,
@@ -108,6 +109,7 @@ def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
     data_dir: DataDir = None,
     plugin: Plugins = None,
     trust: Trust = False,
+    quiet: Quiet = False,
     from_: Annotated[
         list[Path] | None,
         typer.Option(
@@ -139,33 +141,29 @@ def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
     if not (set_ or scale or untimed) and (finished := planning.finished(study)):
         show(finished, as_json=json)
         return
-    loaded = _load(study, set_, plugin, data_dir, scale, trust=trust)
+    loaded = load_study(study, set_, plugin, data_dir, scale, trust=trust)
     planned = planning.untimed(loaded, from_, device) if untimed else planning.timed(loaded, from_)
     show(planned, as_json=json)
 
 
-@commands.command()
-def run(
-    study: StudyName,
-    set_: Overrides = None,
-    scale: Scale = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Results folder.")
-    ] = None,
-    data_dir: DataDir = None,
-    plugin: Plugins = None,
-    trust: Trust = False,
-    json: Json = False,
-) -> None:
+@command(commands, "run", "joulelab.cli.running:run_command", example="joulelab run quickstart")
+@dataclass(frozen=True, kw_only=True)
+class Run:
     """Run a study, or resume it where it was interrupted; then write its report."""
-    from joulelab.cli.running import run_study
 
-    folder = out or default_folder(study, set_ or [], scale)
-    loaded = _load(study, set_, plugin, data_dir, scale, trust=trust)
-    raise typer.Exit(run_study(loaded, folder, as_json=json))
+    study: StudyName
+    set_: Overrides = None
+    scale: Scale = None
+    out: Path | None = option(None, "Results folder.", "DIR")
+    data_dir: DataDir = None
+    plugin: Plugins = None
+    trust: Trust = False
+    quiet: Quiet = False
+    verbose: bool = option(False, "Show a line for each run.", short="-v")
+    json: Json = False
 
 
-@commands.command()
+@commands.command(epilog=epilog("joulelab status joulelab-out/quickstart"))
 def status(folder: Folder, json: Json = False) -> None:
     """Show the progress of a study, also while it runs."""
     from joulelab.cli import inspecting
@@ -173,7 +171,7 @@ def status(folder: Folder, json: Json = False) -> None:
     show(inspecting.status(folder), as_json=json)
 
 
-@commands.command()
+@commands.command(epilog=epilog("joulelab report joulelab-out/quickstart"))
 def report(
     folders: Annotated[
         list[Path], typer.Argument(metavar="DIR ...", help="Results folders of studies.")
@@ -200,7 +198,7 @@ def report(
     show(made, as_json=json)
 
 
-@commands.command()
+@commands.command(epilog=epilog("joulelab places joulelab-out/quickstart --place NLD --place FRA"))
 def places(  # noqa: PLR0913, PLR0917 - an option of the command each
     folder: Folder,
     place: Annotated[
@@ -251,7 +249,7 @@ def places(  # noqa: PLR0913, PLR0917 - an option of the command each
     show(placing.places(folder, located, by, pue, asked, plot), as_json=json)
 
 
-@commands.command()
+@commands.command(epilog=epilog("joulelab export joulelab-out/quickstart --out runs.csv"))
 def export(
     folder: Folder,
     format_: Annotated[Format, typer.Option("--format", help="File format.")] = Format.CSV,
@@ -270,7 +268,12 @@ def export(
     raise typer.Exit(export_table(folder, format_.value, table.value, out))
 
 
-@command(commands, "instruments", "joulelab.cli.calibrating:run_instruments")
+@command(
+    commands,
+    "instruments",
+    "joulelab.cli.calibrating:run_instruments",
+    example="joulelab instruments joulelab-out/quickstart",
+)
 @dataclass(frozen=True, kw_only=True)
 class Instruments:
     """Show how well meters agree on the same runs, and their calibration factors.
@@ -294,7 +297,7 @@ class Instruments:
     json: Json = False
 
 
-def _load(
+def load_study(
     study: str,
     overrides: list[str] | None,
     plugins: list[Path] | None,
@@ -303,7 +306,19 @@ def _load(
     *,
     trust: bool,
 ) -> Study:
-    """Load a study; on a terminal, ask before running new code."""
+    """Load a study; on a terminal, ask before running new code.
+
+    Args:
+        study: name, file or results folder.
+        overrides: of ``--set``.
+        plugins: files with the user's own parts.
+        data_dir: of data sets.
+        scale: of a miniature.
+        trust: whether to run new code without asking.
+
+    Raises:
+        UntrustedCodeError: it was refused.
+    """
     from joulelab.study.study import Study
 
     wanted = (study, overrides or [], plugins or [], data_dir, scale)
