@@ -4,10 +4,12 @@ import gc
 import json
 import math
 import os
+import re
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from fake_meter import FakeMeter, channel
@@ -20,6 +22,7 @@ from joulelab.errors import MeterError, StoreWriteError, UsageError
 from joulelab.profiling.profiler import Profiling
 from joulelab.profiling.result import UNSEEN
 
+CHROMIUM = Path("/usr/bin/chromium")
 W = 10.0
 BIG = 7**60_000
 
@@ -373,3 +376,33 @@ def test_a_file_that_cannot_be_written_is_said(counted, tmp_path):
         pass
     with pytest.raises(StoreWriteError, match="cannot be written"):
         p.save_html(tmp_path / "nowhere" / "out.html")
+
+
+@pytest.mark.long
+def test_the_page_answers_taps_on_a_telephone_in_the_dark(known, tmp_path):
+    browsers = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not CHROMIUM.exists():
+        pytest.skip(f"no Chromium at {CHROMIUM}")
+    known.save_html(tmp_path / "out.html")
+    with browsers.sync_playwright() as tool:
+        browser = tool.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        page = browser.new_page(
+            viewport={"width": 390, "height": 780},
+            color_scheme="dark",
+            is_mobile=True,
+            has_touch=True,
+        )
+        errors, asked = [], []
+        page.on("pageerror", errors.append)
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((tmp_path / "out.html").as_uri())
+        shown = page.locator(".flame button:visible").count()
+        page.locator(".flame button", has_text="half").first.tap()
+        assert re.match(r"half \(.*\): [\d.]+ J, \d+\.\d %", page.locator("#said").inner_text())
+        assert page.locator(".flame button:visible").count() < shown
+        page.locator("#all").tap()
+        assert page.locator(".flame button:visible").count() == shown
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 24, 29)"
+        assert (errors, len(asked)) == ([], 1)
+        browser.close()

@@ -100,7 +100,11 @@ class Profile(MeterOptions):
     rate: float = option(100.0, "Samples of the stacks in a second, 1 to 1000.", "HZ")
     html: Path | None = option(None, "Write a flame graph, a page that needs no other.", "FILE")
     speedscope: Path | None = option(None, "Write the profile for speedscope.app.", "FILE")
-    idle: Idle = None
+    idle: float | None = option(
+        None,
+        "Time to measure idle power before; 0 to skip. Default: as long as the sensors need.",
+        "SECONDS",
+    )
     busy: Busy = option(Busy.WAIT, "What to do if another program is measuring.")
     quiet: Quiet = False
     label: str = option("", "Name of the result.")

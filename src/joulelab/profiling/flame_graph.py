@@ -17,7 +17,7 @@ from pathlib import Path
 from joulelab import formats
 from joulelab.errors import StoreWriteError
 from joulelab.present import html
-from joulelab.profiling.result import Call, Function, Profile
+from joulelab.profiling.result import MODULE, Call, Function, Profile
 from joulelab.profiling.shown import profile_answer, profile_remarks, profile_tables
 
 LEAST = 0.001
@@ -105,11 +105,19 @@ def _boxes(profile: Profile) -> Iterator[Box]:
         kind = "own" if function.is_own else "library" if function.file else "unseen"
         share = call.total / whole if profile.calls.total else 1.0
         said = _said(function, call, share, profile)
-        yield Box(function.name, kind, depth, round(100 * left, 4), round(100 * share, 4), said)
+        yield Box(_label(function), kind, depth, round(100 * left, 4), round(100 * share, 4), said)
         for one in call.calls:
             if one.total / whole >= LEAST:
                 rest.append((one, depth + 1, left))
             left += one.total / whole
+
+
+def _label(function: Function) -> str:
+    """The name of a function; of the top level of a file, that of the file."""
+    path = Path(function.file)
+    if function.name != MODULE:
+        return function.name
+    return f"{path.parent.name}/{path.name}" if path.stem.startswith("__") else path.name
 
 
 def _said(function: Function, call: Call, share: float, profile: Profile) -> str:

@@ -29,6 +29,7 @@ from joulelab.profiling.stacks import Node
 
 FEW = 100
 """Fewer samples than this are coarse."""
+IMPORTING = "<frozen importlib"
 MODULE = "<module>"
 UNSEEN = "(not sampled)"
 PACKAGE = Path(joulelab.__file__).parent
@@ -52,8 +53,7 @@ class Function:
     @property
     def place(self) -> str:
         """``train.py:12``."""
-        name = Path(self.file).name.removeprefix("<frozen ").removesuffix(">")
-        return f"{name}:{self.line}" if self.file else ""
+        return f"{Path(self.file).name}:{self.line}" if self.file else ""
 
     def __str__(self) -> str:
         """``step (train.py:12)``."""
@@ -106,6 +106,7 @@ class Call:
         total: with the functions that it calls.
         calls: the chains that go on from here.
         domains_j: `size` by domain.
+        time_s: time for which the function itself was seen to run, or to wait.
     """
 
     function: Function
@@ -113,6 +114,7 @@ class Call:
     total: float = 0.0
     calls: list[Call] = field(default_factory=list)
     domains_j: dict[str, float] = field(default_factory=dict)
+    time_s: float = 0.0
 
     def chains(self) -> Iterator[tuple[tuple[Function, ...], Call]]:
         """This chain and all that go on from it, with the functions in each from here on."""
@@ -214,7 +216,7 @@ class Divided:
         """
         scales = self._scales(measurement, samples)
         calls = _calls(self.root, scales, known=measurement.energy_j is not None)
-        functions = _functions(calls, _times(self.root), measurement)
+        functions = _functions(calls, measurement)
         phases = self._phases(measurement, scales, samples)
         return Profile(measurement, functions, phases, calls, self.samples, self.rate_hz)
 
@@ -273,7 +275,10 @@ class Divided:
 
 
 def _calls(root: Node, scales: Sequence[tuple[int | None, str, float]], *, known: bool) -> Call:
-    """The chains of calls, scaled; functions with the same name and place are one."""
+    """The chains of calls, scaled; functions with the same name and place are one.
+
+    Python's own code for an import counts for the code that imports.
+    """
     made: dict[int, Call] = {}
     places: dict[tuple[int, Function], Call] = {}
     order: list[tuple[Call, Call | None]] = []
@@ -281,6 +286,8 @@ def _calls(root: Node, scales: Sequence[tuple[int | None, str, float]], *, known
         above = made[id(node.parent)] if node.parent is not None else None
         function = _function(node)
         call = places.get((id(above), function))
+        if above is not None and function.file.startswith(IMPORTING):
+            call = above
         if call is None:
             call = places[id(above), function] = Call(function)
             order.append((call, above))
@@ -290,7 +297,8 @@ def _calls(root: Node, scales: Sequence[tuple[int | None, str, float]], *, known
         for number, domain, scale in scales:
             part_j = scale * (node.time_s if number is None else node.energy_j[number])
             call.domains_j[domain] = call.domains_j.get(domain, 0.0) + part_j
-        call.size += math.fsum(call.domains_j.values()) - call.size if known else node.time_s
+        call.time_s += node.time_s
+        call.size = math.fsum(call.domains_j.values()) if known else call.time_s
     for call, above in reversed(order):
         call.total += call.size
         if above is not None:
@@ -300,20 +308,12 @@ def _calls(root: Node, scales: Sequence[tuple[int | None, str, float]], *, known
     return made[id(root)]
 
 
-def _times(root: Node) -> dict[Function, float]:
-    found: dict[Function, float] = {}
-    for node in root.walk():
-        function = _function(node)
-        found[function] = found.get(function, 0.0) + node.time_s
-    return found
-
-
-def _functions(
-    calls: Call, times: Mapping[Function, float], measurement: Measurement
-) -> tuple[FunctionEnergy, ...]:
+def _functions(calls: Call, measurement: Measurement) -> tuple[FunctionEnergy, ...]:
     known = measurement.energy_j is not None
     status = Status.of_sum([measurement.total.status, Status.ESTIMATED])
-    sizes: dict[str, dict[Function, float]] = {"self": {}, "total": {}, "own": {}, "gpu": {}}
+    sizes: dict[str, dict[Function, float]] = {
+        kind: {} for kind in ("self", "total", "own", "gpu", "time")
+    }
 
     def add(kind: str, function: Function, size: float) -> None:
         sizes[kind][function] = sizes[kind].get(function, 0.0) + size
@@ -328,6 +328,7 @@ def _functions(
         add("own", next((one for one in reversed(path) if one.is_own), here), call.size)
         gpu_j = math.fsum(j for domain, j in call.domains_j.items() if family(domain) == "gpu")
         add("gpu", here, gpu_j)
+        add("time", here, call.time_s)
     whole = calls.total or 1.0
 
     def joules(kind: str, function: Function) -> float | None:
@@ -342,7 +343,7 @@ def _functions(
             sizes["self"][function] / whole,
             sizes["total"][function] / whole,
             sizes["own"].get(function, 0.0) / whole,
-            times[function],
+            sizes["time"][function],
             joules("gpu", function),
             status if known else Status.MISSING,
         )
@@ -365,7 +366,7 @@ def _named(name: str, file: str, line: int) -> Function:
 
 @cache
 def _in_library(file: str) -> bool:
-    if file.startswith("<frozen "):
+    if file.startswith(("<frozen ", "<string>", "<__")):
         return True
     path = Path(file).absolute()
     folders = {Path(sysconfig.get_path(name)) for name in _LIBRARIES} | {PACKAGE}
