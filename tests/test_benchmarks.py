@@ -30,7 +30,8 @@ SMALL = {
         rf"\| joulelab, RAPL at 10 Hz \| {FIGURE} % \| {FIGURE} % \| \d+ \|",
         rf"\| GPU, RAPL, estimate at 100 Hz \| {FIGURE} % ",
     ),
-    "profiling.py --pairs 2 --piece 0.05 --loads loop": (
+    "profiling.py --runs 1 --pairs 2 --piece 0.05 --loads loop": (
+        rf"\| {FIGURE} points \| {FIGURE} points \| 3: (met|missed) \|",
         rf"\| loop \| {FIGURE} % \({FIGURE} to {FIGURE}\) ",
     ),
     "windows.py --without-peers --imports 1 --windows 20": (

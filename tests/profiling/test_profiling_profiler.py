@@ -393,7 +393,7 @@ def test_the_page_answers_taps_on_a_telephone_in_the_dark(known, tmp_path):
             has_touch=True,
         )
         errors, asked = [], []
-        page.on("pageerror", errors.append)
+        page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
         page.goto((tmp_path / "out.html").as_uri())
         shown = page.locator(".flame button:visible").count()

@@ -108,9 +108,9 @@ class _Run:
         found = self.profiling.result
         show(self._view(found, code), as_json=self._asked.json, aside=True)
         if self._asked.speedscope is not None:
-            found.save_speedscope(self._asked.speedscope)
+            self.profiling.save_speedscope(self._asked.speedscope)
         if self._asked.html is not None:
-            found.save_html(self._asked.html)
+            self.profiling.save_html(self._asked.html)
 
     def _view(self, found: Profile, code: int) -> View:
         measurements = [found.measurement]

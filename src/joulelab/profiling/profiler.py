@@ -30,6 +30,7 @@ from joulelab.profiling.attribution import Attribution
 from joulelab.profiling.clocks import Children
 from joulelab.profiling.result import Divided, FunctionEnergy, Profile
 from joulelab.profiling.sampler import Interval, Sampler
+from joulelab.profiling.shown import profile_parts
 from joulelab.profiling.stacks import CallTree
 
 RATE_HZ = 100.0
@@ -179,15 +180,29 @@ class Profiling:
         return self.measurement.total.status
 
     def save_speedscope(self, path: str | Path) -> None:
-        """Write the chains of calls for https://www.speedscope.app, in joules."""
-        self.result.save_speedscope(path)
+        """Write the chains of calls for https://www.speedscope.app, in joules.
+
+        Raises:
+            StoreWriteError: the file cannot be written.
+        """
+        from joulelab.profiling.speedscope import write_speedscope
+
+        write_speedscope(self.result, Path(path))
 
     def save_html(self, path: str | Path) -> None:
-        """Write a flame graph, a page that needs no other file."""
-        self.result.save_html(path)
+        """Write a flame graph, a page that needs no other file.
+
+        Raises:
+            StoreWriteError: the file cannot be written.
+        """
+        from joulelab.profiling.flame_graph import write_flame_graph
+
+        write_flame_graph(self.result, Path(path))
 
     def __str__(self) -> str:
-        return str(self._result) if self._result else repr(self)
+        from joulelab.present.terminal import to_text
+
+        return to_text(*profile_parts(self._result)) if self._result else repr(self)
 
     def __repr__(self) -> str:
         state = "open" if self._running else "finished" if self._result else "not begun"
@@ -195,7 +210,9 @@ class Profiling:
 
     def _repr_html_(self) -> str:
         """HTML for a notebook."""
-        return self._result._repr_html_() if self._result else f"<code>{self!r}</code>"
+        from joulelab.present.html import fragment
+
+        return fragment(*profile_parts(self._result)) if self._result else f"<code>{self!r}</code>"
 
 
 class _Running:

@@ -163,31 +163,6 @@ class Profile:
         domains = self.measurement.total.domains
         return tuple(domain for domain in domains if family(domain) == "gpu")
 
-    def __str__(self) -> str:
-        from joulelab.present.terminal import to_text
-        from joulelab.profiling.shown import profile_parts
-
-        return to_text(*profile_parts(self))
-
-    def _repr_html_(self) -> str:
-        """HTML for a notebook."""
-        from joulelab.present.html import fragment
-        from joulelab.profiling.shown import profile_parts
-
-        return fragment(*profile_parts(self))
-
-    def save_speedscope(self, path: str | Path) -> None:
-        """Write the chains of calls for https://www.speedscope.app, in joules."""
-        from joulelab.profiling.speedscope import write_speedscope
-
-        write_speedscope(self, Path(path))
-
-    def save_html(self, path: str | Path) -> None:
-        """Write a flame graph, a page that needs no other file."""
-        from joulelab.profiling.flame_graph import write_flame_graph
-
-        write_flame_graph(self, Path(path))
-
 
 @dataclass(frozen=True)
 class Divided:
