@@ -198,3 +198,15 @@ def test_a_process_that_the_program_forks_ends_like_the_program(program):
     assert (run.returncode, out) == (7, "child\n")
     assert err.count(" J") + err.count("mJ") >= 1
     assert err.count("estimated, could") <= 1
+
+
+def test_a_program_may_replace_and_close_its_streams(program, joulelab):
+    (program / "closes.py").write_text(
+        "import io, os, sys\n"
+        "print('before')\n"
+        "os.dup2(os.open(os.devnull, os.O_WRONLY), 2)\n"
+        "sys.stdout, sys.stderr = io.StringIO(), None\n"
+    )
+    code, out, err = joulelab("profile", *QUICK, "--", "closes.py")
+    assert (code, out) == (0, "before\n")
+    assert err.startswith("About ")

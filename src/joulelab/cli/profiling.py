@@ -127,25 +127,30 @@ class _Run:
 
 @contextmanager
 def _kept_streams(*, aside: bool) -> Iterator[None]:
-    """Keep standard output and error for the profile: a program may put others in their place.
+    """Keep standard output and error for the profile: a program may replace or close them.
 
     Args:
         aside: let the program write all that it prints to standard error.
     """
-    out, err = sys.stdout, sys.stderr
-    kept = None
-    if aside:
-        out.flush()
-        sys.stdout = err
+    streams = {"stdout": sys.stdout, "stderr": sys.stderr}
+    kept: dict[int, int] = {}
+    for number in (1, 2):
         with suppress(OSError):
-            kept = os.dup(1)
+            kept[number] = os.dup(number)
+    if aside:
+        sys.stdout.flush()
+        sys.stdout = sys.stderr
+        with suppress(OSError):
             os.dup2(2, 1)
     try:
         yield
     finally:
-        with suppress(ValueError):
-            sys.stdout.flush()
-        if kept is not None:
-            os.dup2(kept, 1)
-            os.close(kept)
-        sys.stdout, sys.stderr = out, err
+        for stream in (sys.stdout, *streams.values()):
+            with suppress(ValueError, AttributeError):  # closed, or gone
+                stream.flush()
+        for number, copy in kept.items():
+            os.dup2(copy, number)
+            os.close(copy)
+        for number, (name, stream) in enumerate(streams.items(), start=1):
+            again = open(number, "w", closefd=False) if stream.closed else stream  # noqa: SIM115
+            setattr(sys, name, again)
