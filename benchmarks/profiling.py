@@ -1,13 +1,17 @@
-"""What a profile costs: the time of programs with and without one.
+"""How accurate a profile is, and what it costs.
 
-    python benchmarks/profiling.py [--pairs 60] [--piece 0.5] [--rate 100]
+    python benchmarks/profiling.py [--runs 12] [--pairs 16] [--piece 2.5] [--rate 100]
 
-Pieces of the same work are done in turn without and with `joulelab.profile`, in random order within
-each pair, and compared within it; figures are medians of all pairs with their 95 % interval, of the
-time within the block: to open and close it takes some milliseconds more. The first figure is the
-additional processor time of the whole process, with that of the sampler and the recorder, for each
-second that passed. The second, how much longer the work took, depends on what else the machine
-does: where other programs compete for the processor it may be anything.
+1. A program with three functions that use known shares of its processor time, profiled many times
+   with the estimate, which is processor time: the difference of each share from the known one.
+
+2. Pieces of the same work are done in turn without and with `joulelab.profile`, in random order
+   within each pair, and compared within it; figures are medians of all pairs with their 95 %
+   interval, of the time within the block: to open and close it takes some milliseconds more. A
+   piece is longer than the time after which the sampler works out what it has seen. The
+   first figure is the additional processor time of the whole process, with that of the sampler and
+   the recorder, for each second that passed. The second, how much longer the work took, depends on
+   what else the machine does: where other programs compete for the processor it may be anything.
 
     loop       pure Python, which holds the interpreter's lock
     calls      a hundred functions deep
@@ -27,11 +31,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from figures import machine, median_interval, table, versions
+from figures import machine, median_interval, table, verdict, versions
 
 import joulelab
 
 TARGET = 0.02
+MOST_OFF = 3
 DEEP = 100
 METERS = ["estimate"]
 
@@ -84,6 +89,42 @@ def threads(rounds: int) -> None:
         one.join()
 
 
+SHARES = {"half": 0.5, "third": 0.3, "fifth": 0.2}
+KNOWN_S = 0.8
+
+
+def burn(seconds: float) -> None:
+    """Use processor time, however busy the machine is."""
+    end_s = time.thread_time() + seconds
+    while time.thread_time() < end_s:
+        pass
+
+
+def half() -> None:
+    """Use half of the time."""
+    burn(SHARES["half"] * KNOWN_S)
+
+
+def third() -> None:
+    """Use 30 %."""
+    burn(SHARES["third"] * KNOWN_S)
+
+
+def fifth() -> None:
+    """Use 20 %."""
+    burn(SHARES["fifth"] * KNOWN_S)
+
+
+def errors(rate: float) -> list[float]:
+    """The error of each share in one profile, in points."""
+    with joulelab.profile(rate=rate, meters=METERS) as p:
+        half()
+        third()
+        fifth()
+    found = {one.function.name: one.total_share for one in p.functions}
+    return [100 * (found.get(name, 0.0) - share) for name, share in SHARES.items()]
+
+
 LOADS: dict[str, Callable[[int], None]] = {
     "loop": loop,
     "calls": calls,
@@ -95,15 +136,24 @@ LOADS: dict[str, Callable[[int], None]] = {
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=60)
-    parser.add_argument("--piece", type=float, default=0.5, help="of work, in seconds")
+    parser.add_argument("--runs", type=int, default=12)
+    parser.add_argument("--pairs", type=int, default=16)
+    parser.add_argument("--piece", type=float, default=2.5, help="of work, in seconds")
     parser.add_argument("--rate", type=float, default=100.0, help="samples in a second")
     parser.add_argument("--loads", nargs="+", default=list(LOADS), choices=LOADS)
     args = parser.parse_args()
     print(f"{machine()}; {versions()}\n")
+    off = [abs(error) for _ in range(args.runs) for error in errors(args.rate)]
+    if off:
+        print(f"{args.runs} profiles of {KNOWN_S:g} s, {len(SHARES)} known shares in each\n")
+        judged = verdict(max(off), MOST_OFF)
+        worst = [f"{statistics.median(off):.1f} points", f"{max(off):.1f} points"]
+        print(
+            table(["median error", "largest error", "target"], [[*worst, f"{MOST_OFF}: {judged}"]])
+        )
     print(f"{args.pairs} pairs of pieces of {args.piece:g} s, {args.rate:g} samples a second\n")
     rows = []
-    for name in args.loads:
+    for name in args.loads if args.pairs else ():
         pairs = compare(LOADS[name], args.pairs, args.piece, args.rate)
         passed = [100 * (with_.passed_s / without.passed_s - 1) for without, with_ in pairs]
         used = [100 * (with_.used_s - without.used_s) / with_.passed_s for without, with_ in pairs]

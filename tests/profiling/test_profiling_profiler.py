@@ -140,6 +140,18 @@ def test_threads_share_by_the_time_that_they_run(counted):
     assert shares[name] == pytest.approx(1 / 3, abs=0.06)
 
 
+def test_without_clocks_of_threads_those_that_moved_share(counted, monkeypatch):
+    monkeypatch.setattr("joulelab.profiling.clocks._clock", lambda *_: None)
+    stop = threading.Event()
+    other = threading.Thread(target=stop.wait)
+    other.start()
+    with counted as p:
+        burn(0.15)
+    stop.set()
+    other.join()
+    assert named(p)["burn"] > 0.5
+
+
 def test_energy_in_which_no_thread_ran_goes_to_the_one_that_waits(profiling):
     began_s = time.monotonic()
     constant = profiling((channel("cpu:0"), lambda: 30.0 * (time.monotonic() - began_s)))

@@ -102,6 +102,14 @@ def test_a_traceback_is_the_one_that_the_interpreter_prints(folder, capsys, code
     assert code == (130 if "Interrupt" in done.stderr else done.returncode)
 
 
+def test_a_missing_module_is_said_with_the_interpreter_that_misses_it(folder, capsys):
+    (folder / "imports.py").write_text("import nowhere")
+    assert run("imports.py") == 1
+    *_, error, where = capsys.readouterr().err.splitlines()
+    assert error == "ModuleNotFoundError: No module named 'nowhere'"
+    assert sys.executable in where
+
+
 def test_threads_that_keep_a_program_running_are_waited_for(folder, capsys):
     (folder / "threads.py").write_text(
         "import threading, time\n"

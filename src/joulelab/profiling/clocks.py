@@ -7,18 +7,20 @@ thread counts as running if it has moved since the last sample.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from types import FrameType
 
-from joulelab.energy.meters.processor import ProcessTree
+import psutil
+
+from joulelab.energy.meters.processor import descendants
 
 OWN = "joulelab-"
 """Beginning of the names of joulelab's threads, which are not part of the program."""
-_LEAST_S = 1e-3
-"""Differences between two clocks below this are not work of a child process."""
 
 
 class ThreadClocks:
@@ -117,17 +119,18 @@ class Children:
     """Processor time of child processes, living and ended, since the last look."""
 
     def __init__(self) -> None:
-        self._tree = ProcessTree()
+        self._process = psutil.Process()
         self._last_s = self._now_s()
 
     def since_last(self) -> float:
-        """In seconds."""
-        now_s = self._now_s()
-        ran_s = now_s - self._last_s
-        if ran_s < _LEAST_S:
-            return 0.0
-        self._last_s = now_s
-        return ran_s
+        """In seconds; 0 where a process has gone whose time nobody has taken over."""
+        last_s, self._last_s = self._last_s, self._now_s()
+        return max(0.0, self._last_s - last_s)
 
     def _now_s(self) -> float:
-        return self._tree.usage()[0] - time.process_time()
+        ended = os.times()
+        living_s = 0.0
+        for child in descendants(self._process):
+            with suppress(psutil.Error):
+                living_s += sum(child.cpu_times()[:4])
+        return ended.children_user + ended.children_system + living_s

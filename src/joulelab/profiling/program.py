@@ -273,6 +273,11 @@ def _show(error: BaseException) -> None:
     while traceback is not None and _is_ours(traceback):
         traceback = traceback.tb_next
     sys.excepthook(type(error), error.with_traceback(traceback), traceback)
+    if isinstance(error, ModuleNotFoundError):
+        print(
+            f"The program ran with {sys.executable}: install joulelab where its modules are.",
+            file=sys.stderr,
+        )
 
 
 def _is_ours(traceback: TracebackType) -> bool:

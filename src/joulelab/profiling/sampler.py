@@ -14,7 +14,7 @@ the code that held it. Python lets the sampler in after `SWITCH_S` instead of it
 several threads take turns; otherwise it would see only places where the program gives up the lock
 by itself.
 
-A look at the stacks is short, for the program waits meanwhile; what it means is worked out twice a
+A look at the stacks is short, for the program waits meanwhile; what it means is worked out once a
 second for all looks since the last time.
 
 Within this time, threads share by the processor time that they used:
@@ -48,7 +48,7 @@ RUNNING = 0.5
 """A thread that ran for this share of the time is the one that drives threads without a stack."""
 TURN = 0.1
 """Several threads with more than this share of the processor time of all take turns."""
-BATCH_S = 0.5
+BATCH_S = 1.0
 """Time after which looks are worked out."""
 _STOP_S = 5.0
 Part = tuple[Node, float]
