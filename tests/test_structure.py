@@ -22,10 +22,13 @@ MAY_IMPORT = {
     "study": {"energy"},
     "report": {"study", "analysis", "energy", "tuning"},
     "kinds": {"study", "report", "analysis", "energy", "learning", "tuning", "serving"},
-    "forecast": {"kinds", "study", "analysis", "energy", "learning"},
+    "sinks": {"energy", "study"},
+    "forecast": {"kinds", "study", "analysis", "energy", "learning", "sinks"},
+    "callbacks": {"forecast", "energy", "sinks"},
+    "cards": {"study", "report", "energy", "replication"},
     "profiling": {"kinds", "energy"},
-    "callbacks": {"forecast", "energy"},
     "cli": {
+        "cards",
         "kinds",
         "study",
         "analysis",
@@ -37,10 +40,11 @@ MAY_IMPORT = {
         "learning",
         "tuning",
         "serving",
+        "sinks",
         "tabular",
     },
 }
-BRIDGES = {"tuning/optuna/energy.py": {"energy"}}
+BRIDGES = {"tuning/optuna/energy.py": {"energy"}, "energy/measuring.py": {"sinks"}}
 """Files that bring rooms together for a user's own program."""
 ROOT_MODULES = {
     "budget",

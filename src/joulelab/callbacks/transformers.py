@@ -7,6 +7,7 @@ from typing import Any, Unpack
 from joulelab.callbacks import Followed
 from joulelab.energy.monitor import Options
 from joulelab.optional import optional
+from joulelab.sinks.named import Named
 
 _transformers: Any = optional("transformers", "joulelab.callbacks.transformers")
 
@@ -18,6 +19,7 @@ class EnergyCallback(Followed, _transformers.TrainerCallback):  # type: ignore[m
         trainer: logs; None for ``state.log_history`` alone.
         budget: as for `joulelab.track`.
         label: what is measured.
+        to: as for `joulelab.track`.
         options: see `joulelab.energy.monitor.Options`.
     """
 
@@ -26,9 +28,10 @@ class EnergyCallback(Followed, _transformers.TrainerCallback):  # type: ignore[m
         trainer: Any = None,  # noqa: ANN401
         budget: str | None = None,
         label: str = "training",
+        to: Named | None = None,
         **options: Unpack[Options],
     ) -> None:
-        super().__init__(budget, label, **options)
+        super().__init__(budget, label, to, **options)
         self._trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
@@ -37,14 +40,11 @@ class EnergyCallback(Followed, _transformers.TrainerCallback):  # type: ignore[m
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
         """Log, and stop where another epoch would overshoot."""
-        if self.follower is None:
-            return
-        self.follower.step_done()
-        if self._trainer is not None:
-            self._trainer.log(self.follower.values())
-        else:
-            state.log_history.append({**self.follower.values(), "step": state.global_step})
-        control.should_training_stop |= self.follower.over
+        if self.epoch_done(state.global_step):
+            step = {"step": state.global_step}
+            trainer, history = self._trainer, state.log_history
+            self.tell(trainer.log if trainer else lambda values: history.append({**values, **step}))
+        control.should_training_stop |= self.over_anywhere
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
         """End."""

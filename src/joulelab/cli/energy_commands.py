@@ -17,6 +17,7 @@ from joulelab.cli.options import (
     Place,
     Pue,
     Quiet,
+    To,
     TraceOptions,
     argument,
     command,
@@ -78,6 +79,7 @@ class Measure(MeterOptions):
     label: str = option("", "Name of the result.")
     trace: Path | None = option(None, "Write the power trace, .parquet or .csv.", "FILE")
     plot: Path | None = option(None, FIGURE, "FILE")
+    to: To = None
 
 
 @command(
@@ -158,6 +160,14 @@ class Watch:
     interval: Interval = 0.1
     every: float = option(1.0, "Time between updates.", "SECONDS")
     for_: float | None = option(None, FOR, "SECONDS")
+    place: Place = None
+    pue: Pue = None
+    prometheus: str | None = option(
+        None,
+        "Serve energy counters to Prometheus; as --to prometheus:ADDRESS.",
+        "[HOST:]PORT",
+    )
+    to: To = None
 
 
 @command(

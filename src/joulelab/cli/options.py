@@ -122,6 +122,15 @@ Timezone = Annotated[
 Pue = Annotated[
     float | None, typer.Option("--pue", help="Power usage effectiveness of the data centre.")
 ]
+To = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--to",
+        metavar="SINK",
+        help="Send values there too: FILE.csv, FILE.jsonl, prometheus:[HOST:]PORT, otlp[:URL], "
+        "mlflow[:URI], tensorboard:DIR, wandb[:DIR]; repeatable.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
 
 

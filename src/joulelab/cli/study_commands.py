@@ -160,6 +160,22 @@ class Run:
     trust: Trust = False
     quiet: Quiet = False
     verbose: bool = option(False, "Show a line for each run.", short="-v")
+    to: str = option("", "Log each run there too: mlflow[:URI].", "SINK")
+    json: Json = False
+
+
+@command(
+    commands,
+    "log",
+    "joulelab.cli.run_log:run_log",
+    example="joulelab log joulelab-out/quickstart --to mlflow:http://127.0.0.1:5000",
+)
+@dataclass(frozen=True, kw_only=True)
+class Log:
+    """Log the runs of a study to MLflow; those that are there already stay as they are."""
+
+    folder: Folder
+    to: str = option(..., "Where to: mlflow[:URI].", "SINK")
     json: Json = False
 
 

@@ -90,7 +90,11 @@ def _check_tables(connection: sqlite3.Connection, folder: Path) -> None:
 
 
 def read_rows(
-    folder: Path, table: str, on_damage: OnDamage = refuse
+    folder: Path,
+    table: str,
+    on_damage: OnDamage = refuse,
+    where: str = "TRUE",
+    values: Sequence[Any] = (),
 ) -> Iterator[list[dict[str, Any]]]:
     """The rows of a table of any store version, in chunks of a few hundred.
 
@@ -101,6 +105,8 @@ def read_rows(
         table: ``"runs"``, ``"rounds"`` or ``"ledger"``.
         on_damage: called for every invalid or unreadable row. If it does not raise, the row is
             skipped.
+        where: an SQL condition on the rows, with a ``?`` for each value.
+        values: of the condition.
 
     Raises:
         StoreError: as for `reader`.
@@ -109,7 +115,7 @@ def read_rows(
     columns = list(COLUMNS[table])
     with reader(folder) as connection:
         connection.text_factory = _text
-        for rows in _raw_rows(connection, folder, table, on_damage):
+        for rows in _raw_rows(connection, folder, table, on_damage, (where, values)):
             yield _fitting(
                 folder,
                 table,
@@ -129,14 +135,18 @@ def stored_states(folder: Path) -> dict[str, str]:
 
 
 def _raw_rows(
-    connection: sqlite3.Connection, folder: Path, table: str, on_damage: OnDamage
+    connection: sqlite3.Connection,
+    folder: Path,
+    table: str,
+    on_damage: OnDamage,
+    condition: tuple[str, Sequence[Any]],
 ) -> Iterator[list[tuple[Any, ...]]]:
     absent = columns_before(version(connection)) if table == "runs" else {}
     selected = ", ".join(f"{absent.get(name, name)} AS {name}" for name in COLUMNS[table])
-    query = f"SELECT rowid, {selected} FROM {table}"
+    query = f"SELECT rowid, {selected} FROM {table} WHERE ({condition[0]})"
     seen: set[int] = set()
     try:
-        cursor = connection.execute(f"{query} ORDER BY {', '.join(ORDER[table])}")
+        cursor = connection.execute(f"{query} ORDER BY {', '.join(ORDER[table])}", condition[1])
         while rows := cursor.fetchmany(ROWS_AT_ONCE):
             seen.update(row[0] for row in rows)
             yield rows
@@ -145,7 +155,7 @@ def _raw_rows(
             raise
         on_damage(store_error(folder, error))
         numbers = _numbers(connection, folder, table, seen)
-        found = filter(None, (_row(connection, query, number) for number in numbers))
+        found = filter(None, (_row(connection, query, [*condition[1], n]) for n in numbers))
         read = len(seen)
         while rows := list(itertools.islice(found, ROWS_AT_ONCE)):
             read += len(rows)
@@ -175,11 +185,13 @@ def _numbers(
     return (number for number in range(1, most + 1) if number not in seen)
 
 
-def _row(connection: sqlite3.Connection, query: str, number: int) -> tuple[Any, ...] | None:
-    """A single row; ``None`` if unreadable or missing."""
+def _row(
+    connection: sqlite3.Connection, query: str, values: Sequence[Any]
+) -> tuple[Any, ...] | None:
+    """A single row, with its number as the last value; ``None`` if unreadable or missing."""
     try:
         row: tuple[Any, ...] | None = connection.execute(
-            f"{query} WHERE rowid = ?", (number,)
+            f"{query} AND rowid = ?", values
         ).fetchone()
     except sqlite3.DatabaseError:
         return None
