@@ -11,6 +11,7 @@ import itertools
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,10 +25,10 @@ from joulelab.study.database import DATABASE, check_version, explained, store_er
 from joulelab.study.key_locations import error_keys
 from joulelab.study.schema import (
     COLUMNS,
-    ROWS,
     StoredManifest,
     StoredStudy,
     columns_before,
+    rows_of,
 )
 
 REQUESTS = "requests"
@@ -90,7 +91,11 @@ def _check_tables(connection: sqlite3.Connection, folder: Path) -> None:
 
 
 def read_rows(
-    folder: Path, table: str, on_damage: OnDamage = refuse
+    folder: Path,
+    table: str,
+    on_damage: OnDamage = refuse,
+    columns: Sequence[str] = (),
+    where: str = "",
 ) -> Iterator[list[dict[str, Any]]]:
     """The rows of a table of any store version, in chunks of a few hundred.
 
@@ -101,18 +106,21 @@ def read_rows(
         table: ``"runs"``, ``"rounds"`` or ``"ledger"``.
         on_damage: called for every invalid or unreadable row. If it does not raise, the row is
             skipped.
+        columns: default: all that are read.
+        where: an SQL condition on the rows, which never contains content of a study.
 
     Raises:
         StoreError: as for `reader`.
         StoreCorruptError: raised by `refuse`.
     """
-    columns = list(COLUMNS[table])
+    columns = tuple(columns or COLUMNS[table])
     with reader(folder) as connection:
         connection.text_factory = _text
-        for rows in _raw_rows(connection, folder, table, on_damage):
+        asked = _Asked(table, columns, where)
+        for rows in _raw_rows(connection, folder, asked, on_damage):
             yield _fitting(
                 folder,
-                table,
+                asked,
                 [dict(zip(("rowid", *columns), row, strict=True)) for row in rows],
                 on_damage,
             )
@@ -128,12 +136,22 @@ def stored_states(folder: Path) -> dict[str, str]:
         return dict(connection.execute("SELECT run_id, state FROM runs").fetchall())
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """Rows that are asked for."""
+
+    table: str
+    columns: tuple[str, ...]
+    where: str
+
+
 def _raw_rows(
-    connection: sqlite3.Connection, folder: Path, table: str, on_damage: OnDamage
+    connection: sqlite3.Connection, folder: Path, asked: _Asked, on_damage: OnDamage
 ) -> Iterator[list[tuple[Any, ...]]]:
+    table = asked.table
     absent = columns_before(version(connection)) if table == "runs" else {}
-    selected = ", ".join(f"{absent.get(name, name)} AS {name}" for name in COLUMNS[table])
-    query = f"SELECT rowid, {selected} FROM {table}"
+    selected = ", ".join(f"{absent.get(name, name)} AS {name}" for name in asked.columns)
+    query = f"SELECT rowid, {selected} FROM {table} WHERE {asked.where or 'TRUE'}"
     seen: set[int] = set()
     try:
         cursor = connection.execute(f"{query} ORDER BY {', '.join(ORDER[table])}")
@@ -179,7 +197,7 @@ def _row(connection: sqlite3.Connection, query: str, number: int) -> tuple[Any, 
     """A single row; ``None`` if unreadable or missing."""
     try:
         row: tuple[Any, ...] | None = connection.execute(
-            f"{query} WHERE rowid = ?", (number,)
+            f"{query} AND rowid = ?", (number,)
         ).fetchone()
     except sqlite3.DatabaseError:
         return None
@@ -195,13 +213,14 @@ def _text(raw: bytes) -> str | bytes:
 
 
 def _fitting(
-    folder: Path, table: str, rows: list[dict[str, Any]], on_damage: OnDamage
+    folder: Path, asked: _Asked, rows: list[dict[str, Any]], on_damage: OnDamage
 ) -> list[dict[str, Any]]:
     """The valid rows of a table, parsed."""
+    table, checked = asked.table, rows_of(asked.table, asked.columns)
     numbers = [row.pop("rowid") for row in rows]
     validated: list[dict[str, Any]]
     try:
-        validated = ROWS[table].validate_python(rows)
+        validated = checked.validate_python(rows)
         return validated
     except ValidationError as error:
         wrong: dict[int, ErrorDetails] = {}
@@ -213,7 +232,7 @@ def _fitting(
         on_damage(
             _misfit(f"{where} ({name})" if isinstance(name, str) else where, details, _parsed(rows))
         )
-    validated = ROWS[table].validate_python([r for n, r in enumerate(rows) if n not in wrong])
+    validated = checked.validate_python([r for n, r in enumerate(rows) if n not in wrong])
     return validated
 
 
@@ -292,6 +311,8 @@ def _checked(path: Path, parse: Callable[[str], Any], model: type[BaseModel]) ->
 def is_running(folder: Path) -> bool:
     """Whether a process is writing to the folder."""
     lock = FileLock(folder / ".lock", make=False)
+    if lock.holder() is not None:  # without taking the lock, which a writer may want just now
+        return True
     try:
         return not lock.try_to_take()
     except OSError:
