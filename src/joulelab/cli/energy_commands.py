@@ -9,12 +9,14 @@ from pathlib import Path
 import typer
 
 from joulelab.cli.options import (
+    Host,
     Idle,
     Interval,
     Json,
     MeterOptions,
     Meters,
     Place,
+    Port,
     Pue,
     TraceOptions,
     argument,
@@ -98,12 +100,15 @@ class Record:
 @command(commands, "watch", "joulelab.cli.recording:run_watch")
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """Show live power by domain until stopped."""
+    """Show live power by domain until stopped; with --live also in a browser."""
 
     meter: Meters = None
     interval: Interval = 0.1
     every: float = option(1.0, "Time between updates.", "SECONDS")
     for_: float | None = option(None, FOR, "SECONDS")
+    live: bool = option(False, "Show it in a browser too.")
+    host: Host = None
+    port: Port = None
 
 
 @command(commands, "trace", "joulelab.cli.recording:run_trace")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from joulelab import formats
+from joulelab.cli.live_pages import asked_place, watched_page
 from joulelab.cli.measuring import check_figure, one_measurement
 from joulelab.cli.options import check_seconds
 from joulelab.cli.output import data_console, progress_console, say, show
@@ -187,15 +188,21 @@ def run_watch(asked: Watch) -> int:
 
     from joulelab.present.terminal import renderable
 
+    place = asked_place(asked.host, asked.port, live=asked.live, user="joulelab watch --live")
     end_on_sigterm()
     console = data_console()
-    with Monitor(**_whole_machine(asked)) as monitor, suppress(KeyboardInterrupt):
+    with (
+        Monitor(**_whole_machine(asked)) as monitor,
+        suppress(KeyboardInterrupt),
+        watched_page(place) as tell,
+    ):
         watched = _Watched()
         window = monitor.recorder.open("watch")
         with Live(console=console, auto_refresh=False, transient=False) as live:
             for _ in laps(asked.for_, asked.every):
                 done, window = window, window.lap()
                 watched.add(done.close())
+                tell(done.close())
                 if console.is_terminal:
                     live.update(
                         renderable(watched.table(console.width), console.width), refresh=True

@@ -1,4 +1,4 @@
-"""Commands on studies: list, plan, run, status, report, places, export and instruments."""
+"""Commands on studies: list, plan, run, status, live, report, places, export and instruments."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from joulelab.cli.options import (
     DataDir,
     Domains,
     Folder,
+    Host,
     Json,
     Overrides,
     Plugins,
+    Port,
     Pue,
     Scale,
     StudyName,
@@ -145,7 +147,7 @@ def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
 
 
 @commands.command()
-def run(
+def run(  # noqa: PLR0913, PLR0917 - an option of the command each
     study: StudyName,
     set_: Overrides = None,
     scale: Scale = None,
@@ -155,14 +157,36 @@ def run(
     data_dir: DataDir = None,
     plugin: Plugins = None,
     trust: Trust = False,
+    live: Annotated[bool, typer.Option("--live", help="Show the study in a browser.")] = False,
+    host: Host = None,
+    port: Port = None,
     json: Json = False,
 ) -> None:
-    """Run a study, or resume it where it was interrupted; then write its report."""
+    """Run a study, or resume it where it was interrupted; then write its report.
+
+    With --live, the address of a live page is printed first.
+    """
+    from joulelab.cli.live_pages import asked_place, shown_beside
     from joulelab.cli.running import run_study
 
+    place = asked_place(host, port, live=live, user="joulelab run --live")
     folder = out or default_folder(study, set_ or [], scale)
     loaded = _load(study, set_, plugin, data_dir, scale, trust=trust)
-    raise typer.Exit(run_study(loaded, folder, as_json=json))
+    with shown_beside(folder, place):
+        raise typer.Exit(run_study(loaded, folder, as_json=json))
+
+
+@command(commands, "live", "joulelab.cli.live_pages:run_live", needs=("starlette", "uvicorn"))
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """Show a study in a browser while it runs, or afterwards: joulelab live joulelab-out/quickstart.
+
+    The address is printed; it has a token, without which the page cannot be seen. Ctrl-C ends it.
+    """
+
+    folder: Path = argument(..., "The results folder of a study.", "DIR")
+    host: Host = None
+    port: Port = None
 
 
 @commands.command()

@@ -55,13 +55,13 @@ class MainMetric:
 
     Attributes:
         name: column of the results.
-        better: which direction is better.
+        better: which direction is better; empty where unknown.
         per: column of the results that the energy of a run is divided by; empty: it is not divided.
         unit: that it counts, ``request`` or ``image``.
     """
 
     name: str = "accuracy"
-    better: Literal["max", "min"] = "max"
+    better: Literal["max", "min", ""] = "max"
     per: str = ""
     unit: str = ""
 

@@ -12,7 +12,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,14 +76,22 @@ def read_now(folder: Path) -> Now | None:
     return None
 
 
-class Announced(Listener):
-    """Passes everything on to a listener, and writes ``now.json``.
+@contextlib.contextmanager
+def announced(heard: Listener, folder: Path) -> Iterator[Listener]:
+    """A listener that passes everything on, and writes ``now.json`` until it is left.
 
     Args:
         heard: the listener.
         folder: with results.
     """
+    announcing = _Announced(heard, folder)
+    try:
+        yield announcing
+    finally:
+        announcing.close()
 
+
+class _Announced(Listener):
     def __init__(self, heard: Listener, folder: Path) -> None:
         self._heard = heard
         self._path = folder / NOW
@@ -100,9 +108,7 @@ class Announced(Listener):
             self._path.unlink(missing_ok=True)
 
     def laid_out(self, spec: StudySpec, plan: Plan, states: Mapping[str, str]) -> None:
-        self._sign = {
-            name: getattr(one, "sign", 1.0) for name, one in spec.experiments().items()
-        }
+        self._sign = {name: getattr(one, "sign", 1.0) for name, one in spec.experiments().items()}
         self._heard.laid_out(spec, plan, states)
 
     def loaded(self, summaries: Sequence[WorkloadSummary]) -> None:

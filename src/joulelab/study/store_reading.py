@@ -39,6 +39,8 @@ MOST_BYTES = 1 << 28
 """Size limit of the manifest and the study file."""
 ROWS_AT_ONCE = 500
 LEAST_ROW_BYTES = 50
+TICK_NS = 100_000_000
+"""Longer than the time resolution of a file system, in nanoseconds."""
 RESTORE = "restore the folder from a copy; `joulelab export` writes the rows that can be read"
 ORDER = {
     "runs": ("position",),
@@ -96,6 +98,7 @@ def read_rows(
     on_damage: OnDamage = refuse,
     columns: Sequence[str] = (),
     where: str = "",
+    values: Sequence[Any] = (),
 ) -> Iterator[list[dict[str, Any]]]:
     """The rows of a table of any store version, in chunks of a few hundred.
 
@@ -107,7 +110,8 @@ def read_rows(
         on_damage: called for every invalid or unreadable row. If it does not raise, the row is
             skipped.
         columns: default: all that are read.
-        where: an SQL condition on the rows, which never contains content of a study.
+        where: an SQL condition on the rows, with a ``?`` for each value.
+        values: of the condition.
 
     Raises:
         StoreError: as for `reader`.
@@ -116,7 +120,7 @@ def read_rows(
     columns = tuple(columns or COLUMNS[table])
     with reader(folder) as connection:
         connection.text_factory = _text
-        asked = _Asked(table, columns, where)
+        asked = _Asked(table, columns, where or "TRUE", tuple(values))
         for rows in _raw_rows(connection, folder, asked, on_damage):
             yield _fitting(
                 folder,
@@ -143,6 +147,7 @@ class _Asked:
     table: str
     columns: tuple[str, ...]
     where: str
+    values: tuple[Any, ...]
 
 
 def _raw_rows(
@@ -151,10 +156,10 @@ def _raw_rows(
     table = asked.table
     absent = columns_before(version(connection)) if table == "runs" else {}
     selected = ", ".join(f"{absent.get(name, name)} AS {name}" for name in asked.columns)
-    query = f"SELECT rowid, {selected} FROM {table} WHERE {asked.where or 'TRUE'}"
+    query = f"SELECT rowid, {selected} FROM {table} WHERE ({asked.where})"
     seen: set[int] = set()
     try:
-        cursor = connection.execute(f"{query} ORDER BY {', '.join(ORDER[table])}")
+        cursor = connection.execute(f"{query} ORDER BY {', '.join(ORDER[table])}", asked.values)
         while rows := cursor.fetchmany(ROWS_AT_ONCE):
             seen.update(row[0] for row in rows)
             yield rows
@@ -163,7 +168,7 @@ def _raw_rows(
             raise
         on_damage(store_error(folder, error))
         numbers = _numbers(connection, folder, table, seen)
-        found = filter(None, (_row(connection, query, number) for number in numbers))
+        found = filter(None, (_row(connection, query, asked.values, number) for number in numbers))
         read = len(seen)
         while rows := list(itertools.islice(found, ROWS_AT_ONCE)):
             read += len(rows)
@@ -193,11 +198,13 @@ def _numbers(
     return (number for number in range(1, most + 1) if number not in seen)
 
 
-def _row(connection: sqlite3.Connection, query: str, number: int) -> tuple[Any, ...] | None:
+def _row(
+    connection: sqlite3.Connection, query: str, values: tuple[Any, ...], number: int
+) -> tuple[Any, ...] | None:
     """A single row; ``None`` if unreadable or missing."""
     try:
         row: tuple[Any, ...] | None = connection.execute(
-            f"{query} AND rowid = ?", (number,)
+            f"{query} AND rowid = ?", (*values, number)
         ).fetchone()
     except sqlite3.DatabaseError:
         return None

@@ -18,7 +18,7 @@ from joulelab.study.code_copies import CodeCopies, code_copies
 from joulelab.study.database import DATABASE
 from joulelab.study.listener import Listener
 from joulelab.study.manifest import conditions, new_session
-from joulelab.study.now import Announced
+from joulelab.study.now import announced
 from joulelab.study.plan import Plan, make_plan
 from joulelab.study.prediction import Prediction, record
 from joulelab.study.results import Results
@@ -143,17 +143,15 @@ class Study:
         folder = Path(out).expanduser()
         plan = self.plan()
         copies = code_copies(self.spec, folder)
-        with Store.open(folder, copies.toml) as store, ExitStack() as stack:
-            announced = Announced(listener, folder)
-            stack.callback(announced.close)
+        with Store.open(folder, copies.toml) as store, announced(listener, folder) as hears:
             states = store.states()
-            announced.laid_out(self.spec, plan, states)
+            hears.laid_out(self.spec, plan, states)
             left = plan.left(states)
             if left:
-                self._copy_code(copies, store.manifest(), announced)
+                self._copy_code(copies, store.manifest(), hears)
             approve([code_in(folder / STUDY)])
             if left:
-                self._session(plan, store, announced, copies)
+                self._session(plan, store, hears, copies)
         return Results.open(folder)
 
     def _copy_code(
