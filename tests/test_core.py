@@ -71,6 +71,7 @@ def test_it_is_small_and_brings_no_library_of_an_extra(core):
 
 def test_it_measures_records_and_reads_back(joulelab):
     assert "cpu:0" in joulelab("doctor")
+    assert joulelab("help", "energy").startswith("# How energy is read")
     measured = joulelab("measure", "--json", "--idle", 0, "--", "true")
     assert json.loads(measured)["measurement"]["readings"]
     joulelab("record", "--out", "power.csv", "--for", 0.5)

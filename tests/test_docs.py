@@ -171,6 +171,16 @@ def test_help_is_plain_and_complete(name):
     assert not [text for text in texts if UNCLEAR.search(" ".join(text.split()))]
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_example_of_a_command_is_accepted_and_in_the_reference(name):
+    command = COMMANDS[name]
+    *_, example = command.epilog.splitlines()
+    assert f"Example: `{example.strip()}`" in (ROOT / "docs" / "command-line.md").read_text()
+    assert example.strip().startswith(f"{name} ") or example.strip() == name
+    arguments = shlex.split(example)[len(name.split()) :]
+    assert command.make_context(name, arguments).params
+
+
 def test_every_environment_variable_is_documented():
     code = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
     read = set(re.findall(r"\bJOULELAB_[A-Z_]*[A-Z]\b", code))

@@ -21,14 +21,15 @@ The file is the one in `JOULELAB_SETTINGS`, else ``~/.config/joulelab/settings.t
 optional. A table under ``meter`` goes to the detector of that name; see
 `joulelab.energy.detection`. `Limits` says what the limits are for.
 
-Only `save_calibration` writes it; it keeps the user's text, comments and order.
+`save_calibration` and `save_setting` write it; the user's text, comments and order stay.
 """
 
 from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,9 +93,20 @@ def load_limits() -> Limits:
     Raises:
         SettingsError: as for `load_settings`, or a limit is not a number above 0.
     """
+    return limits_of(load_settings_if_any().get("limits", {}))
+
+
+def limits_of(table: Mapping[str, Any]) -> Limits:
+    """The limits that a table of settings gives.
+
+    Args:
+        table: ``[limits]``.
+
+    Raises:
+        SettingsError: a limit is unknown, or not a number above 0.
+    """
     import psutil
 
-    table = load_settings_if_any().get("limits", {})
     known = [one.name for one in fields(Limits)]
     for name, value in table.items():
         if name not in known:
@@ -134,7 +146,7 @@ def load_settings() -> dict[str, Any]:
     if not _has_settings(path):
         if os.environ.get(VARIABLE):
             raise SettingsError(
-                f"{path}(from {VARIABLE}) does not exist", f"create it, or unset {VARIABLE}"
+                f"{path} (from {VARIABLE}) does not exist", f"create it, or unset {VARIABLE}"
             )
         return {}
     try:
@@ -172,31 +184,77 @@ def save_calibration(
         SettingsError: the file cannot be read or written.
     """
     import tomlkit
-    from tomlkit.exceptions import TOMLKitError
     from tomlkit.items import InlineTable
 
-    path, expected = settings_path(), _calibrations(factors, known or {})
-    if path.parts[:1] == ("~",):
-        raise SettingsError(
-            f"{path} cannot be written: you have no home folder", f"set {VARIABLE} to a file"
-        )
-    try:
-        document = tomlkit.parse(path.read_text("utf-8") if path.exists() else "")
+    expected = _calibrations(factors, known or {})
+    with _editing() as document:
         for factor in factors:
             table = _calibration_table(document, factor.meter, expected[factor.meter])
             value = tomlkit.item(expected[factor.meter][factor.key])
             if not isinstance(table, InlineTable):
                 value.comment(factor.comment)
             table[factor.key] = value
+        written = tomllib.loads(tomlkit.dumps(document))
+        if any(written["meter"][name]["calibration"] != now for name, now in expected.items()):
+            raise SettingsError(
+                f"{settings_path()} has a form into which calibration cannot be written",
+                "write each meter as a table of its own, [meter.nvml]",
+            )
+    return settings_path()
+
+
+def save_setting(key: str, value: object) -> Path:
+    """Write one setting into the settings file; everything else in it stays.
+
+    Args:
+        key: with dots: ``"carbon.place"``, ``"meter.shelly.address"``.
+        value: as TOML has it; None removes the setting.
+
+    Returns:
+        The file.
+
+    Raises:
+        SettingsError: the file cannot be read or written, or something on the way to the setting
+            is not a table.
+    """
+    import tomlkit
+
+    *tables, name = key.split(".")
+    with _editing() as document:
+        path: list[MutableMapping[str, Any]] = [document]
+        for depth, one in enumerate(tables):
+            above = one == "meter" and depth == 0
+            inner = path[-1].setdefault(one, tomlkit.table(is_super_table=above))
+            if not isinstance(inner, MutableMapping):
+                raise SettingsError(f"{settings_path()}: {one} is not a table", "edit the file")
+            path.append(inner)
+        if value is not None:
+            path[-1][name] = value
+        else:
+            path[-1].pop(name, None)
+            for outer, inner, one in zip(path[-2::-1], path[:0:-1], tables[::-1], strict=True):
+                if not inner:
+                    del outer[one]
+    return settings_path()
+
+
+@contextmanager
+def _editing() -> Iterator[TOMLDocument]:
+    """The settings file as a document; it is written at the end of the block."""
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    path = settings_path()
+    if path.parts[:1] == ("~",):
+        raise SettingsError(
+            f"{path} cannot be written: you have no home folder", f"set {VARIABLE} to a file"
+        )
+    try:
+        document = tomlkit.parse(path.read_text("utf-8") if path.exists() else "")
+        yield document
         text = tomlkit.dumps(document)
-        written = tomllib.loads(text)
     except (OSError, UnicodeDecodeError, TOMLKitError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}", "it must be TOML") from error
-    if any(written["meter"][name]["calibration"] != now for name, now in expected.items()):
-        raise SettingsError(
-            f"{path} has a form into which calibration cannot be written",
-            "write each meter as a table of its own, [meter.nvml]",
-        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A link stays a link; a new file is private because it may hold passwords.
@@ -207,7 +265,6 @@ def save_calibration(
             f"{path} cannot be written: {error.strerror or error}",
             f"make it writable, or set {VARIABLE} to another file",
         ) from error
-    return path
 
 
 def kept_calibration(meter: str, known: Sequence[str] = ()) -> dict[str, float]:

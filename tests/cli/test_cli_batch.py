@@ -258,6 +258,17 @@ def test_a_choice_that_would_wait_for_ever_is_said_with_one_that_would_not(joule
     assert "wait_ms" in safe
 
 
+def test_three_remarks_are_shown_and_the_others_on_request(joulelab, tmp_path):
+    remarks = tuple(f"remark {number}" for number in range(5))
+    table = saved(tmp_path / "table.json", status=Status.ESTIMATED, remarks=remarks)
+    arguments = ("batch", "--table", table, "--rate", 5)
+    few, every = joulelab(*arguments)[1], joulelab(*arguments, "-v")[1]
+    above, *_ = told(few).split(" more remarks: -v shows them")
+    assert int(above.split()[-1]) == told(every).count("remark ") + 2 - 3
+    assert few.count("remark ") < 3
+    assert every.count("remark ") == 5
+
+
 def test_replicas_share_a_rate_and_their_power_is_told(joulelab, table):
     arguments = ("--p99", "200ms", "--place", "300", "--pue", 1.2, "--json")
     _, alone, _ = joulelab("batch", "--table", table, "--rate", 50, *arguments)

@@ -236,6 +236,24 @@ def test_failed_runs_end_with_exit_code_3(tmp_path, joulelab, unpictured):
     assert "worn out" in joulelab("status", tmp_path / "out")[1]
 
 
+def test_progress_is_a_line_for_each_run_or_none_at_all_and_failures_are_always_said(
+    tmp_path, joulelab, undrawn
+):
+    energy = "[energy]\nmeters = ['estimate']\nidle_s = 0\ncool_down_s = 0\n"
+    command = "[experiment.e]\nkind = 'command'\nvary = {a = ['true', 'false']}\ncommand = '{a}'"
+    study = tmp_path / "s.toml"
+    study.write_text(f"name = 's'\n{energy}{command}\nrepetitions = 1\n")
+    code, _, err = joulelab("run", study, "--out", tmp_path / "verbose", "-v")
+    assert code == 3
+    assert re.search(r"^e: true, round 1: .* m?J, .* m?s$", err, re.MULTILINE)
+    _, _, err = joulelab("run", study, "--out", tmp_path / "quiet", "-q")
+    said = [line.partition(":")[0] for line in err.splitlines() if line[0] != " "]
+    assert said[0] == "failed"
+    assert said[-1].startswith("1 run failed")
+    assert "2 runs" not in err
+    assert "2 runs" in joulelab("run", study, "--out", tmp_path / "again")[2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -361,7 +379,7 @@ def test_every_command_is_listed_in_a_group(joulelab):
     code, out, _ = joulelab("--help")
     assert code == 0
     headings = [line for line in out.splitlines() if re.fullmatch(r"\w+:", line)]
-    assert headings == ["Options:", "Measure:", "Study:", "Analyse:", "Serve:"]
+    assert headings == ["Options:", "Measure:", "Study:", "Analyse:", "Serve:", "Help:"]
     listed = re.findall(r"^  ([a-z]+) {2,}", out, re.MULTILINE)
     assert sorted(listed) == sorted(typer.main.get_command(app).commands)
     assert "..." not in out.partition("Measure:")[2]

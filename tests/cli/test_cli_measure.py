@@ -108,6 +108,11 @@ def test_co2e_is_said_once_for_repeated_runs(measure):
     assert re.search(r"^Mean of 2 runs: [\d.]+ m?J", done.stderr, re.MULTILINE)
 
 
+def test_without_progress_the_answer_stays(measure):
+    done = measure("-q", "--repeat", 2, "--", "true")
+    assert done.stderr.startswith("Mean of 2 runs: ")
+
+
 def test_what_is_measured_by_a_sensor_is_said_with_its_bound(powercap, measure):
     done = measure("--domain", "cpu:0", "--", PYTHON, "-c", "")
     assert re.match(r"[\d.]+ m?J ± [\d.]+ m?J, [\d.]+ m?s; measured", done.stderr)

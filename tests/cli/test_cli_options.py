@@ -35,7 +35,7 @@ def greeting(monkeypatch):
     module.greet = lambda asked: runs.append(asked) or asked.times
     monkeypatch.setitem(sys.modules, "greetings", module)
 
-    @command(commands, "greet", "greetings:greet")
+    @command(commands, "greet", "greetings:greet", example="greet Ada")
     @dataclass(frozen=True, kw_only=True)
     class Greet(Shared):
         """Greet somebody."""

@@ -85,7 +85,7 @@ def test_another_number_of_threads_of_the_same_processor_is_named(trained):
     (here,) = history.machines
     more = Hardware(here.model, here.threads + 1)
     count = "1 thread" if here.threads == 1 else f"{here.threads} threads"
-    said = {f"on the same processor with {count}": 16}
+    said = {f"recorded with {count} (try --threads {here.threads})": 16}
     assert history.of(more).left_out == read_history([trained], more).left_out == said
 
 

@@ -240,7 +240,7 @@ def test_an_unknown_class_names_the_nearest(tmp_path):
 def test_a_class_without_two_parts_is_refused(tmp_path):
     message, hint = _two_lines(tmp_path, "torchvision:FakeData")
     assert "FakeData is not split into a training and a test part" in message
-    assert "docs/own-data-set.md" in hint
+    assert "joulelab help own-data-set" in hint
 
 
 @pytest.mark.parametrize(

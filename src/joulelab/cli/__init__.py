@@ -20,6 +20,7 @@ import typer.core
 from joulelab.cli import (
     data_commands,
     energy_commands,
+    help_commands,
     predict_commands,
     serving_commands,
     study_commands,
@@ -41,6 +42,7 @@ GROUPS = {
     "Study": ("list", "init", "plan", "run", "status", "live", "report", "export", "tune"),
     "Analyse": ("compare", "analyze", "places", "instruments", "replicate", "import"),
     "Serve": ("load", "batch"),
+    "Help": ("help", "config"),
 }
 
 
@@ -101,6 +103,7 @@ PARTS = (
     energy_commands,
     serving_commands,
     predict_commands,
+    help_commands,
 )
 for part in PARTS:
     app.add_typer(part.commands)

@@ -31,6 +31,8 @@ COST_HEADINGS: dict[Account, str] = {
     "net": "net J/request",
     "time": "time/request",
 }
+MOST_WARNINGS = 3
+"""Number of warnings without ``--verbose``."""
 _LONG_WAIT_S = 1e9
 
 
@@ -255,9 +257,16 @@ class Answer:
         return said
 
     def warnings(self) -> list[str]:
-        """Warnings, each once."""
+        """Warnings, each once; those that can change the choice come first."""
         said = ["interrupted: planned from what had been measured"] if self.interrupted else []
         table = self.table
+        if table.status is Status.MISSING:
+            said.append("no energy is known: policies are compared by seconds of the server")
+        said += filter(None, (one.endless() for one in self.scenarios))
+        said += [remark for one in self.scenarios for remark in one.plan.remarks]
+        if isinstance(self.fleet, Fleet):
+            said += self.fleet.remarks
+        said += [*table.remarks, *self.remarks]
         if table.status in (Status.ESTIMATED, Status.PARTLY_ESTIMATED):
             only = table.sources == (ESTIMATE,)
             said.append(
@@ -265,13 +274,6 @@ class Answer:
                 if only
                 else "a part of the energy is estimated, not read from a sensor"
             )
-        if table.status is Status.MISSING:
-            said.append("no energy is known: policies are compared by seconds of the server")
-        said += [*table.remarks, *self.remarks]
-        said += filter(None, (one.endless() for one in self.scenarios))
-        said += [remark for one in self.scenarios for remark in one.plan.remarks]
-        if isinstance(self.fleet, Fleet):
-            said += self.fleet.remarks
         return list(dict.fromkeys(said))
 
     def to_dict(self) -> dict[str, Any]:
@@ -316,26 +318,32 @@ def size_rows(table: BatchTable) -> list[dict[str, Any]]:
     ]
 
 
-def answer_view(answer: Answer) -> View:
+def answer_view(answer: Answer, *, verbose: bool = True) -> View:
     """The sentences, warnings, policies or rates, and the measured batches.
 
     Args:
         answer: to show.
+        verbose: all remarks; else the first three, and the error bound.
     """
+    warnings = answer.warnings()
+    more = 0 if verbose else len(warnings) - MOST_WARNINGS
+    if more > 0:
+        said = f"{formats.count(more, 'more remark')}: -v shows them"
+        warnings = [*warnings[:MOST_WARNINGS], said]
     choices = _policies if len(answer.scenarios) == 1 else _rates
     return View(
         [
             *answer.sentences(),
             *_powers(answer),
-            *map(Remark, answer.warnings()),
+            *map(Remark, warnings),
             *([choices(answer)] if answer.scenarios else ()),
-            _batches(answer),
+            _batches(answer, verbose=verbose),
         ],
         lambda: answer.to_dict() | {"exit_code": answer.exit_code},
     )
 
 
-def _batches(answer: Answer) -> Section:
+def _batches(answer: Answer, *, verbose: bool) -> Section:
     """The measured batches, their conditions and their uncertainty."""
     table = answer.table
     windows = [window.size for window in table.windows]
@@ -354,7 +362,7 @@ def _batches(answer: Answer) -> Section:
     if table.costs.idle_w is not None:
         about += f"; idle with the model loaded: {formats.watts(table.costs.idle_w)}"
     heading = f"{table.model} on {table.machine}{threads}"
-    doubts = "\n".join(answer.uncertainty())
+    doubts = "\n".join(answer.uncertainty()[: None if verbose else 1])
     made = Table(size_rows(table), columns, doubts, title="Energy of an image by size of the batch")
     return Section(heading, [about, made])
 

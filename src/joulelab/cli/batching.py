@@ -91,7 +91,7 @@ def run_batch(asked: Batch) -> int:
             remarks=planner.remarks,
             own=planner.own,
         )
-    show(answer_view(answer), as_json=asked.json)
+    show(answer_view(answer, verbose=asked.verbose), as_json=asked.json)
     return INTERRUPTED if interrupted else answer.exit_code
 
 

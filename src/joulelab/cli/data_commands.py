@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from joulelab import formats
-from joulelab.cli.options import Json
+from joulelab.cli.options import Json, epilog
 from joulelab.cli.output import say, show, show_rows
 from joulelab.errors import UsageError
 from joulelab.present import Column, Facts, Remark, Section, Table, View, words
@@ -55,7 +55,7 @@ class Kind(StrEnum):
     TUNING = "tuning"
 
 
-@commands.command()
+@commands.command(epilog=epilog("joulelab compare joulelab-out/laptop joulelab-out/server"))
 def compare(
     first: Annotated[Path, typer.Argument(metavar="DIR_A", help="Results folder of a study.")],
     second: Annotated[
@@ -83,7 +83,9 @@ def compare(
     show(compared, as_json=json)
 
 
-@commands.command()
+@commands.command(
+    epilog=epilog("joulelab analyze architecture runs.csv --energy energy_kwh --unit kWh")
+)
 def analyze(
     kind: Annotated[
         Kind, typer.Argument(metavar="KIND", help="Kind of experiment: architecture or tuning.")
@@ -132,7 +134,7 @@ def analyze(
     show(_analysis(table, kind, out), as_json=json)
 
 
-@commands.command()
+@commands.command(epilog=epilog("joulelab replicate yarally2023 --data raw"))
 def replicate(
     study: Annotated[
         str,
@@ -170,7 +172,7 @@ def replicate(
         show(replicating.view(found), as_json=False)
 
 
-@commands.command("import")
+@commands.command("import", epilog=epilog("joulelab import codecarbon emissions.csv"))
 def import_readings(
     tool: Annotated[Tool, typer.Argument(metavar="TOOL", help="The tool: codecarbon.")],
     file: Annotated[

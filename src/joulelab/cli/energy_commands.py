@@ -18,6 +18,7 @@ from joulelab.cli.options import (
     Place,
     Port,
     Pue,
+    Quiet,
     TraceOptions,
     argument,
     command,
@@ -37,7 +38,13 @@ class Busy(StrEnum):
     SHARE = "share"
 
 
-@command(commands, "measure", "joulelab.cli.measuring:run_measure", allow_interspersed_args=False)
+@command(
+    commands,
+    "measure",
+    "joulelab.cli.measuring:run_measure",
+    example="joulelab measure -- python train.py",
+    allow_interspersed_args=False,
+)
 @dataclass(frozen=True, kw_only=True)
 class Measure(MeterOptions):
     """Measure the energy of a command: joulelab measure -- python train.py.
@@ -60,6 +67,7 @@ class Measure(MeterOptions):
         "NAME=VALUE,VALUE",
     )
     verbose: bool = option(False, "Show the domains.", short="-v")
+    quiet: Quiet = False
     budget: str | None = option(
         None, "End the command when so much is spent: 5kJ, 2 Wh, 10min, 5gCO2e.", "AMOUNT"
     )
@@ -74,7 +82,12 @@ class Measure(MeterOptions):
     plot: Path | None = option(None, FIGURE, "FILE")
 
 
-@command(commands, "doctor", "joulelab.cli.recording:run_doctor")
+@command(
+    commands,
+    "doctor",
+    "joulelab.cli.recording:run_doctor",
+    example="joulelab doctor",
+)
 @dataclass(frozen=True, kw_only=True)
 class Doctor:
     """Show what can be measured here, how accurately, and how to measure more."""
@@ -83,7 +96,12 @@ class Doctor:
     json: Json = False
 
 
-@command(commands, "record", "joulelab.cli.recording:run_record")
+@command(
+    commands,
+    "record",
+    "joulelab.cli.recording:run_record",
+    example="joulelab record --out power.csv --for 60",
+)
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """Record power to a file until stopped."""
@@ -93,11 +111,17 @@ class Record:
     interval: Interval = 0.1
     for_: float | None = option(None, FOR, "SECONDS")
     label: str = option("", "Name of the trace.")
+    quiet: Quiet = False
     force: bool = option(False, "Overwrite an existing file.")
     json: Json = False
 
 
-@command(commands, "watch", "joulelab.cli.recording:run_watch")
+@command(
+    commands,
+    "watch",
+    "joulelab.cli.recording:run_watch",
+    example="joulelab watch --every 5",
+)
 @dataclass(frozen=True, kw_only=True)
 class Watch:
     """Show live power by domain until stopped; with --live also in a browser."""
@@ -111,7 +135,12 @@ class Watch:
     port: Port = None
 
 
-@command(commands, "trace", "joulelab.cli.recording:run_trace")
+@command(
+    commands,
+    "trace",
+    "joulelab.cli.recording:run_trace",
+    example="joulelab trace power.csv --from 10 --to 50",
+)
 @dataclass(frozen=True, kw_only=True)
 class Trace(TraceOptions):
     """Show the energy in a recorded trace of joulelab or a log of another program.

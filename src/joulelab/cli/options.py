@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from joulelab.cli.output import QUIET
 from joulelab.cli.signals import for_the_main_thread
 from joulelab.errors import UsageError, quoted
 from joulelab.files import shortened
@@ -134,6 +135,16 @@ Port = Annotated[
     typer.Option("--port", metavar="N", help="Port of the live page; default: a free one."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
+
+
+def _be_quiet(ctx: typer.Context, quiet: bool) -> bool:
+    if quiet:
+        token = QUIET.set(True)
+        ctx.call_on_close(lambda: QUIET.reset(token))
+    return quiet
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.", callback=_be_quiet)]
 Where = Annotated[
     str,
     typer.Option(
@@ -259,7 +270,13 @@ class TraceOptions:
 
 
 def command(
-    commands: typer.Typer, name: str, runs: str, needs: tuple[str, ...] = (), **settings: bool
+    commands: typer.Typer,
+    name: str,
+    runs: str,
+    *,
+    example: str,
+    needs: tuple[str, ...] = (),
+    **settings: bool,
 ) -> Callable[[type[Settings]], type[Settings]]:
     """Make a command of the decorated dataclass.
 
@@ -270,6 +287,7 @@ def command(
         commands: where the command is added.
         name: of the command.
         runs: ``"module:function"`` that takes the dataclass; it may return an exit code.
+        example: a command line, for the help.
         needs: libraries, of `joulelab.optional`, without which it cannot be run.
         settings: of click, such as ``allow_interspersed_args``.
     """
@@ -291,10 +309,19 @@ def command(
         run.__signature__ = Signature(  # type: ignore[attr-defined]
             [_parameter(declared[name], hints[name]) for name in own_first]
         )
-        commands.command(name, context_settings=settings)(run)
+        commands.command(name, epilog=epilog(example), context_settings=settings)(run)
         return asked
 
     return declare
+
+
+def epilog(*examples: str) -> str:
+    """The end of a command's help.
+
+    Args:
+        examples: command lines.
+    """
+    return "\n".join(["\b", f"Example{'s' * (len(examples) > 1)}:", *(f"  {x}" for x in examples)])
 
 
 def _parameter(one: Field[Any], hint: Any) -> Parameter:  # noqa: ANN401 - a type, or Annotated

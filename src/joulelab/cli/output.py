@@ -1,8 +1,12 @@
-"""Where output goes: results to standard output, progress to standard error."""
+"""Where output goes: results to standard output, progress to standard error.
+
+With ``--quiet`` there is no progress; results, warnings and errors stay.
+"""
 
 from __future__ import annotations
 
 import sys
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +18,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from joulelab.present import View
+
+QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
+"""Whether the command was called with ``--quiet``."""
 
 
 def show(view: View, *, as_json: bool, notes: bool = True, aside: bool = False) -> None:
@@ -32,7 +39,7 @@ def show(view: View, *, as_json: bool, notes: bool = True, aside: bool = False) 
         return
     from joulelab.present.terminal import print_view
 
-    print_view(view, progress_console() if aside else data_console(), notes=notes)
+    print_view(view, _remark_console() if aside else data_console(), notes=notes)
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -79,10 +86,16 @@ def write_frame(frame: pd.DataFrame, path: Path, file_format: str, *, own: bool 
 
 
 def say(what: str, style: str = "") -> None:
-    """Print a line of progress to standard error."""
+    """Print a line to standard error.
+
+    Args:
+        what: the line.
+        style: ``"dim"`` for progress, which ``--quiet`` leaves out; others are remarks, and stay.
+    """
     from rich.text import Text
 
-    progress_console().print(Text(what, style=style), soft_wrap=True)
+    console = progress_console() if style == "dim" else _remark_console()
+    console.print(Text(what, style=style), soft_wrap=True)
 
 
 def data_console() -> Console:
@@ -93,7 +106,11 @@ def data_console() -> Console:
 
 
 def progress_console() -> Console:
-    """Standard error, for progress."""
+    """Standard error, for progress; with ``--quiet`` nowhere."""
+    return _remark_console(quiet=QUIET.get())
+
+
+def _remark_console(*, quiet: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, quiet=quiet)

@@ -27,7 +27,12 @@ predict = typer.Typer(
 commands.add_typer(predict)
 
 
-@command(predict, "step", "joulelab.cli.predicting:run_step")
+@command(
+    predict,
+    "step",
+    "joulelab.cli.predicting:run_step",
+    example="joulelab predict step power.csv --epochs-done 3 --epochs 50",
+)
 @dataclass(frozen=True, kw_only=True)
 class Step(TraceOptions):
     """Predict the energy of a whole training from its power so far, with a 95 % interval.
@@ -49,7 +54,12 @@ class Step(TraceOptions):
     json: Json = False
 
 
-@command(predict, "before", "joulelab.cli.predicting:run_before")
+@command(
+    predict,
+    "before",
+    "joulelab.cli.predicting:run_before",
+    example="joulelab predict before resnet18 --dataset cifar10 --epochs 50 --duration 2h",
+)
 @dataclass(frozen=True, kw_only=True)
 class Before:
     """Predict the energy of a training before it starts, from your stored runs.

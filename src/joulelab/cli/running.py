@@ -13,9 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from joulelab import formats
 from joulelab.cli.inspecting import reported
-from joulelab.cli.output import progress_console, show
+from joulelab.cli.live_pages import asked_place, shown_beside
+from joulelab.cli.options import default_folder
+from joulelab.cli.output import progress_console, say, show
 from joulelab.cli.planning import plan_parts, remarks
 from joulelab.cli.signals import end_on_sigterm
+from joulelab.cli.study_commands import load_study
 from joulelab.energy.reading import Status, Total
 from joulelab.present import View
 from joulelab.present.terminal import print_view
@@ -28,6 +31,7 @@ from joulelab.study.store import PlannedRun
 from joulelab.study.study import Study
 
 if TYPE_CHECKING:
+    from joulelab.cli.study_commands import Run
     from joulelab.kinds.searching.so_far import SoFar
 
 SOME_RUNS_FAILED = 3
@@ -35,13 +39,28 @@ QUIET_LINE_S = 10.0
 """Shortest time between lines of progress where it cannot be drawn in place."""
 
 
-def run_study(study: Study, folder: Path, *, as_json: bool) -> int:
+def run_command(asked: Run) -> int:
+    """Load a study and run it, as `run_study`.
+
+    Args:
+        asked: the options of the command.
+    """
+    place = asked_place(asked.host, asked.port, live=asked.live, user="joulelab run --live")
+    folder = asked.out or default_folder(asked.study, asked.set_ or [], asked.scale)
+    wanted = (asked.study, asked.set_, asked.plugin, asked.data_dir, asked.scale)
+    study = load_study(*wanted, trust=asked.trust)
+    with shown_beside(folder, place):
+        return run_study(study, folder, as_json=asked.json, verbose=asked.verbose)
+
+
+def run_study(study: Study, folder: Path, *, as_json: bool, verbose: bool = False) -> int:
     """Run a study into a folder, print its tables, write its report.
 
     Args:
         study: what to run.
         folder: its results folder.
         as_json: JSON instead of tables on standard output.
+        verbose: a line for each run.
 
     Returns:
         The exit code: 0, or 3 if runs failed.
@@ -50,21 +69,16 @@ def run_study(study: Study, folder: Path, *, as_json: bool) -> int:
     from joulelab.report.pages import brief_view
 
     end_on_sigterm()
-    display = _Display(progress_console())
+    display = _Display(progress_console(), verbose=verbose)
     try:
         with display:
             results = study.run(folder, display)
     except KeyboardInterrupt:
-        display.console.print(
-            f"interrupted; what had finished is in {folder}: run the same command again to go on",
-            soft_wrap=True,
-        )
+        say(f"interrupted; what had finished is in {folder}: run the same command again to go on")
         raise
     show(reported(ReportedStudy(results), brief_view), as_json=as_json)
     if failed := results.failed():
-        display.console.print(
-            f"{failed} runs failed; `joulelab status {folder}` says why", style="red"
-        )
+        say(f"{formats.count(failed, 'run')} failed; `joulelab status {folder}` says why", "red")
         return SOME_RUNS_FAILED
     return 0
 
@@ -72,8 +86,9 @@ def run_study(study: Study, folder: Path, *, as_json: bool) -> int:
 class _Display(Listener):
     """Draws the plan, then a line of progress: what runs, energy so far, time left."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, verbose: bool) -> None:
         self.console = console
+        self._verbose = verbose
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -154,7 +169,14 @@ class _Display(Listener):
             if self._prediction is not None:
                 self._predicted_s += self._prediction.of(run).duration_s
             if row["state"] == "failed":
-                self.console.print(f"failed: {run.run_id}: {row['error']}", soft_wrap=True)
+                say(f"failed: {run.run_id}: {row['error']}")
+            elif self._verbose:
+                energy, took = row["energy_gross_j"], row["duration_s"]
+                self.console.print(
+                    f"{run.experiment}: {run.configuration}, round {run.round + 1}: "
+                    f"{formats.joules(energy)}, {formats.duration(took)}",
+                    soft_wrap=True,
+                )
         self._progress.update(self._task, completed=self._done())
         self._show(self._joules)
 

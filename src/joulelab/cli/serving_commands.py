@@ -14,6 +14,7 @@ from joulelab.cli.options import (
     Idle,
     MeterOptions,
     Plugins,
+    Quiet,
     argument,
     command,
     option,
@@ -45,7 +46,13 @@ class Expected(StrEnum):
     JSON = "json"
 
 
-@command(commands, "load", "joulelab.cli.loading:run_load", needs=("h11",))
+@command(
+    commands,
+    "load",
+    "joulelab.cli.loading:run_load",
+    example='joulelab load http://localhost:8000/ --arrivals "poisson(50)" --requests 3000',
+    needs=("h11",),
+)
 @dataclass(frozen=True, kw_only=True)
 class Load(MeterOptions):
     """Send requests to your own HTTP server and measure this machine meanwhile.
@@ -79,10 +86,16 @@ class Load(MeterOptions):
     idle: Idle = None
     busy: Busy = option(Busy.WAIT, "What to do if another program is measuring.")
     plugin: Plugins = None
+    quiet: Quiet = False
     out: Path | None = option(None, "Write a table of all requests, .parquet or .csv.", "FILE")
 
 
-@command(commands, "batch", "joulelab.cli.batching:run_batch")
+@command(
+    commands,
+    "batch",
+    "joulelab.cli.batching:run_batch",
+    example="joulelab batch resnet18 --rate 50 --p99 200ms",
+)
 @dataclass(frozen=True, kw_only=True)
 class Batch(MeterOptions):
     """Find the batching policy with the lowest energy: measure batches here, then plan.
@@ -113,6 +126,8 @@ class Batch(MeterOptions):
     )
     patience: str = option("60s", "Time budget for measuring, such as 60s or 5min.", "TIME")
     largest: int | None = option(None, "Largest batch size to try.", "N", min=1)
+    quiet: Quiet = False
+    verbose: bool = option(False, "Show all remarks.", short="-v")
     images: str = option("photographs", "photographs, folder:PATH, or a data set.")
     ready: bool = option(False, "Serve prepared tensors instead of images.")
     crop: int | None = option(

@@ -21,13 +21,14 @@ from joulelab.cli.options import (
     Plugins,
     Port,
     Pue,
+    Quiet,
     Scale,
     StudyName,
     Timezone,
     Trust,
     argument,
     command,
-    default_folder,
+    epilog,
     option,
 )
 from joulelab.cli.output import show
@@ -58,7 +59,7 @@ class Table(StrEnum):
     PREDICTIONS = "predictions"
 
 
-@commands.command("list")
+@commands.command("list", epilog=epilog("joulelab list"))
 def list_(plugin: Plugins = None, json: Json = False) -> None:
     """List studies, networks, data sets, strategies, meters and more, one per line."""
     from joulelab.cli import listing
@@ -66,7 +67,7 @@ def list_(plugin: Plugins = None, json: Json = False) -> None:
     show(listing.parts(plugin or []), as_json=json)
 
 
-@commands.command()
+@commands.command(epilog=epilog("joulelab init study.toml --function train.py:train"))
 def init(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The study file to write.")] = Path(
         "study.toml"
@@ -102,7 +103,7 @@ def init(
     show(View([said], {"file": str(file)}), as_json=json)
 
 
-@commands.command()
+@commands.command(epilog=epilog("joulelab plan quickstart"))
 def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
     study: StudyName,
     set_: Overrides = None,
@@ -110,6 +111,7 @@ def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
     data_dir: DataDir = None,
     plugin: Plugins = None,
     trust: Trust = False,
+    quiet: Quiet = False,
     from_: Annotated[
         list[Path] | None,
         typer.Option(
@@ -141,45 +143,41 @@ def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
     if not (set_ or scale or untimed) and (finished := planning.finished(study)):
         show(finished, as_json=json)
         return
-    loaded = _load(study, set_, plugin, data_dir, scale, trust=trust)
+    loaded = load_study(study, set_, plugin, data_dir, scale, trust=trust)
     planned = planning.untimed(loaded, from_, device) if untimed else planning.timed(loaded, from_)
     show(planned, as_json=json)
 
 
-@commands.command()
-def run(  # noqa: PLR0913, PLR0917 - an option of the command each
-    study: StudyName,
-    set_: Overrides = None,
-    scale: Scale = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Results folder.")
-    ] = None,
-    data_dir: DataDir = None,
-    plugin: Plugins = None,
-    trust: Trust = False,
-    live: Annotated[bool, typer.Option("--live", help="Show the study in a browser.")] = False,
-    host: Host = None,
-    port: Port = None,
-    json: Json = False,
-) -> None:
-    """Run a study, or resume it where it was interrupted; then write its report.
+@command(commands, "run", "joulelab.cli.running:run_command", example="joulelab run quickstart")
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Run a study, or resume it where it was interrupted; then write its report."""
 
-    With --live, the address of a live page is printed first.
-    """
-    from joulelab.cli.live_pages import asked_place, shown_beside
-    from joulelab.cli.running import run_study
-
-    place = asked_place(host, port, live=live, user="joulelab run --live")
-    folder = out or default_folder(study, set_ or [], scale)
-    loaded = _load(study, set_, plugin, data_dir, scale, trust=trust)
-    with shown_beside(folder, place):
-        raise typer.Exit(run_study(loaded, folder, as_json=json))
+    study: StudyName
+    set_: Overrides = None
+    scale: Scale = None
+    out: Path | None = option(None, "Results folder.", "DIR")
+    data_dir: DataDir = None
+    plugin: Plugins = None
+    trust: Trust = False
+    quiet: Quiet = False
+    verbose: bool = option(False, "Show a line for each run.", short="-v")
+    live: bool = option(False, "Show the study in a browser; prints the address.")
+    host: Host = None
+    port: Port = None
+    json: Json = False
 
 
-@command(commands, "live", "joulelab.cli.live_pages:run_live", needs=("starlette", "uvicorn"))
+@command(
+    commands,
+    "live",
+    "joulelab.cli.live_pages:run_live",
+    needs=("starlette", "uvicorn"),
+    example="joulelab live joulelab-out/quickstart",
+)
 @dataclass(frozen=True, kw_only=True)
 class Live:
-    """Show a study in a browser while it runs, or afterwards: joulelab live joulelab-out/quickstart.
+    """Show a study in a browser while it runs, or afterwards.
 
     The address is printed; it has a token, without which the page cannot be seen. Ctrl-C ends it.
     """
@@ -189,7 +187,7 @@ class Live:
     port: Port = None
 
 
-@commands.command()
+@commands.command(epilog=epilog("joulelab status joulelab-out/quickstart"))
 def status(folder: Folder, json: Json = False) -> None:
     """Show the progress of a study, also while it runs."""
     from joulelab.cli import inspecting
@@ -197,7 +195,7 @@ def status(folder: Folder, json: Json = False) -> None:
     show(inspecting.status(folder), as_json=json)
 
 
-@commands.command()
+@commands.command(epilog=epilog("joulelab report joulelab-out/quickstart"))
 def report(
     folders: Annotated[
         list[Path], typer.Argument(metavar="DIR ...", help="Results folders of studies.")
@@ -224,7 +222,7 @@ def report(
     show(made, as_json=json)
 
 
-@commands.command()
+@commands.command(epilog=epilog("joulelab places joulelab-out/quickstart --place NLD --place FRA"))
 def places(  # noqa: PLR0913, PLR0917 - an option of the command each
     folder: Folder,
     place: Annotated[
@@ -275,7 +273,7 @@ def places(  # noqa: PLR0913, PLR0917 - an option of the command each
     show(placing.places(folder, located, by, pue, asked, plot), as_json=json)
 
 
-@commands.command()
+@commands.command(epilog=epilog("joulelab export joulelab-out/quickstart --out runs.csv"))
 def export(
     folder: Folder,
     format_: Annotated[Format, typer.Option("--format", help="File format.")] = Format.CSV,
@@ -294,7 +292,12 @@ def export(
     raise typer.Exit(export_table(folder, format_.value, table.value, out))
 
 
-@command(commands, "instruments", "joulelab.cli.calibrating:run_instruments")
+@command(
+    commands,
+    "instruments",
+    "joulelab.cli.calibrating:run_instruments",
+    example="joulelab instruments joulelab-out/quickstart",
+)
 @dataclass(frozen=True, kw_only=True)
 class Instruments:
     """Show how well meters agree on the same runs, and their calibration factors.
@@ -318,7 +321,7 @@ class Instruments:
     json: Json = False
 
 
-def _load(
+def load_study(
     study: str,
     overrides: list[str] | None,
     plugins: list[Path] | None,
@@ -327,7 +330,19 @@ def _load(
     *,
     trust: bool,
 ) -> Study:
-    """Load a study; on a terminal, ask before running new code."""
+    """Load a study; on a terminal, ask before running new code.
+
+    Args:
+        study: name, file or results folder.
+        overrides: of ``--set``.
+        plugins: files with the user's own parts.
+        data_dir: of data sets.
+        scale: of a miniature.
+        trust: whether to run new code without asking.
+
+    Raises:
+        UntrustedCodeError: it was refused.
+    """
     from joulelab.study.study import Study
 
     wanted = (study, overrides or [], plugins or [], data_dir, scale)

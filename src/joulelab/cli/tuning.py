@@ -11,7 +11,7 @@ from rich.console import Console
 
 from joulelab import formats
 from joulelab.cli.options import parse_duration_s
-from joulelab.cli.output import progress_console, show
+from joulelab.cli.output import progress_console, say, show
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.reading import Total
 from joulelab.kinds.objective.tune import Tuned, tune
@@ -55,7 +55,7 @@ def run_tune(asked: Tune) -> None:
                 listener=display,
             )
     except KeyboardInterrupt:
-        console.print("interrupted: run the same command again to go on", soft_wrap=True)
+        say("interrupted: run the same command again to go on")
         raise
     show(_view(found), as_json=asked.json)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from joulelab.cli.options import Json, Meters, Place, Plugins, argument, command, option
+from joulelab.cli.options import Json, Meters, Place, Plugins, Quiet, argument, command, option
 
 commands = typer.Typer()
 
@@ -20,7 +20,12 @@ class Direction(StrEnum):
     MINIMIZE = "minimize"
 
 
-@command(commands, "tune", "joulelab.cli.tuning:run_tune")
+@command(
+    commands,
+    "tune",
+    "joulelab.cli.tuning:run_tune",
+    example="joulelab tune train.py:objective --budget 20kJ",
+)
 @dataclass(frozen=True, kw_only=True)
 class Tune:
     """Tune a function of your own: joulelab tune train.py:objective --budget 20kJ.
@@ -67,4 +72,5 @@ class Tune:
     meter: Meters = None
     place: Place = None
     plugin: Plugins = None
+    quiet: Quiet = False
     json: Json = False

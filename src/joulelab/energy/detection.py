@@ -112,7 +112,8 @@ class Choice:
                 where = "" if name in self.settings else f" ({settings_path()})"
                 raise SettingsError(
                     f"the meter {self.name!r} has no setting {name!r}{where}",
-                    suggestion(name, [*known, CALIBRATION]) or f"its only setting is {CALIBRATION}",
+                    suggestion(name, dict.fromkeys([*known, CALIBRATION]))
+                    or f"its only setting is {CALIBRATION}",
                 )
         return detector(**given, **more)
 

@@ -264,7 +264,8 @@ def _elsewhere(other: Hardware, wanted: Hardware) -> str:
     """Why runs of other hardware are left out: another machine, or another number of threads."""
     if other.model != wanted.model:
         return ELSEWHERE
-    return f"on the same processor with {formats.count(other.threads, 'thread')}"
+    threads = formats.count(other.threads, "thread")
+    return f"recorded with {threads} (try --threads {other.threads})"
 
 
 def _hardware(manifest: Mapping[str, Any]) -> Hardware | None:

@@ -221,7 +221,7 @@ def _both_parts(
     if train is None or test is None:
         raise DatasetError(
             f"torchvision's {cls.__name__} is not split into a training and a test part",
-            "split it in a custom data set: docs/own-data-set.md",
+            "split it in a custom data set: joulelab help own-data-set",
         )
     return train, test
 

@@ -96,8 +96,8 @@ class Guard:
         hashes = " ".join(_hash(text) for text in inline)
         self._headers = {
             "content-security-policy": f"default-src 'none'; style-src {hashes}; "
-            f"script-src {hashes}; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-            "frame-ancestors 'none'",
+            f"script-src {hashes}; connect-src 'self'; img-src data:; base-uri 'none'; "
+            "form-action 'none'; frame-ancestors 'none'",
             "cache-control": "no-store",
             "cross-origin-opener-policy": "same-origin",
             "cross-origin-resource-policy": "same-origin",

@@ -25,6 +25,15 @@ from joulelab.live.following import Booked
 
 Row = Mapping[str, Any]
 SEGMENTS = 600
+AROUND = {
+    "setup": "of set-up",
+    "idle": "of idle time",
+    "calibration": "of calibration",
+    "between": "between two runs",
+    "waiting": "of waiting",
+    "tuner": "of the tuner",
+}
+"""What a study books that is not a run."""
 SHORTEST_S = 0.05
 """A shorter interval says little about power."""
 
@@ -59,7 +68,9 @@ class Segment:
         seconds = formats.duration(self.end - self.start)
         if self.running:
             return f"mean of the last {seconds} of the run"
-        return f"mean of {seconds}: {self.kind}"
+        if self.kind in AROUND:
+            return f"mean of {seconds} {AROUND[self.kind]}"
+        return f"mean of a run, over {seconds}"
 
 
 class Booking:

@@ -70,7 +70,8 @@ class Hub:
         try:
             while True:
                 async with self._looked:
-                    await self._looked.wait_for(lambda: self.looks > look or self._ending)
+                    while self.looks <= look and not self._ending:
+                        await self._looked.wait()
                     look = self.looks
                 message = self.source.message(seen)
                 silent += 1

@@ -171,16 +171,15 @@ class StudySource(Source):
         if self._unreadable:
             return "gone", "The folder cannot be read."
         if running and not counts.total():
-            return "starting", "Starting."
+            return "starting", ""
         if running:
-            return "running", "Running."
+            return "running", ""
         if not counts.total():
             return "waiting", "Not started." if self._expected else "Nothing has been planned."
         if not left:
-            said = f"Finished; {formats.count(failed, 'run')} failed." if failed else "Finished."
-            return ("failed" if failed else "finished"), said
+            return "finished", f"{formats.count(failed, 'run')} failed." if failed else ""
         how = "Its process has ended unexpectedly" if self._booking.open else "Interrupted"
-        return "stopped", f"Not running. {how}, with {formats.count(left, 'run')} left."
+        return "stopped", f"{how}, with {formats.count(left, 'run')} left."
 
     def _doing(self, now: Now | None) -> str:
         """What runs, or what is waited for."""
@@ -191,13 +190,28 @@ class StudySource(Source):
             if now is not None and waits and now.since >= self._booking.ended_at:
                 return _sentence(now.doing)
             return "Between two runs." if self._booking.ended_at else "Setting up."
-        if entry["duration_s"] is None and now is not None and waits:
-            if now.since >= entry["started_at"]:
-                return f"{_sentence(now.doing)} Next: {_title(entry)}."
+        began_not = entry["duration_s"] is None
+        if began_not and now is not None and waits and now.since >= entry["started_at"]:
+            return f"{_sentence(now.doing)} Next: {self._title(entry)}."
         share = ""
         if now is not None and now.of and entry["duration_s"] is not None:
             share = f", {now.done:,} of {now.of:,}"
-        return f"{_title(entry)}{share}."
+        return f"{self._title(entry)}{share}."
+
+    def _title(self, entry: Row) -> str:
+        """An entry of the ledger in words."""
+        if entry["configuration"] is None:
+            return str(entry["kind"])
+        experiment = self._tallies.experiments.get(entry["experiment"])
+        several = len(self._tallies.experiments) > 1
+        place = entry["configuration"] or entry["experiment"]
+        if several and entry["configuration"]:
+            place = f"{entry['experiment']}: {place}"
+        number = entry["round"]
+        if experiment is not None and experiment.rounds and number is not None:
+            place += f", round {number + 1}"
+        runs = len(entry["runs"])
+        return f"{place}, {runs} runs together" if runs > 1 else place
 
     def _power(self, *, running: bool) -> dict[str, Any] | None:
         if not self._booking.segments:
@@ -352,16 +366,6 @@ def is_shown(number: int, share: float) -> bool:
         share: between 0 and 1.
     """
     return number * SPREAD % RANGE < share * RANGE
-
-
-def _title(entry: Row) -> str:
-    """An entry of the ledger in words."""
-    if entry["configuration"] is None:
-        return str(entry["kind"])
-    runs = len(entry["runs"])
-    several = f", {runs} runs together" if runs > 1 else ""
-    place = f"{entry['experiment']}: {entry['configuration']}".rstrip(": ")
-    return f"{place}, round {entry['round'] + 1}{several}"
 
 
 def _sentence(text: str) -> str:

@@ -77,7 +77,7 @@ class KeyLocations:
         lower = PATTERNS.get(details.get("ctx", {}).get("pattern", ""), lower)
         return SpecError(
             f"{place}: {dotted} = {quoted(details['input'])} is not possible: {lower}",
-            "docs/study-files.md lists every key and its values",
+            "joulelab help study-files lists every key and its values",
         )
 
     def _line(self, keys: tuple[str, ...]) -> int | None:

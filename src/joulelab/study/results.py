@@ -94,8 +94,8 @@ class Results:
         Columns: identity, the factors, the five hyperparameters as proposed (missing if not
         searched), seed, state, accuracy (0 to 1), FLOPs, energies in joules, mean and quantiles of
         the device's utilisation (0 to 1), duration in seconds, other measurements of the workload,
-        and for every domain its gross energy (``gpu:0 gross_j``) and status. ``docs/results.md``
-        explains each.
+        and for every domain its gross energy (``gpu:0 gross_j``) and status. ``joulelab help
+        results`` explains each.
         """
         return self._frames().runs.copy()
 

@@ -87,7 +87,9 @@ _SPEAKS_OF_IT = re.compile(
     r"carbon.*intensity|emissions?[\s_.-]*(rate|factor|intensity)|co2.*(wh|intensity)|(^|_)ci($|_)"
 )
 _NO_INTENSITY = re.compile(r"percent|%|cost|price|total|index")
-_HINT = "columns time (ISO 8601) and g_per_kwh are needed; docs/carbon.md has the other names"
+_HINT = (
+    "columns time (ISO 8601) and g_per_kwh are needed; `joulelab help carbon` lists the other names"
+)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ POWERCAP_VARIABLE = "JOULELAB_POWERCAP"
 NAME, ENERGY, RANGE = "name", "energy_uj", "max_energy_range_uj"
 FOR_GOOD = (
     "until the next reboot; for a permanent change use a udev rule or a line in /etc/sysfs.d, see "
-    "docs/energy.md"
+    "joulelab help energy"
 )
 _ZONE = re.compile(r"intel-rapl:(\d+)(?::\d+)?")
 _NAME = re.compile(r"(package|psys|core|uncore|dram)(?:-(.+))?")

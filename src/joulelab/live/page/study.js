@@ -44,14 +44,17 @@ function showHead() {
   say("folder", head.folder);
   const done = all ? Math.floor(100 * (counts[0] + counts[1]) / all) : 0;
   document.title = all ? `${done} % ${head.study}` : head.study;
-  const badge = say("state", { stopped: "not running", gone: "not readable" }[head.state] || head.state);
+  const badge = say("state", { stopped: "not running", gone: "not readable", waiting: "not started" }[head.state] || head.state);
   badge.className = `badge ${head.state}`;
   say("words", head.words + (head.state === "stopped" ? " To go on: joulelab run " + head.folder : ""));
   drawBar(get("bar"), counts);
   const said = STATES.map((state, at) => counts[at] ? `${counts[at].toLocaleString("en")} ${WORDS[state]}` : "").filter(Boolean);
   if (head.interrupted) said.push(`${head.interrupted} interrupted attempt${head.interrupted > 1 ? "s" : ""}`);
-  say("counts", all ? `${all.toLocaleString("en")} run${all > 1 ? "s" : ""}: ${said.join(", ")}` : "");
-  get("bar").setAttribute("aria-label", get("counts").textContent);
+  const title = `${all.toLocaleString("en")} run${all === 1 ? "" : "s"}: `;
+  get("bar").setAttribute("aria-label", all ? title + said.join(", ") : "");
+  get("counts").replaceChildren(all ? title : "",
+    ...STATES.flatMap((state, at) => counts[at] ? [make("span", { class: "key" }, make("i", { class: CLASSES[state] || "waiting-runs" }), `${counts[at].toLocaleString("en")} ${WORDS[state]}`)] : []),
+    head.interrupted ? make("span", { class: "key" }, said[said.length - 1]) : "");
   get("doing").hidden = !say("doing", head.doing ? `Now: ${head.doing}` : "").textContent;
   get("search").hidden = !say("search", head.search).textContent;
   get("problems").replaceChildren(...head.problems.slice(0, 20).map((text) => make("p", { class: "notice bad" }, text)));
@@ -93,7 +96,7 @@ function tick() {
     say("power-how", `${power.status}, ${power.how}${old}`);
   }
   const left = head.left;
-  if (head.state === "finished" || head.state === "failed") { say("left", "none"); say("left-how", ""); return; }
+  if (head.state === "finished") { say("left", "none"); say("left-how", ""); return; }
   if (left.seconds === null) { say("left", left.how ? "unknown" : "–"); say("left-how", left.how); return; }
   const seconds = head.running ? Math.max(0, left.seconds - Math.max(0, now() - left.from)) : left.seconds;
   say("left", head.running && seconds < 1 ? "soon" : ago(seconds));
@@ -110,13 +113,20 @@ function ago(seconds) {
   return hours < 48 ? `${hours} h ${String(Math.floor(seconds % 3600 / 60)).padStart(2, "0")} min` : `${Math.round(hours / 24)} days`;
 }
 
+// As in the study file: by experiment, and 2 before 16.
+const inOrder = new Intl.Collator("en", { numeric: true });
+function compared(one, other) {
+  const place = (row) => head.experiments.findIndex((experiment) => experiment.name === row[1]);
+  return place(one) - place(other) || inOrder.compare(one[2], other[2]) || one[0] - other[0];
+}
+
 function showRows() {
   const body = get("rows"), several = head.experiments.length > 1, many = head.configurations > MOST_ROWS;
   if (many && rows.size > MOST_ROWS) {
     const oldest = [...rows.values()].sort((a, b) => b.order - a.order).slice(MOST_ROWS);
     for (const one of oldest) { if (one.line) one.line.remove(); rows.delete(one.row[0]); }
   }
-  const sorted = [...rows.values()].sort((a, b) => many ? b.order - a.order : a.row[0] - b.row[0]);
+  const sorted = [...rows.values()].sort((a, b) => many ? b.order - a.order : compared(a.row, b.row));
   sorted.forEach((one, at) => {
     const drawn = JSON.stringify([one.row, head.running, several]);
     if (one.drawn !== drawn) {
