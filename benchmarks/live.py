@@ -156,7 +156,7 @@ def costs(folder: Path, left: list[PlannedRun], seconds: float) -> list[tuple[st
     """Processor seconds per minute of a server, and its memory in MiB, in each case."""
     found = []
     with (
-        page_beside(folder, "127.0.0.1", 0) as url,
+        page_beside(folder, "127.0.0.1", 0, ["command"]) as url,
         Store.open(folder, (folder / "study.toml").read_text()) as store,
     ):
         server = psutil.Process().children()[0]

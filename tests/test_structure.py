@@ -24,8 +24,10 @@ MAY_IMPORT = {
     "kinds": {"study", "report", "analysis", "energy", "learning", "tuning", "serving"},
     "forecast": {"kinds", "study", "analysis", "energy", "learning"},
     "callbacks": {"forecast", "energy"},
+    "live": {"study", "analysis", "energy"},
     "cli": {
         "kinds",
+        "live",
         "study",
         "analysis",
         "replication",

@@ -17,6 +17,7 @@ from joulelab.optional import require
 if TYPE_CHECKING:
     from joulelab.cli.study_commands import Live
     from joulelab.energy.measurement import Measurement
+    from joulelab.study.study import Study
 
 LOOPBACK = "127.0.0.1"
 
@@ -80,19 +81,21 @@ def run_live(asked: Live) -> int:
 
 
 @contextmanager
-def shown_beside(folder: Path, place: PagePlace | None) -> Iterator[None]:
+def shown_beside(folder: Path, place: PagePlace | None, study: Study) -> Iterator[None]:
     """Show a study while this process runs it; the page is served by another process.
 
     Args:
         folder: its results folder.
         place: of the page; ``None`` for none.
+        study: that is run.
     """
     if place is None:
         yield
         return
     from joulelab.live.beside import page_beside
 
-    with page_beside(folder, place.host, place.port) as url:
+    kinds = [str(table["kind"]) for table in study.spec.experiment.values()]
+    with page_beside(folder, place.host, place.port, kinds) as url:
         _warn(place)
         say(f"live page: {url}")
         yield

@@ -49,7 +49,7 @@ def run_command(asked: Run) -> int:
     folder = asked.out or default_folder(asked.study, asked.set_ or [], asked.scale)
     wanted = (asked.study, asked.set_, asked.plugin, asked.data_dir, asked.scale)
     study = load_study(*wanted, trust=asked.trust)
-    with shown_beside(folder, place):
+    with shown_beside(folder, place, study):
         return run_study(study, folder, as_json=asked.json, verbose=asked.verbose)
 
 

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -26,13 +26,16 @@ NICE = 10
 
 
 @contextmanager
-def page_beside(folder: Path, host: str, port: int) -> Iterator[str]:
+def page_beside(
+    folder: Path, host: str, port: int, kinds_used: Sequence[str] = ()
+) -> Iterator[str]:
     """Show a study by another process; yields the address.
 
     Args:
         folder: its results folder, which may not exist yet.
         host: address or name of an interface.
         port: 0 for a free one.
+        kinds_used: of its experiments; what they need is loaded at once.
 
     Raises:
         UsageError: it cannot be served there.
@@ -48,7 +51,13 @@ def page_beside(folder: Path, host: str, port: int) -> Iterator[str]:
         start_new_session=True,  # Ctrl-C is for the study
     ) as process:
         listening.close()
-        asked = {"folder": str(folder), "host": host, "token": token, "socket": number}
+        asked = {
+            "folder": str(folder),
+            "host": host,
+            "token": token,
+            "socket": number,
+            "kinds": list(kinds_used),
+        }
         try:
             # A token among the arguments could be read by all users of the machine.
             process.stdin.write(f"{json.dumps(asked)}\n".encode())  # type: ignore[union-attr]
@@ -101,8 +110,8 @@ def main() -> None:
     asked = json.loads(sys.stdin.readline())
     with suppress(OSError):
         os.nice(NICE)
-    for name in kinds.names():
-        with suppress(JoulelabError):  # of a plug-in that cannot be imported
+    for name in asked["kinds"]:
+        with suppress(JoulelabError):  # of a plug-in, which is not loaded here
             kinds.get(name)
     source = StudySource(Path(asked["folder"]), expected=True)
     listening = socket.socket(fileno=asked["socket"])

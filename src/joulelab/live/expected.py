@@ -98,12 +98,12 @@ def so_far(forecast: Forecast, tallies: Sequence[Tally]) -> SoFar:
     """
     used, predicted, runs = [], [], 0
     for one in tallies:
-        each_j, net = forecast.energy_of(one), one.net_j[1] == one.runs
-        joules, known = one.net_j if net else one.gross_j
+        each_j = forecast.energy_of(one)
+        joules, known = (one.net_j, one.net_runs) if one.net else (one.gross_j, one.gross_runs)
         if each_j is not None and known:
             used.append(joules)
             predicted.append(each_j * known)
-            runs += int(known)
+            runs += known
     return SoFar(math.fsum(used), math.fsum(predicted), runs)
 
 

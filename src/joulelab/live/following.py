@@ -26,7 +26,6 @@ RUN_COLUMNS = (
     "round",
     "state",
     "accuracy",
-    "metrics",
     "energy_gross_j",
     "energy_net_j",
     "energy_status",
@@ -88,7 +87,7 @@ class Changes:
 
     Attributes:
         afresh: everything is here; what was known before is void.
-        runs: rows of `RUN_COLUMNS`, in the order of the plan.
+        runs: rows of `RUN_COLUMNS`, and ``metrics`` if asked for, in the order of the plan.
         entries: rows of the ledger, in their order.
         booked: sums of the closed entries before these; only with `afresh`.
         failed: the last failed entries before these; only with `afresh`.
@@ -108,10 +107,14 @@ class Follower:
 
     Args:
         folder: with results.
+
+    Attributes:
+        values: whether runs are read with their values, which takes longer.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.values = False
         self._seen: tuple[Any, ...] = ()
         self._settled = False
         self._file: int | None = None
@@ -143,6 +146,10 @@ class Follower:
         self._settled = all(time.time_ns() - changed > TICK_NS for _, changed in seen)
         self._seen = seen
         return found
+
+    def begin_again(self) -> None:
+        """Read everything the next time."""
+        self._seen, self._file = (), None
 
     def _written(self) -> tuple[tuple[tuple[int, int], ...], int]:
         try:
@@ -210,7 +217,9 @@ class Follower:
         self._open = {entry["entry"] for entry in entries if entry["state"] == "running"}
 
     def _rows(self, table: str, where: str, values: Sequence[Any], found: Changes) -> list[Row]:
-        columns = RUN_COLUMNS if table == "runs" else tuple(COLUMNS["ledger"])
+        columns = tuple(COLUMNS["ledger"])
+        if table == "runs":
+            columns = (*RUN_COLUMNS, "metrics") if self.values else RUN_COLUMNS
         chunks = read_rows(
             self.folder,
             table,

@@ -13,10 +13,10 @@ from typing import Any
 from joulelab import formats
 from joulelab.errors import JoulelabError
 from joulelab.live.expected import Forecast, left_s, so_far
-from joulelab.live.following import Follower, Row
+from joulelab.live.following import Changes, Follower, Row
 from joulelab.live.power import Booking
 from joulelab.live.source import Source
-from joulelab.live.tallies import Experiment, Point, Tallies, Tally, mean
+from joulelab.live.tallies import Experiment, Point, Tallies, Tally
 from joulelab.study.now import Now, read_now
 from joulelab.study.store_reading import is_running, read_manifest, read_study
 
@@ -83,23 +83,32 @@ class StudySource(Source):
             self._version += 1
 
     def _read(self) -> None:
+        if not self._study:
+            self._follower.values = Tallies(read_study(self.folder)).values_needed
         changes = self._follower.read()
+        if changes is not None and changes.afresh:
+            self._begin_again()
+            self._study = read_study(self.folder)
+            self._tallies, self._booking = Tallies(self._study), Booking()
+            self._details, self._problems = {}, {}
+            self._manifest = (None, {})
         if changes is not None:
-            version = self._version + 1
-            if changes.afresh:
-                self._begin_again()
-                self._study = read_study(self.folder)
-                self._tallies, self._booking = Tallies(self._study), Booking()
-                self._details, self._problems = {}, {}
-                self._manifest = (None, {})
-            if changes.runs or changes.entries or changes.afresh or changes.damage:
-                self._version = version
-            self._tallies.add(changes.runs, version)
-            self._booking.add(changes.booked, changes.entries, version)
-            for entry in [*changes.failed, *changes.entries]:
-                self._note_details(entry)
-            self._problems |= dict.fromkeys(changes.damage)
+            self._take(changes)
+        if self._tallies.values_needed and not self._follower.values:
+            self._follower.values = True
+            self._follower.begin_again()
+            self._read()
         self._read_manifest()
+
+    def _take(self, changes: Changes) -> None:
+        version = self._version + 1
+        if changes.runs or changes.entries or changes.afresh or changes.damage:
+            self._version = version
+        self._tallies.add(changes.runs, version)
+        self._booking.add(changes.booked, changes.entries, version)
+        for entry in [*changes.failed, *changes.entries]:
+            self._note_details(entry)
+        self._problems |= dict.fromkeys(changes.damage)
 
     def _note_details(self, entry: Row) -> None:
         if entry["state"] == "failed" and entry["error"]:
@@ -175,7 +184,7 @@ class StudySource(Source):
         if running:
             return "running", ""
         if not counts.total():
-            return "waiting", "Not started." if self._expected else "Nothing has been planned."
+            return "waiting", "" if self._expected else "Nothing has been planned."
         if not left:
             return "finished", f"{formats.count(failed, 'run')} failed." if failed else ""
         how = "Its process has ended unexpectedly" if self._booking.open else "Interrupted"
@@ -279,8 +288,8 @@ class StudySource(Source):
         return {
             "experiment": one.name,
             "metric": one.metric.name,
-            "value": formats.quantity(mean(best.metric)),
-            "energy": formats.joules(best.energy_j(net=one.net)),
+            "value": formats.quantity(best.mean_metric),
+            "energy": formats.joules(best.mean_j(net=one.net)),
             "where": self._place(one, best),
         }
 
@@ -321,7 +330,7 @@ class StudySource(Source):
 
     def _row(self, one: Tally) -> list[Any]:
         experiment = self._tallies.experiments[one.experiment]
-        energy_j = one.energy_j(net=one.net_j[1] == one.runs)
+        energy_j = one.mean_j(net=one.net)
         predicted_j = self._forecast.energy_of(one)
         change = ""
         if energy_j is not None and predicted_j and not experiment.metric.per:
@@ -333,15 +342,15 @@ class StudySource(Source):
             [one.states[name] for name in ("finished", "failed", "running", "planned")],
             formats.joules(energy_j) if energy_j is not None else "",
             change,
-            formats.quantity(mean(one.metric)) if one.metric[1] else "",
+            formats.quantity(one.mean_metric) if one.metric_runs else "",
         ]
 
     def _point(self, number: int, experiment: Experiment, one: Point) -> list[Any]:
         return [
             one.number,
             number,
-            one.energy_j(net=experiment.net),
-            mean(one.metric),
+            one.mean_j(net=experiment.net),
+            one.mean_metric,
             int(one.front),
             one.runs,
             self._place(experiment, one),

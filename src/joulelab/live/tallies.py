@@ -12,62 +12,73 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from joulelab.analysis.trade_off import undominated
 from joulelab.energy.reading import Status
 from joulelab.errors import PluginError, UnknownNameError
+from joulelab.live.following import RUN_COLUMNS, Row
 from joulelab.study.design import MainMetric
 from joulelab.study.spec import kinds
 
-Row = Mapping[str, Any]
 DURATION = "duration_s"
 
 
 @dataclass
 class Sums:
-    """Sums over finished runs.
+    """Sums over finished runs, each with the number of runs in it.
 
     Attributes:
-        runs: their number.
-        gross_j: gross energies and their number.
-        net_j: net energies and their number.
-        metric: main metrics and their number.
+        runs: number of finished runs.
+        gross_j: gross energies.
+        net_j: net energies.
+        metric: main metrics.
     """
 
     runs: int = 0
-    gross_j: list[float] = field(default_factory=lambda: [0.0, 0])
-    net_j: list[float] = field(default_factory=lambda: [0.0, 0])
-    metric: list[float] = field(default_factory=lambda: [0.0, 0])
+    gross_j: float = 0.0
+    gross_runs: int = 0
+    net_j: float = 0.0
+    net_runs: int = 0
+    metric: float = 0.0
+    metric_runs: int = 0
 
-    def add(self, run: _Run, sign: int, parts: float = 1.0) -> None:
+    def add(self, run: _Run, sign: int, parts: float | None = 1.0) -> None:
         """Add a run, or take it away.
 
         Args:
             run: finished.
             sign: 1 or -1.
-            parts: that its energy is divided by; NaN if there is none.
+            parts: that its energy is divided by; ``None`` if there is none.
         """
         self.runs += sign
-        for pair, value in (
-            (self.gross_j, None if run.gross_j is None else run.gross_j / parts),
-            (self.net_j, None if run.net_j is None else run.net_j / parts),
-            (self.metric, run.metric),
-        ):
-            if value is not None and math.isfinite(value):
-                pair[0] += sign * value
-                pair[1] += sign
+        if run.gross_j is not None and parts:
+            self.gross_j += sign * run.gross_j / parts
+            self.gross_runs += sign
+        if run.net_j is not None and parts:
+            self.net_j += sign * run.net_j / parts
+            self.net_runs += sign
+        if run.metric is not None:
+            self.metric += sign * run.metric
+            self.metric_runs += sign
 
-    def energy_j(self, *, net: bool) -> float | None:
-        """Mean energy."""
-        return mean(self.net_j if net else self.gross_j)
+    def mean_j(self, *, net: bool) -> float | None:
+        """Mean energy; ``None`` where unknown."""
+        if net:
+            return self.net_j / self.net_runs if self.net_runs else None
+        return self.gross_j / self.gross_runs if self.gross_runs else None
 
+    @property
+    def mean_metric(self) -> float | None:
+        """Mean of the main metric; ``None`` where unknown."""
+        return self.metric / self.metric_runs if self.metric_runs else None
 
-def mean(pair: Sequence[float]) -> float | None:
-    """The mean of a sum and a count; ``None`` of nothing."""
-    return pair[0] / pair[1] if pair[1] else None
+    @property
+    def net(self) -> bool:
+        """Whether net energies count: every run has one, or else gross energies do."""
+        return bool(self.runs) and self.net_runs == self.runs
 
 
 @dataclass
@@ -147,8 +158,8 @@ class Experiment:
 
     @property
     def net(self) -> bool:
-        """Whether net energies count: every run has one, or else gross energies do."""
-        return bool(self.sums.runs) and self.sums.net_j[1] == self.sums.runs
+        """Whether net energies count."""
+        return self.sums.net
 
     @property
     def status(self) -> str:
@@ -157,16 +168,15 @@ class Experiment:
 
     def best(self) -> Point | None:
         """The round with the best mean metric."""
-        known = [(mean(one.metric), one) for one in self.points.values() if one.metric[1]]
+        known = [one for one in self.points.values() if one.metric_runs]
         if not known or not self.metric.better:
             return None
         sign = 1 if self.metric.better == "max" else -1
-        return max(known, key=lambda pair: sign * (pair[0] or 0.0))[1]
+        return max(known, key=lambda one: sign * one.metric / one.metric_runs)
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What is kept of a run."""
+class _Run(NamedTuple):
+    """What is kept of a run; `began_at` only of one that has ended."""
 
     state: str
     tally: int
@@ -175,10 +185,9 @@ class _Run:
     gross_j: float | None = None
     net_j: float | None = None
     metric: float | None = None
-    parts: float = 1.0
+    parts: float | None = 1.0
     error: str | None = None
     began_at: float | None = None
-    """Of a run that has ended."""
 
 
 class Tallies:
@@ -190,6 +199,7 @@ class Tallies:
     Attributes:
         experiments: by name.
         tallies: one per configuration, in the order of the plan.
+        values_needed: whether more than the columns of the runs is needed for the main metrics.
         errors: by message: number of failed runs, one of them, and the version of its last change.
     """
 
@@ -199,6 +209,10 @@ class Tallies:
             for name, table in study["experiment"].items()
         }
         self.tallies: list[Tally] = []
+        columns = {*RUN_COLUMNS, ""}
+        self.values_needed = any(
+            not {one.metric.name, one.metric.per} <= columns for one in self.experiments.values()
+        )
         self.errors: dict[str, _Failure] = {}
         self._numbers: dict[tuple[str, str], int] = {}
         self._runs: dict[str, _Run] = {}
@@ -263,10 +277,8 @@ class Tallies:
         if state != "finished":
             return _Run(state, tally, number)
         if not experiment.chosen:
-            experiment.metric, experiment.chosen = _chosen(experiment.metric, row), True
-        parts = 1.0
-        if experiment.metric.per:
-            parts = value_of(row, experiment.metric.per) or math.nan
+            self._choose(experiment, row)
+        per = experiment.metric.per
         return _Run(
             state,
             tally,
@@ -275,9 +287,23 @@ class Tallies:
             row["energy_gross_j"],
             row["energy_net_j"],
             value_of(row, experiment.metric.name),
-            parts,
+            value_of(row, per) if per else 1.0,
             began_at=row["started_at"],
         )
+
+    def _choose(self, experiment: Experiment, row: Row) -> None:
+        """The main metric, or where a run lacks it, the first number that it has."""
+        experiment.chosen = True
+        if value_of(row, experiment.metric.name) is not None:
+            return
+        if "metrics" not in row:
+            self.values_needed = True
+            return
+        experiment.metric = MainMetric(DURATION, "min")
+        for name in _values(row):
+            if value_of(row, name) is not None and not name.startswith("phase."):
+                experiment.metric = MainMetric(name, "")
+                break
 
     def _count(self, run: _Run, row: Row, experiment: Experiment, sign: int, version: int) -> None:
         tally = self.tallies[run.tally]
@@ -329,21 +355,14 @@ def value_of(row: Row, name: str) -> float | None:
         row: of a run.
         name: of a column, or of a value that its kind has stored.
     """
-    value = row[name] if name in row else ((row["metrics"] or {}).get("values") or {}).get(name)
+    value = row[name] if name in row else _values(row).get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None
 
 
-def _chosen(metric: MainMetric, row: Row) -> MainMetric:
-    """The main metric, or where a run lacks it, the first number that it has."""
-    if value_of(row, metric.name) is not None:
-        return metric
-    values = (row["metrics"] or {}).get("values") or {}
-    for name in values:
-        if value_of(row, name) is not None and not name.startswith("phase."):
-            return MainMetric(name, "")
-    return MainMetric(DURATION, "min")
+def _values(row: Row) -> Mapping[str, Any]:
+    return (row.get("metrics") or {}).get("values") or {}
 
 
 def _mark_front(experiment: Experiment, version: int) -> None:
@@ -359,8 +378,8 @@ def _mark_front(experiment: Experiment, version: int) -> None:
     def column(values: Sequence[float | None]) -> Any:  # noqa: ANN401 - an array
         return np.array([np.nan if one is None else one for one in values], float)
 
-    energies = column([one.energy_j(net=net) for one in points])
-    front = undominated(energies, sign * column([mean(one.metric) for one in points]))
+    energies = column([one.mean_j(net=net) for one in points])
+    front = undominated(energies, sign * column([one.mean_metric for one in points]))
     for point, now in zip(points, front.tolist(), strict=True):
         if point.front != now:
             point.front, point.version = now, version

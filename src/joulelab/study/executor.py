@@ -214,7 +214,7 @@ class Executor(ABC, Generic[JobT, Result]):
             self._domain,
             limit_s=self._cool_down_s,
             on_wait=lambda: self._on_cool_down(
-                f"{self._domain} cools down to idle power, for at most {self._cool_down_s:g} s"
+                f"cooling down {self._domain} to idle power, for at most {self._cool_down_s:g} s"
             ),
         )
 
