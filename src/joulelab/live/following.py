@@ -117,7 +117,7 @@ class Follower:
         self.values = False
         self._seen: tuple[Any, ...] = ()
         self._settled = False
-        self._file: int | None = None
+        self._file: tuple[int, ...] | None = None
         self._last_run = self._last_entry = 0
         self._open: set[int] = set()
         self._running: set[str] = set()
@@ -151,9 +151,12 @@ class Follower:
         """Read everything the next time."""
         self._seen, self._file = (), None
 
-    def _written(self) -> tuple[tuple[tuple[int, int], ...], int]:
+    def _written(self) -> tuple[tuple[tuple[int, int], ...], tuple[int, ...]]:
+        """When the database was written, and which one it is; a new one may get the old number."""
         try:
-            return last_written(self.folder), (self.folder / DATABASE).stat().st_ino
+            first = (self.folder / "study.toml").stat()
+            number = (self.folder / DATABASE).stat().st_ino
+            return last_written(self.folder), (number, first.st_ino, first.st_mtime_ns)
         except OSError:
             raise StoreError(
                 f"{self.folder} does not hold a study", "it may have been moved or deleted"

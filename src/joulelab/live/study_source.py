@@ -18,7 +18,7 @@ from joulelab.live.power import Booking
 from joulelab.live.source import Source
 from joulelab.live.tallies import Experiment, Point, Tallies, Tally
 from joulelab.study.now import Now, read_now
-from joulelab.study.store_reading import is_running, read_manifest, read_study
+from joulelab.study.store_reading import is_running, read_manifest, read_study, reader
 
 MOST_CONFIGURATIONS = 300
 """Most rows of the table; of more, those that have changed last."""
@@ -65,8 +65,8 @@ class StudySource(Source):
         Raises:
             StoreError: there is none, or it cannot be read at all.
         """
-        read_study(self.folder)
-        self._read()
+        with reader(self.folder):
+            self._read()
 
     def _update(self) -> None:
         try:
