@@ -7,6 +7,7 @@ the token everything is 403, whatever the path, and nothing is said.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import hmac
 import ipaddress
@@ -54,6 +55,11 @@ def listen(host: str, port: int) -> socket.socket:
         listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise UsageError(
+                f"--host {host!r} is not an address of this machine",
+                f"give {LOOPBACK}, or an own address",
+            ) from error
         raise UsageError(
             f"port {port} of {host} cannot be used: {error.strerror or error}",
             "choose another --port, or leave it out for a free one",

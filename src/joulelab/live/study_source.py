@@ -269,12 +269,13 @@ class StudySource(Source):
 
     def _experiment(self, one: Experiment) -> dict[str, Any]:
         unit = one.metric.unit or "run"
+        article = "an" if unit[0] in formats.VOWELS else "a"
         return {
             "name": one.name,
             "kind": one.kind,
             "metric": one.metric.name if one.chosen else "",
             "better": one.metric.better,
-            "energy": f"{'net' if one.net else 'gross'} energy of a {unit}",
+            "energy": f"{'net' if one.net else 'gross'} energy of {article} {unit}",
             "status": one.status,
             "counts": dict(one.states),
             "points": len(one.points),

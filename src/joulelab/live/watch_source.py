@@ -81,8 +81,9 @@ class WatchSource(Source):
             words = f"missing: {reading.reason}"
         else:
             mean_w = None if energy_j is None else energy_j / self._duration_s
+            source = "" if reading.source == "estimate" else f", {reading.source}"
             words = (
-                f"{reading.status}, {reading.source}; {formats.joules(energy_j)} so far, on "
+                f"{reading.status}{source}; {formats.joules(energy_j)} so far, on "
                 f"average {formats.watts(mean_w)}"
             )
         return {

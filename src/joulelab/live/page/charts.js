@@ -30,7 +30,7 @@ class Axis {
     let low = Infinity, high = -Infinity;
     for (const value of values) { if (value < low) low = value; if (value > high) high = value; }
     this.log = log && low > 0 && high / low > 20;
-    if (zero) low = Math.min(0, low);
+    if (zero) { low = Math.min(0, low); high *= 1.08; }
     if (!(high > low)) { const half = Math.abs(high) / 10 || 1; low -= zero ? 0 : half; high += half; }
     else if (this.log) { const share = (high / low) ** 0.04; low /= share; high *= share; }
     else { const share = (high - low) * 0.05; low -= zero ? 0 : share; high += share; }

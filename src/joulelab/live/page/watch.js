@@ -8,7 +8,7 @@ function show(told) {
   const newest = times.length ? times[times.length - 1][0] : 0;
   times = times.filter((one) => one[0] > newest - HISTORY_S);
   document.title = `${head.power.text} Joulelab`;
-  say("since", `For ${head.duration}.`);
+  say("since", `Watched for ${head.duration}.`);
   say("power", head.power.text).className = `figure ${head.power.status}`;
   say("power-how", `${head.power.status}; ${head.power.domains}`);
   say("energy", head.energy.text).className = `figure ${head.energy.status}`;
