@@ -37,6 +37,8 @@ from joulelab.study.store import PlannedRun, Store
 from joulelab.study.study_file import check_spec
 
 CONFIGURATIONS = 500
+Took = tuple[float, float]
+"""Seconds of wall time, and of processor time."""
 LEFT = 1000
 """Runs that are left to be run while the page is looked at."""
 
@@ -124,16 +126,16 @@ def written(folder: Path, runs: int) -> list[PlannedRun]:
     return every[-LEFT:]
 
 
-def first_view(folder: Path) -> tuple[float, int]:
+def first_view(folder: Path) -> tuple[Took, int]:
     """Seconds, and bytes of the first message."""
-    began_s = time.perf_counter()
+    began = now()
     source = StudySource(folder)
     source.update()
     text = event("change", source.message("") or {})
-    return time.perf_counter() - began_s, len(text)
+    return since(began), len(text)
 
 
-def updates(folder: Path, left: list[PlannedRun], count: int) -> tuple[list[float], int]:
+def updates(folder: Path, left: list[PlannedRun], count: int) -> tuple[list[Took], int]:
     """Seconds of each update, and bytes of the last message."""
     source = StudySource(folder)
     source.update()
@@ -143,11 +145,11 @@ def updates(folder: Path, left: list[PlannedRun], count: int) -> tuple[list[floa
         runner = Runner(store, time.time())
         for one in left[:count]:
             runner.run(one)
-            began_s = time.perf_counter()
+            began = now()
             source.update()
             message = source.message(seen) or {}
             size = len(event("change", message))
-            times_s.append(time.perf_counter() - began_s)
+            times_s.append(since(began))
             seen = message["id"]
     return times_s, size
 
@@ -202,8 +204,8 @@ def main() -> None:
         print(f"load before: {os.getloadavg()[0]:.1f}\n")
         views = [first_view(folder) for _ in range(5)]
         seconds = [one for one, _ in views]
-        print("| what | time, median (range) | message |")
-        print("|---|---|---|")
+        print("| what | time, median (range) | processor time | message |")
+        print("|---|---|---|---|")
         print(f"| first view | {spread(seconds)} | {views[0][1] / 1000:,.0f} kB |")
         times_s, size = updates(folder, left, args.updates)
         print(f"| update | {spread(times_s)} | {size / 1000:,.1f} kB |\n")
@@ -213,10 +215,23 @@ def main() -> None:
             print(f"| {what} | {cpu_s:.2f} s a minute | {memory:.0f} MiB |")
 
 
-def spread(times_s: list[float]) -> str:
-    """The median and the range, in milliseconds."""
-    low, middle, high = (1000 * f(times_s) for f in (min, statistics.median, max))
-    return f"{middle:.0f} ms ({low:.0f} to {high:.0f})"
+def now() -> Took:
+    """Wall time and processor time."""
+    return time.perf_counter(), time.process_time()
+
+
+def since(began: Took) -> Took:
+    """What has passed."""
+    return now()[0] - began[0], now()[1] - began[1]
+
+
+def spread(took: list[Took]) -> str:
+    """The medians and the ranges, in milliseconds, as two cells."""
+    cells = []
+    for times_s in zip(*took, strict=True):
+        low, middle, high = (1000 * f(times_s) for f in (min, statistics.median, max))
+        cells.append(f"{middle:.0f} ms ({low:.0f} to {high:.0f})")
+    return " | ".join(cells)
 
 
 if __name__ == "__main__":
