@@ -141,7 +141,9 @@ def test_a_port_in_use_is_said_in_one_line():
     assert "\n" not in error.value.message
 
 
-@pytest.mark.parametrize(X)
+@pytest.mark.parametrize(
+    ("host", "port"), [("127.0.0.1", 65536), ("no.such.host.invalid", 0), ("192.0.2.1", 0)]
+)
 def test_an_impossible_place_is_refused(host, port):
     with pytest.raises(UsageError):
         listen(host, port)

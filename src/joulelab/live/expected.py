@@ -132,7 +132,7 @@ def left_s(
         )
     ended, first = tallies.ended_since(session_began)
     if not ended.total() or last_end <= first:
-        return None, "unknown until a run has ended"
+        return None, "until a run has ended"
     mean_s = (last_end - first) / ended.total()
     return mean_s * sum(left.values()), "by the mean of the runs so far"
 

@@ -198,7 +198,9 @@ class StudySource(Source):
         if entry is None:
             if now is not None and waits and now.since >= self._booking.ended_at:
                 return _sentence(now.doing)
-            return "Between two runs." if self._booking.ended_at else "Setting up."
+            steps = any(one.states["running"] for one in self._tallies.tallies)
+            between = "Between two steps of a run." if steps else "Between two runs."
+            return between if self._booking.ended_at else "Setting up."
         began_not = entry["duration_s"] is None
         if began_not and now is not None and waits and now.since >= entry["started_at"]:
             return f"{_sentence(now.doing)} Next: {self._title(entry)}."

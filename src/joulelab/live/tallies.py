@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from joulelab.analysis.trade_off import undominated
+from joulelab.analysis.front import undominated
 from joulelab.energy.reading import Status
 from joulelab.errors import PluginError, UnknownNameError
 from joulelab.live.following import RUN_COLUMNS, Row

@@ -113,11 +113,17 @@ function ago(seconds) {
   return hours < 48 ? `${hours} h ${String(Math.floor(seconds % 3600 / 60)).padStart(2, "0")} min` : `${Math.round(hours / 24)} days`;
 }
 
-// As in the study file: by experiment, and 2 before 16.
-const inOrder = new Intl.Collator("en", { numeric: true });
+// By experiment as in the study file, then by name, with 2 before 16 and 0.01 before 0.1.
+const NUMBER = /(\d+(?:\.\d+)?(?:e[+-]?\d+)?)/;
 function compared(one, other) {
   const place = (row) => head.experiments.findIndex((experiment) => experiment.name === row[1]);
-  return place(one) - place(other) || inOrder.compare(one[2], other[2]) || one[0] - other[0];
+  const [left, right] = [one[2].split(NUMBER), other[2].split(NUMBER)];
+  for (let at = 0; at < Math.min(left.length, right.length); at++) {
+    if (left[at] === right[at]) continue;
+    const apart = at % 2 ? Number(left[at]) - Number(right[at]) : left[at].localeCompare(right[at]);
+    if (apart) return place(one) - place(other) || apart;
+  }
+  return place(one) - place(other) || one[0] - other[0];
 }
 
 function showRows() {
