@@ -249,6 +249,7 @@ class StudySource(Source):
             "forecast": "",
             "range": "",
             "share": None,
+            "basis": "net" if all(one.net for one in self._experiments_begun()) else "gross",
         }
         if forecast.energy_j:
             said["forecast"] = formats.joules(forecast.energy_j)
@@ -256,6 +257,9 @@ class StudySource(Source):
                 said["range"] = formats.joules_range(forecast.low_j, forecast.high_j)
             said["share"] = found.used_j / forecast.energy_j
         return said
+
+    def _experiments_begun(self) -> list[Experiment]:
+        return [one for one in self._tallies.experiments.values() if one.sums.runs]
 
     def _left(self) -> dict[str, Any]:
         seconds, how = left_s(

@@ -60,7 +60,7 @@ function showHead() {
   get("problems").replaceChildren(...head.problems.slice(0, 20).map((text) => make("p", { class: "notice bad" }, text)));
   const energy = head.energy;
   say("energy", energy.text).className = `figure ${energy.status}`;
-  say("energy-how", [`gross, ${energy.status}, with set-up and idle`, energy.lost ? `${energy.lost} of it in failed or interrupted attempts` : ""].filter(Boolean).join("; "));
+  sayHow("energy", [`gross, ${energy.status}, with set-up and idle`, energy.lost ? `${energy.lost} of it in failed or interrupted attempts` : ""].filter(Boolean).join("; "));
   say("forecast", energy.forecast || "–");
   get("forecast-bar").hidden = energy.share === null;
   if (energy.share !== null) {
@@ -69,7 +69,8 @@ function showHead() {
     get("forecast-bar").replaceChildren(part);
   }
   const against = energy.runs ? `The runs so far took ${energy.runs}` + (energy.change ? `, ${energy.change} against their forecast of ${energy.same}` : "") + "." : "";
-  say("forecast-how", [energy.range ? `All runs: ${energy.range} (95 %).` : energy.forecast ? "All runs." : energy.runs ? "" : "No forecast.", against].filter(Boolean).join(" "));
+  const range = energy.range ? `${energy.range} (95 %)` : "";
+  sayHow("forecast", [energy.forecast ? `All runs, ${energy.basis}${range && ": "}${range}.` : energy.runs ? "" : "No forecast.", against].filter(Boolean).join(" "));
   get("results").hidden = !head.experiments.some((one) => one.points);
   get("best").replaceChildren(...head.best.map((one) => make("p", {},
     (head.experiments.length > 1 ? `${one.experiment}: best` : "Best") + ` ${one.metric} so far: `, make("strong", {}, one.value), ` for ${one.energy}, ${one.where}`)));
@@ -85,6 +86,9 @@ function showHead() {
   get("choice").hidden = names.length < 2;
 }
 
+// A number stays with its unit.
+const sayHow = (id, text) => say(`${id}-how`, text.replace(/(\d) (?=\S{1,3}(?:[ ,.;:)]|$))/g, "$1\u00a0"));
+
 // What changes by itself.
 function tick() {
   if (!head) return;
@@ -93,17 +97,17 @@ function tick() {
     const age = Math.max(0, now() - power.at);
     const old = age > 8 ? `, ${ago(age)} ago` : "";
     say("power", power.text).className = `figure ${power.status}`;
-    say("power-how", `${power.status}, ${power.how}${old}`);
+    sayHow("power", `${power.status}, ${power.how}${old}`);
   }
   const left = head.left;
-  if (head.state === "finished") { say("left", "none"); say("left-how", ""); return; }
-  if (left.seconds === null) { say("left", left.how ? "unknown" : "–"); say("left-how", left.how); return; }
+  if (head.state === "finished") { say("left", "none"); sayHow("left", ""); return; }
+  if (left.seconds === null) { say("left", left.how ? "unknown" : "–"); sayHow("left", left.how); return; }
   const seconds = head.running ? Math.max(0, left.seconds - Math.max(0, now() - left.from)) : left.seconds;
   say("left", head.running && seconds < 1 ? "soon" : ago(seconds));
   const ends = new Date(Date.now() + 1000 * seconds);
   const day = seconds > 86400 ? `${ends.toLocaleDateString()} ` : "";
   const clock = head.running ? `, until ${day}${ends.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}` : ", once it goes on";
-  say("left-how", `${left.how}${clock}`);
+  sayHow("left", `${left.how}${clock}`);
 }
 
 function ago(seconds) {
