@@ -196,6 +196,30 @@ def test_a_silent_stream_says_that_it_is_alive_and_the_end_is_told(monkeypatch):
     asyncio.run(look())
 
 
+def test_a_look_that_fails_is_told_and_tried_again():
+    class Failing(Counted):
+        def _update(self):
+            super()._update()
+            if self._version == 2:
+                raise ValueError("a defect")
+
+    async def look():
+        viewer = Hub(Failing(), every_s=0.01).stream("")
+        texts = [await anext(viewer) for _ in range(5)]
+        assert [text.split()[1] for text in texts] == [
+            "change",
+            "change",
+            "wrong",
+            "change",
+            "wrong",
+        ]
+        assert "ValueError: a defect" in texts[2]
+        assert '{"text":""}' in texts[4]
+        await viewer.aclose()
+
+    asyncio.run(look())
+
+
 def test_numbers_that_json_does_not_have_are_null():
     assert event("change", {"a": [float("nan"), {"b": float("inf")}]}) == (
         'event: change\ndata: {"a":[null,{"b":null}]}\n\n'

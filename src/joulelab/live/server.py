@@ -51,6 +51,7 @@ class Hub:
     def __init__(self, source: Source, every_s: float = EVERY_S) -> None:
         self.source = source
         self.looks = 0
+        self._wrong = ""
         self._every_s = every_s
         self._viewers = 0
         self._ending = False
@@ -64,7 +65,8 @@ class Hub:
             seen: ``id`` of the last message that it got; empty if it got none.
         """
         self._viewers += 1
-        silent, look = 0, self.looks - 1  # what another viewer sees, at once
+        silent, wrong = 0, ""
+        look = self.looks - 1  # what another viewer sees, at once
         if self._looking is None or self._looking.done():
             self._looking, look = asyncio.create_task(self._look()), self.looks
         try:
@@ -81,6 +83,9 @@ class Hub:
                 elif silent * self._every_s >= BEAT_S:
                     silent = 0
                     yield event("beat", {})
+                if self._wrong != wrong:
+                    wrong = self._wrong
+                    yield event("wrong", {"text": wrong})
                 if self._ending:
                     yield event("end", {})
                     return
@@ -90,7 +95,8 @@ class Hub:
     async def end(self) -> None:
         """Tell all viewers what has changed last, and that it is over."""
         if self._viewers:
-            await asyncio.to_thread(self.source.update)
+            with contextlib.suppress(Exception):  # `_look` has told viewers
+                await asyncio.to_thread(self.source.update)
         self._ending = True
         async with self._looked:
             self._looked.notify_all()
@@ -99,7 +105,11 @@ class Hub:
         loop = asyncio.get_running_loop()
         while self._viewers and not self._ending:
             began_s = loop.time()
-            await asyncio.to_thread(self.source.update)
+            try:
+                await asyncio.to_thread(self.source.update)
+                self._wrong = ""
+            except Exception as error:  # viewers are told, and it may work the next time
+                self._wrong = f"{type(error).__name__}: {error}"
             async with self._looked:
                 self.looks += 1
                 self._looked.notify_all()
@@ -170,6 +180,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 application(self._hub, token, host),
                 log_config=None,
+                log_level="critical",
                 access_log=False,  # addresses have the token in them
                 server_header=False,
                 date_header=False,

@@ -69,7 +69,7 @@ def read_now(folder: Path) -> Now | None:
         folder: with results.
     """
     path = folder / NOW
-    if not is_there(path) or not path.is_file():
+    if not is_there(path) or path.is_symlink() or not path.is_file():
         return None
     with contextlib.suppress(PlainDataError, ValidationError, OSError):
         return _STORED.validate_python(parse_json(read_text(path, MOST_BYTES)))

@@ -4,6 +4,7 @@
 
     DIR/study.toml      the resolved study file
     DIR/manifest.json   hardware, drivers, versions, seed, data checksum; one entry per session
+    DIR/now.json        what is waited for, while a session runs
     DIR/runs.sqlite     runs, rounds, and the ledger of every attempt
     DIR/traces/         power traces, one gzipped CSV file per attempt
     DIR/requests/       served requests, one gzipped CSV file per window

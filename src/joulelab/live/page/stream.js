@@ -40,6 +40,11 @@ function connect() {
     show(told);
   });
   stream.addEventListener("beat", () => { heard = Date.now(); lost(""); });
+  stream.addEventListener("wrong", (event) => {
+    heard = Date.now();
+    const text = JSON.parse(event.data).text;
+    lost(text && `What is shown is old; it cannot be updated: ${text}`);
+  });
   stream.addEventListener("end", () => {
     over = true;
     stream.close();
