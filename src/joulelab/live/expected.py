@@ -8,7 +8,7 @@ prediction to the end of the last of them, and q the predicted time of those tha
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,76 +76,104 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class SoFar:
-    """Energy of the finished runs that have a forecast, and the forecast of the same runs."""
+class _Part:
+    """What a configuration contributes: of finished runs, and of those that are left."""
 
     used_j: float = 0.0
     predicted_j: float = 0.0
     runs: int = 0
+    left: int = 0
+    left_s: float | None = 0.0
+
+
+class Outlook:
+    """What the runs have taken beside their forecast, and the time that is left.
+
+    It is kept up to date by what changes, for a study may have 25,000 configurations.
+
+    Args:
+        forecast: of the study.
+        session_began: when the latest session began, seconds since the epoch.
+
+    Attributes:
+        used_j: energy of the finished runs that have a forecast.
+        predicted_j: the forecast of the same runs.
+        runs: their number.
+    """
+
+    def __init__(self, forecast: Forecast, session_began: float) -> None:
+        self.forecast = forecast
+        self.used_j = self.predicted_j = 0.0
+        self.runs = 0
+        self._since = forecast.predicted_at or session_began
+        self._parts: dict[int, _Part] = {}
+        self._left = self._left_unknown = 0
+        self._left_s = 0.0
+        self._taken = self._ended = self._ended_unknown = 0
+        self._ended_s = 0.0
+        self._first = math.inf
 
     @property
     def ratio(self) -> float | None:
         """Used over predicted; ``None`` where unknown."""
         return self.used_j / self.predicted_j if self.predicted_j > 0 and self.runs else None
 
+    def take(self, tallies: Tallies, numbers: Iterable[int]) -> None:
+        """Take what has changed.
 
-def so_far(forecast: Forecast, tallies: Sequence[Tally]) -> SoFar:
-    """What the finished runs have used, beside their forecast.
+        Args:
+            tallies: of the study.
+            numbers: of the configurations that have changed.
+        """
+        for number in numbers:
+            self._count(self._parts.get(number, _Part()), -1)
+            self._parts[number] = self._part(tallies.tallies[number])
+            self._count(self._parts[number], 1)
+        for number, began_at in tallies.ended[self._taken :]:
+            if began_at >= self._since:
+                each_s = self.forecast.duration_of(tallies.tallies[number])
+                self._ended += 1
+                self._ended_s += each_s or 0.0
+                self._ended_unknown += each_s is None
+                self._first = min(self._first, began_at)
+        self._taken = len(tallies.ended)
 
-    Args:
-        forecast: of the study.
-        tallies: of its configurations.
-    """
-    used, predicted, runs = [], [], 0
-    for one in tallies:
-        each_j = forecast.energy_of(one)
-        joules, known = (one.net_j, one.net_runs) if one.net else (one.gross_j, one.gross_runs)
-        if each_j is not None and known:
-            used.append(joules)
-            predicted.append(each_j * known)
-            runs += known
-    return SoFar(math.fsum(used), math.fsum(predicted), runs)
+    def left_s(self, last_end: float) -> tuple[float | None, str]:
+        """The time that is left from the end of the last run on, and what that is from.
 
+        Args:
+            last_end: when the last run ended.
+        """
+        if not self._left:
+            return 0.0, ""
+        predicted_at = self.forecast.predicted_at
+        if predicted_at and not self._left_unknown:
+            if not self._ended_s or self._ended_unknown or last_end <= predicted_at:
+                return self._left_s, "by the forecast"
+            ratio = (last_end - predicted_at) / self._ended_s
+            return self._left_s * ratio, "by the forecast and the runs so far"
+        if not self._ended or last_end <= self._first:
+            return None, "until a run has ended"
+        mean_s = (last_end - self._first) / self._ended
+        return mean_s * self._left, "by the mean of the runs so far"
 
-def left_s(
-    forecast: Forecast, tallies: Tallies, session_began: float, last_end: float
-) -> tuple[float | None, str]:
-    """The time that is left from the end of the last run on, and what that is from.
-
-    Args:
-        forecast: of the study.
-        tallies: of its configurations.
-        session_began: when this session began, seconds since the epoch.
-        last_end: when the last run ended.
-    """
-    left = {one.number: one.left for one in tallies.tallies if one.left}
-    if not left:
-        return 0.0, ""
-    predicted = _predicted_s(forecast, tallies, left)
-    if predicted is not None and forecast.predicted_at:
-        ended, _ = tallies.ended_since(forecast.predicted_at)
-        taken = _predicted_s(forecast, tallies, ended)
-        if not taken or last_end <= forecast.predicted_at:
-            return predicted, "by the forecast"
-        return predicted * (last_end - forecast.predicted_at) / taken, (
-            "by the forecast and the runs so far"
+    def _part(self, tally: Tally) -> _Part:
+        each_j, each_s = self.forecast.energy_of(tally), self.forecast.duration_of(tally)
+        joules, runs = (
+            (tally.net_j, tally.net_runs) if tally.net else (tally.gross_j, tally.gross_runs)
         )
-    ended, first = tallies.ended_since(session_began)
-    if not ended.total() or last_end <= first:
-        return None, "until a run has ended"
-    mean_s = (last_end - first) / ended.total()
-    return mean_s * sum(left.values()), "by the mean of the runs so far"
+        left_s = None if each_s is None and tally.left else tally.left * (each_s or 0.0)
+        if each_j is None or not runs:
+            return _Part(left=tally.left, left_s=left_s)
+        return _Part(joules, each_j * runs, runs, tally.left, left_s)
 
-
-def _predicted_s(forecast: Forecast, tallies: Tallies, counts: Mapping[int, int]) -> float | None:
-    """Predicted time of some runs, by number of configuration; ``None`` if one is unknown."""
-    times = []
-    for number, count in counts.items():
-        each_s = forecast.duration_of(tallies.tallies[number])
-        if each_s is None:
-            return None
-        times.append(count * each_s)
-    return math.fsum(times)
+    def _count(self, part: _Part, sign: int) -> None:
+        self.used_j += sign * part.used_j
+        self.predicted_j += sign * part.predicted_j
+        self.runs += sign * part.runs
+        self._left += sign * part.left
+        self._left_s += sign * (part.left_s or 0.0)
+        self._left_unknown += sign * (part.left_s is None)
 
 
 def _number(value: object) -> float | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from joulelab import formats
 from joulelab.errors import JoulelabError
-from joulelab.live.expected import Forecast, left_s, so_far
+from joulelab.live.expected import Forecast, Outlook
 from joulelab.live.following import Changes, Follower, Row
 from joulelab.live.power import Booking
 from joulelab.live.source import Source
@@ -53,8 +53,7 @@ class StudySource(Source):
         self._details: dict[str, str] = {}
         self._problems: dict[str, None] = {}
         self._manifest: tuple[Any, Mapping[str, Any]] = (None, {})
-        self._forecast = Forecast({})
-        self._session_began = 0.0
+        self._outlook = Outlook(Forecast({}), 0.0)
         self._unreadable = ""
         self._head: dict[str, Any] = {}
         self._summed: tuple[int, dict[str, Any]] = (-1, {})
@@ -92,6 +91,7 @@ class StudySource(Source):
             self._tallies, self._booking = Tallies(self._study), Booking()
             self._details, self._problems = {}, {}
             self._manifest = (None, {})
+            self._outlook = Outlook(Forecast({}), 0.0)
         if changes is not None:
             self._take(changes)
         if self._tallies.values_needed and not self._follower.values:
@@ -104,7 +104,7 @@ class StudySource(Source):
         version = self._version + 1
         if changes.runs or changes.entries or changes.afresh or changes.damage:
             self._version = version
-        self._tallies.add(changes.runs, version)
+        self._outlook.take(self._tallies, self._tallies.add(changes.runs, version))
         self._booking.add(changes.booked, changes.entries, version)
         for entry in [*changes.failed, *changes.entries]:
             self._note_details(entry)
@@ -125,14 +125,15 @@ class StudySource(Source):
         except OSError:
             return
         stamp = (about.st_ino, about.st_size, about.st_mtime_ns)
-        planned = sum(one.planned for one in self._tallies.tallies)
+        planned = sum(one.states.total() for one in self._tallies.experiments.values())
         if (stamp, planned) == self._manifest[0]:
             return
         manifest = read_manifest(self.folder)
         self._manifest = ((stamp, planned), manifest)
-        self._forecast = Forecast.of(manifest, planned)
         sessions = manifest.get("sessions") or [{}]
-        self._session_began = _moment(sessions[-1].get("started_at"))
+        began = _moment(sessions[-1].get("started_at"))
+        self._outlook = Outlook(Forecast.of(manifest, planned), began)
+        self._outlook.take(self._tallies, range(len(self._tallies.tallies)))
         self._version += 1
 
     # What is said
@@ -198,7 +199,7 @@ class StudySource(Source):
         if entry is None:
             if now is not None and waits and now.since >= self._booking.ended_at:
                 return _sentence(now.doing)
-            steps = any(one.states["running"] for one in self._tallies.tallies)
+            steps = any(one.states["running"] for one in self._tallies.experiments.values())
             between = "Between two steps of a run." if steps else "Between two runs."
             return between if self._booking.ended_at else "Setting up."
         began_not = entry["duration_s"] is None
@@ -237,8 +238,8 @@ class StudySource(Source):
         }
 
     def _energy(self) -> dict[str, Any]:
-        booking, found = self._booking, so_far(self._forecast, self._tallies.tallies)
-        forecast, ratio = self._forecast, found.ratio
+        booking, found = self._booking, self._outlook
+        forecast, ratio = found.forecast, found.ratio
         said: dict[str, Any] = {
             "text": formats.joules(booking.joules),
             "status": booking.status,
@@ -262,13 +263,11 @@ class StudySource(Source):
         return [one for one in self._tallies.experiments.values() if one.sums.runs]
 
     def _left(self) -> dict[str, Any]:
-        seconds, how = left_s(
-            self._forecast, self._tallies, self._session_began, self._booking.ended_at
-        )
+        seconds, how = self._outlook.left_s(self._booking.ended_at)
         known = seconds is not None
         return {
             "seconds": seconds,
-            "from": self._booking.ended_at or self._session_began,
+            "from": self._booking.ended_at,
             "text": formats.duration(seconds) if known else formats.UNKNOWN,
             "how": how,
         }
@@ -289,7 +288,7 @@ class StudySource(Source):
         }
 
     def _best(self, one: Experiment) -> dict[str, Any] | None:
-        best = one.best()
+        best = one.best
         if best is None:
             return None
         return {
@@ -338,7 +337,7 @@ class StudySource(Source):
     def _row(self, one: Tally) -> list[Any]:
         experiment = self._tallies.experiments[one.experiment]
         energy_j = one.mean_j(net=one.net)
-        predicted_j = self._forecast.energy_of(one)
+        predicted_j = self._outlook.forecast.energy_of(one)
         change = ""
         if energy_j is not None and predicted_j and not experiment.metric.per:
             change = formats.change(energy_j / predicted_j - 1)

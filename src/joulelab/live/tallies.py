@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from joulelab.analysis.front import undominated
 from joulelab.energy.reading import Status
@@ -116,6 +117,7 @@ class Point(Sums):
 
     Attributes:
         number: of the point, in the order of the plan.
+        place: of the point within its experiment.
         tally: number of its configuration.
         round: its number, from 0.
         version: of its last change.
@@ -123,6 +125,7 @@ class Point(Sums):
     """
 
     number: int = 0
+    place: int = 0
     tally: int = 0
     round: int = 0
     version: int = 0
@@ -142,7 +145,7 @@ class Experiment:
         statuses: number of finished runs by the status of their energy.
         points: by configuration and round.
         rounds: whether a configuration has several.
-        drawn_net: whether its points had net energies at the last change.
+        best: the round with the best mean metric.
     """
 
     name: str
@@ -154,7 +157,11 @@ class Experiment:
     statuses: Counter[str] = field(default_factory=Counter)
     points: dict[tuple[int, int], Point] = field(default_factory=dict)
     rounds: bool = False
-    drawn_net: bool = False
+    best: Point | None = None
+    _energies: list[float] = field(default_factory=list)
+    _metrics: list[float] = field(default_factory=list)
+    _front: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    _drawn_net: bool = False
 
     @property
     def net(self) -> bool:
@@ -166,13 +173,39 @@ class Experiment:
         """Of the energies of its finished runs."""
         return Status.of_set(+self.statuses)
 
-    def best(self) -> Point | None:
-        """The round with the best mean metric."""
-        known = [one for one in self.points.values() if one.metric_runs]
-        if not known or not self.metric.better:
-            return None
+    def redraw(self, changed: Iterable[Point], version: int) -> None:
+        """Find the front and the best again.
+
+        Args:
+            changed: points; new ones are the last of all.
+            version: of this change.
+        """
+        net = self.net
+        if net != self._drawn_net:  # all points move
+            self._drawn_net, self._energies, self._metrics = net, [], []
+            changed = self.points.values()
+        for point in sorted(changed, key=lambda one: one.place):
+            point.version = version
+            if point.place == len(self._energies):
+                self._energies.append(math.nan)
+                self._metrics.append(math.nan)
+            self._energies[point.place] = _or_nan(point.mean_j(net=net))
+            self._metrics[point.place] = _or_nan(point.mean_metric)
+        if self.metric.better:
+            self._find_front(version)
+
+    def _find_front(self, version: int) -> None:
         sign = 1 if self.metric.better == "max" else -1
-        return max(known, key=lambda one: sign * one.metric / one.metric_runs)
+        metrics = sign * np.array(self._metrics, float)
+        front = undominated(np.array(self._energies, float), metrics)
+        before = np.zeros(len(front), bool)
+        before[: len(self._front)] = self._front
+        points = list(self.points.values())
+        for place in np.flatnonzero(front != before).tolist():
+            points[place].front, points[place].version = bool(front[place]), version
+        self._front = front
+        known = not np.isnan(metrics).all()
+        self.best = points[int(np.nanargmax(metrics))] if known else None
 
 
 class _Run(NamedTuple):
@@ -201,6 +234,7 @@ class Tallies:
         tallies: one per configuration, in the order of the plan.
         values_needed: whether more than the columns of the runs is needed for the main metrics.
         errors: by message: number of failed runs, one of them, and the version of its last change.
+        ended: every run that has ended: the number of its configuration, and when it began.
     """
 
     def __init__(self, study: Mapping[str, Any]) -> None:
@@ -214,18 +248,23 @@ class Tallies:
             not {one.metric.name, one.metric.per} <= columns for one in self.experiments.values()
         )
         self.errors: dict[str, _Failure] = {}
+        self.ended: list[tuple[int, float]] = []
         self._numbers: dict[tuple[str, str], int] = {}
         self._runs: dict[str, _Run] = {}
         self._points = 0
 
-    def add(self, rows: Sequence[Row], version: int) -> None:
+    def add(self, rows: Sequence[Row], version: int) -> set[int]:
         """Take new or changed runs.
 
         Args:
             rows: of `following.RUN_COLUMNS`.
             version: of this change.
+
+        Returns:
+            The numbers of the configurations that have changed.
         """
-        touched: set[str] = set()
+        touched: set[int] = set()
+        moved: dict[str, dict[int, Point]] = {}
         for row in rows:
             experiment = self.experiments.get(row["experiment"])
             if experiment is None:
@@ -236,26 +275,17 @@ class Tallies:
             if run == before:
                 continue
             self._runs[row["run_id"]] = run
+            touched.add(tally.number)
             if before is not None:
                 self._count(before, row, experiment, -1, version)
-            self._count(run, row, experiment, 1, version)
-            touched.add(experiment.name)
-        for name in touched:
-            _mark_front(self.experiments[name], version)
-
-    def ended_since(self, moment: float) -> tuple[Counter[int], float]:
-        """Runs that have begun since a moment and have ended: their numbers, and the first start.
-
-        Args:
-            moment: seconds since the epoch.
-        """
-        ended = [
-            run
-            for run in self._runs.values()
-            if run.began_at is not None and run.began_at >= moment
-        ]
-        first = min((run.began_at or 0.0 for run in ended), default=0.0)
-        return Counter(run.tally for run in ended), first
+            point = self._count(run, row, experiment, 1, version)
+            if point is not None:
+                moved.setdefault(experiment.name, {})[point.place] = point
+            if run.began_at is not None:
+                self.ended.append((run.tally, run.began_at))
+        for name, points in moved.items():
+            self.experiments[name].redraw(points.values(), version)
+        return touched
 
     def _tally(self, row: Row) -> Tally:
         key = (row["experiment"], row["configuration"])
@@ -305,7 +335,10 @@ class Tallies:
                 experiment.metric = MainMetric(name, "")
                 break
 
-    def _count(self, run: _Run, row: Row, experiment: Experiment, sign: int, version: int) -> None:
+    def _count(
+        self, run: _Run, row: Row, experiment: Experiment, sign: int, version: int
+    ) -> Point | None:
+        """Count a run, or take it away; its point, if it has finished."""
         tally = self.tallies[run.tally]
         tally.states[run.state] += sign
         tally.version = version
@@ -316,17 +349,20 @@ class Tallies:
             failure.runs += sign
             failure.run_id, failure.version = row["run_id"], version
         if run.state != "finished":
-            return
+            return None
         experiment.statuses[str(run.status)] += sign
         key = (run.tally, run.round)
         if key not in experiment.points:
-            experiment.points[key] = Point(number=self._points, tally=run.tally, round=run.round)
+            place = len(experiment.points)
+            experiment.points[key] = Point(
+                number=self._points, place=place, tally=run.tally, round=run.round
+            )
             self._points += 1
         point = experiment.points[key]
-        point.version = version
         tally.add(run, sign)
         experiment.sums.add(run, sign)
         point.add(run, sign, run.parts)
+        return point
 
 
 @dataclass
@@ -365,21 +401,5 @@ def _values(row: Row) -> Mapping[str, Any]:
     return (row.get("metrics") or {}).get("values") or {}
 
 
-def _mark_front(experiment: Experiment, version: int) -> None:
-    points, net = list(experiment.points.values()), experiment.net
-    if net != experiment.drawn_net:
-        experiment.drawn_net = net
-        for point in points:
-            point.version = version
-    if not experiment.metric.better:
-        return
-    sign = 1 if experiment.metric.better == "max" else -1
-
-    def column(values: Sequence[float | None]) -> Any:  # noqa: ANN401 - an array
-        return np.array([np.nan if one is None else one for one in values], float)
-
-    energies = column([one.mean_j(net=net) for one in points])
-    front = undominated(energies, sign * column([one.mean_metric for one in points]))
-    for point, now in zip(points, front.tolist(), strict=True):
-        if point.front != now:
-            point.front, point.version = now, version
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
