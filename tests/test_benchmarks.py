@@ -47,6 +47,11 @@ SMALL = {
     "coverage.py --draws 8": (rf"\| 6 \| {FIGURE} % ", r"\| 1, proportional scatter \| "),
     "serving.py --seconds 0.5 --repeats 1": (r"\| idle \| ", r"\| 32 \| \d"),
     "planner.py --requests 2000 --repeats 1": (r"\| fixed\(32\) \| 2,000 \| \d+ \|",),
+    "sinks.py --epochs 4 --seconds 0.05 --repeats 1 --sinks csv": (
+        rf"\| none \| {FIGURE} ",
+        rf"\| csv \| {FIGURE} .* % \| {FIGURE} ",
+        r"Target, under 0\.5% of an epoch: csv (met|missed)",
+    ),
     "training.py --pairs 1 --steps 1 --repetitions 2 --networks DensePolyNN --precisions fp32"
     " --datasets fashion-mnist --rounds --epochs 1 --train-images 1024": (
         rf"\| fashion-mnist \| DensePolyNN \| fp32 \| {FIGURE} \({FIGURE} to {FIGURE}\) ",

@@ -102,6 +102,9 @@ def test_a_function_is_tuned(joulelab, tmp_path):
         (("run", "replayed-tuning", "--out", "out"), "pyarrow", "parquet"),
         (("record", "--out", "power.parquet"), "pyarrow", "parquet"),
         (("measure", "--trace", "power.parquet", "--", "touch", "begun"), "pyarrow", "parquet"),
+        (("measure", "--to", "otlp", "--", "touch", "begun"), "opentelemetry", "opentelemetry"),
+        (("watch", "--to", "mlflow", "--for", "1"), "mlflow", "mlflow"),
+        (("run", "quickstart", "--to", "mlflow", "--out", "out"), "mlflow", "mlflow"),
         (("batch", "resnet18", "--rate", "50", "--p99", "200ms"), "torch", "train"),
         (
             ("load", "http://127.0.0.1:9", "--arrivals", "poisson(5)", "--requests", "9"),

@@ -22,9 +22,10 @@ MAY_IMPORT = {
     "study": {"energy"},
     "report": {"study", "analysis", "energy", "tuning"},
     "kinds": {"study", "report", "analysis", "energy", "learning", "tuning", "serving"},
-    "forecast": {"kinds", "study", "analysis", "energy", "learning"},
-    "callbacks": {"forecast", "energy"},
     "live": {"study", "analysis", "energy"},
+    "sinks": {"energy", "study"},
+    "forecast": {"kinds", "study", "analysis", "energy", "learning", "sinks"},
+    "callbacks": {"forecast", "energy", "sinks"},
     "cli": {
         "kinds",
         "live",
@@ -37,10 +38,11 @@ MAY_IMPORT = {
         "learning",
         "tuning",
         "serving",
+        "sinks",
         "tabular",
     },
 }
-BRIDGES = {"tuning/optuna/energy.py": {"energy"}}
+BRIDGES = {"tuning/optuna/energy.py": {"energy"}, "energy/measuring.py": {"sinks"}}
 """Files that bring rooms together for a user's own program."""
 ROOT_MODULES = {
     "budget",

@@ -24,6 +24,7 @@ from typing import Unpack
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Options
 from joulelab.forecast.following import Follower
+from joulelab.sinks.named import Named
 
 RANKS = ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK")
 """Variables with the number of a process on its machine, as launchers set them."""
@@ -35,6 +36,7 @@ class Followed:
     Args:
         budget: as for `joulelab.track`.
         label: what is measured.
+        to: as for `joulelab.track`, beside the framework's own logger.
         options: see `joulelab.energy.monitor.Options`.
 
     Attributes:
@@ -44,10 +46,14 @@ class Followed:
     follower: Follower | None = None
 
     def __init__(
-        self, budget: str | None = None, label: str = "training", **options: Unpack[Options]
+        self,
+        budget: str | None = None,
+        label: str = "training",
+        to: Named | None = None,
+        **options: Unpack[Options],
     ) -> None:
         super().__init__()  # that of the framework
-        self._asked = budget, label, options
+        self._asked = budget, label, options, to
 
     @property
     def measurement(self) -> Measurement | None:

@@ -7,6 +7,7 @@ from typing import Any, Unpack
 from joulelab.callbacks import Followed
 from joulelab.energy.monitor import Options
 from joulelab.optional import optional
+from joulelab.sinks.named import Named
 
 _transformers: Any = optional("transformers", "joulelab.callbacks.transformers")
 
@@ -18,6 +19,7 @@ class EnergyCallback(Followed, _transformers.TrainerCallback):  # type: ignore[m
         trainer: logs; None for ``state.log_history`` alone.
         budget: as for `joulelab.track`.
         label: what is measured.
+        to: as for `joulelab.track`.
         options: see `joulelab.energy.monitor.Options`.
     """
 
@@ -26,9 +28,10 @@ class EnergyCallback(Followed, _transformers.TrainerCallback):  # type: ignore[m
         trainer: Any = None,  # noqa: ANN401
         budget: str | None = None,
         label: str = "training",
+        to: Named | None = None,
         **options: Unpack[Options],
     ) -> None:
-        super().__init__(budget, label, **options)
+        super().__init__(budget, label, to, **options)
         self._trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401

@@ -19,6 +19,7 @@ from joulelab.cli.options import (
     Port,
     Pue,
     Quiet,
+    To,
     TraceOptions,
     argument,
     command,
@@ -80,6 +81,7 @@ class Measure(MeterOptions):
     label: str = option("", "Name of the result.")
     trace: Path | None = option(None, "Write the power trace, .parquet or .csv.", "FILE")
     plot: Path | None = option(None, FIGURE, "FILE")
+    to: To = None
 
 
 @command(
@@ -133,6 +135,14 @@ class Watch:
     live: bool = option(False, "Show it in a browser too.")
     host: Host = None
     port: Port = None
+    place: Place = None
+    pue: Pue = None
+    prometheus: str | None = option(
+        None,
+        "Serve energy counters to Prometheus; as --to prometheus:ADDRESS.",
+        "[HOST:]PORT",
+    )
+    to: To = None
 
 
 @command(

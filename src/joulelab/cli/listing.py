@@ -17,13 +17,14 @@ from joulelab.present import Facts, Section, View
 from joulelab.registry import Part, Registry, load_plugin
 from joulelab.serving.arrivals import arrivals
 from joulelab.serving.policies import policies
+from joulelab.sinks.named import sinks
 from joulelab.study.spec import kinds
 from joulelab.study.study_file import shipped_studies
 from joulelab.tuning.strategy import strategies
 
 
 def parts(plugins: Sequence[Path]) -> View:
-    """Studies, networks, data sets, strategies, meters, protocols, engines and kinds.
+    """Studies, networks, data sets, strategies, meters, protocols, engines, kinds and sinks.
 
     Args:
         plugins: files with parts of the user's own.
@@ -40,6 +41,7 @@ def parts(plugins: Sequence[Path]) -> View:
         "kinds of experiment": kinds,
         "batching policies": policies,
         "arrival processes": arrivals,
+        "sinks": sinks,
     }
     listed = {"studies": _studies(), **{name: r.parts() for name, r in registries.items()}}
     return View(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,9 @@ from joulelab.energy.signals import SURVIVED, signals_survived
 from joulelab.energy.traces.trace_file import TraceAbout, check_suffix, write_trace
 from joulelab.errors import UsageError
 from joulelab.present import Column, Part, Remark, Table, View, words
+from joulelab.sinks.feed import Feed
+from joulelab.sinks.named import named_sinks
+from joulelab.sinks.sink import Sink
 
 if TYPE_CHECKING:
     from joulelab.cli.energy_commands import Measure
@@ -89,6 +93,7 @@ def run_measure(asked: Measure) -> int:
         budget=_budget(asked, runs=len(commands) * (asked.repeat + asked.warmup)),
         grace_s=asked.grace,
     )
+    feed = Feed(_sinks(asked), design.label) if asked.to else None
     options: Options = {
         **asked.monitor,
         "strict": asked.strict,
@@ -98,12 +103,23 @@ def run_measure(asked: Measure) -> int:
     if asked.trace is not None:
         check_suffix(asked.trace)
     check_figure(asked.plot)
-    if len(commands) * (asked.repeat + asked.warmup) > 1 and (asked.trace or asked.plot):
+    several = len(commands) * (asked.repeat + asked.warmup) > 1
+    if several and (asked.trace or asked.plot or asked.to):
         raise UsageError(
-            "--trace and --plot are for a single run", "leave out --repeat, --compare and --sweep"
+            "--trace, --plot and --to are for a single run",
+            "leave out --repeat, --warmup, --compare and --sweep",
         )
     with signals_survived(SURVIVED):
-        return _measure(commands, options, design, asked)
+        return _measure(commands, options, design, asked, feed)
+
+
+def _sinks(asked: Measure) -> list[Sink]:
+    """The sinks, none of which writes to a file of another option."""
+    sinks = named_sinks(asked.to)
+    taken = {str(path.absolute()) for path in (asked.trace, asked.plot) if path is not None}
+    if twice := [one.name for one in sinks if one.target in taken]:
+        raise UsageError(f"{twice[0]} is written by another option too", "give another file")
+    return sinks
 
 
 def _commands(asked: Measure) -> dict[str, Command]:
@@ -157,10 +173,18 @@ def _check_budget(budget: Budget | None, monitor: Monitor) -> None:
 
 
 def _measure(
-    commands: Mapping[str, Command], options: Options, design: Design, asked: Measure
+    commands: Mapping[str, Command],
+    options: Options,
+    design: Design,
+    asked: Measure,
+    feed: Feed | None,
 ) -> int:
     measured = _Measured(commands, design, asked.label, asked.verbose)
-    with Monitor(**options) as monitor:
+    with Monitor(**options) as monitor, ExitStack() as ended:
+        if feed is not None:
+            feed.open()
+            ended.callback(feed.end, failed=True)
+            design = replace(design, beside=feed.during)
         idle_s = idle_duration_s(monitor) if asked.idle is None else asked.idle
         if idle_s:
             monitor.recorder.measure_idle(idle_s)
@@ -178,6 +202,8 @@ def _measure(
             if not trial.warmed_up
         ]
         about = TraceAbout.of(monitor.recorder, design.label, last.window.started_at)
+        if feed is not None:
+            feed.end(next((one for _, one in measured.trials), None), failed=last.exit_code != 0)
     show(measured.view(last.exit_code), as_json=asked.json, aside=True)
     if asked.trace is not None:
         write_trace(asked.trace, last.window.trace_columns(), about)

@@ -134,6 +134,15 @@ Port = Annotated[
     int | None,
     typer.Option("--port", metavar="N", help="Port of the live page; default: a free one."),
 ]
+To = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--to",
+        metavar="SINK",
+        help="Send values there too: FILE.csv, FILE.jsonl, prometheus:[HOST:]PORT, otlp[:URL], "
+        "mlflow[:URI], tensorboard:DIR, wandb[:DIR]; repeatable.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to standard output.")]
 
 

@@ -26,6 +26,8 @@ from joulelab.energy.traces.recording import read_recording
 from joulelab.energy.traces.trace_file import LiveTrace
 from joulelab.present import Column, Facts, Part, Section, Table, View, words
 from joulelab.settings import settings_path
+from joulelab.sinks.feed import Feed
+from joulelab.sinks.named import named_sinks
 
 if TYPE_CHECKING:
     from joulelab.cli.energy_commands import Doctor, Record, Trace, Watch
@@ -184,6 +186,8 @@ def run_watch(asked: Watch) -> int:
     """
     check_seconds(asked.for_, "--for")
     check_seconds(asked.every, "--every")
+    page = [] if asked.prometheus is None else [f"prometheus:{asked.prometheus}"]
+    feed = Feed(named_sinks([*page, *(asked.to or ())]), "watch")
     from rich.live import Live
 
     from joulelab.present.terminal import renderable
@@ -191,8 +195,10 @@ def run_watch(asked: Watch) -> int:
     place = asked_place(asked.host, asked.port, live=asked.live, user="joulelab watch --live")
     end_on_sigterm()
     console = data_console()
+    options: Options = {**_whole_machine(asked), "place": asked.place, "pue": asked.pue}
     with (
-        Monitor(**_whole_machine(asked)) as monitor,
+        Monitor(**options) as monitor,
+        feed,
         suppress(KeyboardInterrupt),
         watched_page(place) as tell,
     ):
@@ -201,8 +207,10 @@ def run_watch(asked: Watch) -> int:
         with Live(console=console, auto_refresh=False, transient=False) as live:
             for _ in laps(asked.for_, asked.every):
                 done, window = window, window.lap()
-                watched.add(done.close())
-                tell(done.close())
+                measurement = monitor.finish(done.close(), done)
+                watched.add(measurement)
+                feed.lap(measurement)
+                tell(measurement)
                 if console.is_terminal:
                     live.update(
                         renderable(watched.table(console.width), console.width), refresh=True

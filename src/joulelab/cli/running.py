@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,14 @@ from joulelab.cli.live_pages import asked_place, shown_beside
 from joulelab.cli.options import default_folder
 from joulelab.cli.output import progress_console, say, show
 from joulelab.cli.planning import plan_parts, remarks
+from joulelab.cli.run_log import study_log
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.cli.study_commands import load_study
 from joulelab.energy.reading import Status, Total
 from joulelab.present import View
 from joulelab.present.terminal import print_view
 from joulelab.study.executor import Heartbeat
-from joulelab.study.listener import Listener, WorkloadSummary
+from joulelab.study.listener import Listener, Listeners, WorkloadSummary
 from joulelab.study.plan import Plan
 from joulelab.study.prediction import Prediction
 from joulelab.study.spec import StudySpec
@@ -33,6 +35,7 @@ from joulelab.study.study import Study
 if TYPE_CHECKING:
     from joulelab.cli.study_commands import Run
     from joulelab.kinds.searching.so_far import SoFar
+    from joulelab.sinks.study_log import StudyLog
 
 SOME_RUNS_FAILED = 3
 QUIET_LINE_S = 10.0
@@ -49,11 +52,19 @@ def run_command(asked: Run) -> int:
     folder = asked.out or default_folder(asked.study, asked.set_ or [], asked.scale)
     wanted = (asked.study, asked.set_, asked.plugin, asked.data_dir, asked.scale)
     study = load_study(*wanted, trust=asked.trust)
+    log = study_log(folder, asked.to) if asked.to else None
     with shown_beside(folder, place, study):
-        return run_study(study, folder, as_json=asked.json, verbose=asked.verbose)
+        return run_study(study, folder, as_json=asked.json, verbose=asked.verbose, log=log)
 
 
-def run_study(study: Study, folder: Path, *, as_json: bool, verbose: bool = False) -> int:
+def run_study(
+    study: Study,
+    folder: Path,
+    *,
+    as_json: bool,
+    verbose: bool = False,
+    log: StudyLog | None = None,
+) -> int:
     """Run a study into a folder, print its tables, write its report.
 
     Args:
@@ -61,6 +72,7 @@ def run_study(study: Study, folder: Path, *, as_json: bool, verbose: bool = Fals
         folder: its results folder.
         as_json: JSON instead of tables on standard output.
         verbose: a line for each run.
+        log: of the runs, elsewhere.
 
     Returns:
         The exit code: 0, or 3 if runs failed.
@@ -71,8 +83,8 @@ def run_study(study: Study, folder: Path, *, as_json: bool, verbose: bool = Fals
     end_on_sigterm()
     display = _Display(progress_console(), verbose=verbose)
     try:
-        with display:
-            results = study.run(folder, display)
+        with display, log or nullcontext():
+            results = study.run(folder, Listeners(display, log) if log else display)
     except KeyboardInterrupt:
         say(f"interrupted; what had finished is in {folder}: run the same command again to go on")
         raise

@@ -165,6 +165,22 @@ class Run:
     live: bool = option(False, "Show the study in a browser; prints the address.")
     host: Host = None
     port: Port = None
+    to: str = option("", "Log each run there too: mlflow[:URI].", "SINK")
+    json: Json = False
+
+
+@command(
+    commands,
+    "log",
+    "joulelab.cli.run_log:run_log",
+    example="joulelab log joulelab-out/quickstart --to mlflow:http://127.0.0.1:5000",
+)
+@dataclass(frozen=True, kw_only=True)
+class Log:
+    """Log the runs of a study to MLflow; those that are there already stay as they are."""
+
+    folder: Folder
+    to: str = option(..., "Where to: mlflow[:URI].", "SINK")
     json: Json = False
 
 

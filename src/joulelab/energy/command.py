@@ -33,9 +33,11 @@ import re
 import shlex
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import PurePath
 from string import Template
+from typing import Any
 
 from joulelab.budget import Budget
 from joulelab.energy.ending import GRACE_S, Ender
@@ -69,6 +71,8 @@ SMALL = {
 """Programs that use no GPU: their environment does not matter."""
 Environment = Mapping[str, str]
 Command = str | Sequence[str]
+Beside = Callable[[Callable[[], Measurement]], AbstractContextManager[Any]]
+"""What goes on while a command runs, given what measures until now."""
 IDLE_TICKS = 20
 SHORTEST_IDLE_S, LONGEST_IDLE_S = 1.0, 10.0
 
@@ -100,6 +104,7 @@ def run_command(
     stdout: int | None = None,
     budget: Budget | None = None,
     grace_s: float = GRACE_S,
+    beside: Beside = nullcontext,
 ) -> CommandRun:
     """Run a command to its end and measure it.
 
@@ -110,6 +115,7 @@ def run_command(
         stdout: file descriptor for its output; default: standard output of this process.
         budget: once it is spent the command is ended; None for no limit.
         grace_s: time between SIGTERM and SIGKILL then.
+        beside: around the command.
 
     Raises:
         CommandError: the program does not exist or cannot be started.
@@ -117,7 +123,7 @@ def run_command(
         MeterError: there is a budget, and what is spent is unknown.
     """
     measuring = Measuring(lambda: monitor, label, environments_of(command))
-    with signals_passed_on() as passer, measuring:
+    with signals_passed_on() as passer, measuring, beside(measuring.so_far):
         try:
             process = subprocess.Popen(command, shell=isinstance(command, str), stdout=stdout)
         except OSError as error:
@@ -288,6 +294,7 @@ class Design:
             process.
         budget: of a run.
         grace_s: as of `run_command`.
+        beside: likewise.
     """
 
     repeat: int = 1
@@ -298,6 +305,7 @@ class Design:
     stdout: int | None = None
     budget: Budget | None = None
     grace_s: float = GRACE_S
+    beside: Beside = nullcontext
 
     def blocks(self, commands: int) -> list[list[int]]:
         """The order of commands in each block, warm-up blocks first.
@@ -338,6 +346,7 @@ def run_trials(
                 stdout=design.stdout,
                 budget=design.budget,
                 grace_s=design.grace_s,
+                beside=design.beside,
             )
             trial = Trial(number, block - design.warmup, run, block < design.warmup)
             trials.append(trial)

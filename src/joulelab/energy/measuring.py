@@ -35,6 +35,8 @@ from joulelab.energy.ending import window_budget
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Measuring, Options, shared_monitor
 from joulelab.errors import UsageError
+from joulelab.sinks.measuring import SentMeasuring
+from joulelab.sinks.named import Named
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,6 +60,7 @@ def measure(
     *,
     budget: str | None = None,
     on_budget: Literal["raise", "flag"] = "raise",
+    to: Named | None = None,
     **options: Unpack[Options],
 ) -> Measuring:
     """Measure a block of code: ``with joulelab.measure("epoch") as m: ...``.
@@ -67,15 +70,19 @@ def measure(
         budget: in joules, watt-hours, time or CO2e: ``"20 kJ"``; ``m.check()`` in the block says
             whether it is spent.
         on_budget: then ``m.check()`` raises, or sets ``m.over``.
+        to: where values go while it is measured: ``"run.csv"``, ``"prometheus:9400"``, or several;
+            see `joulelab.sinks`.
         options: see `joulelab.energy.monitor.Options`; measurements with the same options share
             their meters.
 
     Raises:
         MeterError: on entry, if meters cannot be opened or, with ``strict=True``, nothing can be
             measured.
-        UsageError: the budget is not an amount, or in CO2e and there is no place.
+        UsageError: the budget is not an amount, or in CO2e and there is no place; a sink is unknown
+            or, on entry, cannot be opened.
     """
-    measuring = Measuring(functools.partial(shared_monitor, **options), label)
+    monitor = functools.partial(shared_monitor, **options)
+    measuring = SentMeasuring(monitor, label, to) if to else Measuring(monitor, label)
     if budget is not None:
         measuring.budget = window_budget(budget, options.get("place"))
         measuring.on_budget = on_budget

@@ -23,6 +23,8 @@ from joulelab.errors import MeterError
 from joulelab.forecast.outcome import TrainingPrediction
 from joulelab.forecast.training_forecast import TrainingForecast
 from joulelab.kinds.program.events import Marks, marked_phases
+from joulelab.sinks.feed import Feed
+from joulelab.sinks.named import Named, named_sinks
 
 
 class Follower:
@@ -33,6 +35,7 @@ class Follower:
         budget: as for `joulelab.track`.
         label: what is measured.
         options: of the meters.
+        to: as for `joulelab.track`.
 
     Attributes:
         steps: number of steps that have ended.
@@ -41,10 +44,18 @@ class Follower:
             budget by more than 2 %.
 
     Raises:
-        UsageError: the budget is not an amount, or is in grams of CO2e and there is no ``place``.
+        UsageError: the budget is not an amount, or is in grams of CO2e and there is no ``place``;
+            a sink is unknown.
     """
 
-    def __init__(self, total: int | None, budget: str | None, label: str, options: Options) -> None:
+    def __init__(
+        self,
+        total: int | None,
+        budget: str | None,
+        label: str,
+        options: Options,
+        to: Named | None = None,
+    ) -> None:
         self.total = total
         self.label = label
         self.steps = 0
@@ -59,23 +70,38 @@ class Follower:
         self._measuring: Measuring | None = None
         self._measurement: Measurement | None = None
         self._phases: Mapping[str, PhaseEnergy] = {}
+        self._feed = Feed(named_sinks(to), label) if to else None
 
     def start(self) -> None:
         """Begin to measure.
 
         Raises:
             MeterError: it was started before, or meters cannot be opened.
+            UsageError: a sink cannot be opened.
         """
         if self._measuring is not None:
             raise MeterError("a loop can be tracked once", "call joulelab.track again")
+        if self._feed is not None:
+            shared_monitor(**self._options)  # what cannot be measured is said first
+            self._feed.open()
+        try:
+            self._measuring = self._started()
+        except BaseException:
+            if self._feed is not None:
+                self._feed.end(failed=True)
+            raise
+        self._marks = self._open.enter_context(marked_phases())
+        if self._feed is not None:
+            self._feed.begin(self.so_far, steps=True)
+
+    def _started(self) -> Measuring:
         if self.total:
             self._forecast = TrainingForecast(self.total, label=self.label, **self._options)
             self._forecast.start()
-            self._measuring = self._forecast.measuring
-        else:
-            self._measuring = shared_monitor(**self._options).measure(self.label)
-            self._measuring.start()
-        self._marks = self._open.enter_context(marked_phases())
+            return self._forecast.measuring
+        measuring = shared_monitor(**self._options).measure(self.label)
+        measuring.start()
+        return measuring
 
     def step_done(self) -> None:
         """A step has ended.
@@ -86,6 +112,8 @@ class Follower:
         self.steps += 1
         if self._forecast is not None and self.steps <= self._forecast.epochs:
             self.predictions.append(self._forecast.epoch_done())
+        if self._feed is not None:
+            self._feed.step(self.steps, self.so_far, self._forecast_values())
         if self._budget is None:
             return
         amount = known_spent(self.so_far(), self._budget)
@@ -109,11 +137,15 @@ class Follower:
             if measuring is None:
                 raise MeterError("nothing is measured yet", "start it first")
             self._open.close()
+            if self._feed is not None:
+                self._feed.pause()
             if self._forecast is not None:
                 self._forecast.stop()
             found = self._measurement = measuring.stop()
             samples = measuring.window.channel_samples
             self._phases = phase_energies(self._marks, found, found.total, samples)
+            if self._feed is not None:
+                self._feed.end(found, self._phases)
         return self._measurement
 
     @property
@@ -145,11 +177,17 @@ class Follower:
     def values(self) -> dict[str, float]:
         """What is known now, for a logger: energy, power, CO2e, forecast; in J, W, g."""
         found = self.so_far()
-        last = self.predictions[-1] if self.predictions else None
         known = {
             "energy_j": found.energy_j,
             "power_w": found.mean_power_w,
             "co2e_g": found.co2e_g,
+        }
+        spent_now = {name: value for name, value in known.items() if value is not None}
+        return spent_now | self._forecast_values()
+
+    def _forecast_values(self) -> dict[str, float]:
+        last = self.predictions[-1] if self.predictions else None
+        known = {
             "energy_forecast_j": last.energy_j if last else None,
             "energy_forecast_low_j": last.low_j if last else None,
             "energy_forecast_high_j": last.high_j if last else None,

@@ -25,6 +25,7 @@ from joulelab.energy.phases import PhaseEnergy
 from joulelab.errors import BudgetSpentError
 from joulelab.forecast.following import Follower
 from joulelab.forecast.outcome import TrainingPrediction
+from joulelab.sinks.named import Named
 
 T = TypeVar("T")
 OnBudget = Literal["stop", "raise", "flag"]
@@ -41,6 +42,7 @@ def track(
     label: str = "",
     on_budget: OnBudget = "stop",
     quiet: bool = False,
+    to: Named | None = None,
     **options: Unpack[Options],
 ) -> Tracked[T]:
     """Measure a loop while it runs: ``for epoch in joulelab.track(range(50), budget="20 kJ")``.
@@ -55,6 +57,8 @@ def track(
         label: what is measured, for the result.
         on_budget: ends the loop, raises, or sets ``over`` and goes on.
         quiet: whether to show no progress.
+        to: where the values of each step go: ``"run.csv"``, ``"mlflow"``, or several; see
+            `joulelab.sinks`.
         options: see `joulelab.energy.monitor.Options`.
 
     Raises:
@@ -62,7 +66,7 @@ def track(
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
-    return Tracked(items, Follower(total, budget, label, options), on_budget, quiet=quiet)
+    return Tracked(items, Follower(total, budget, label, options, to), on_budget, quiet=quiet)
 
 
 class Tracked(Generic[T]):

@@ -229,11 +229,11 @@ class TrainingForecast:
         )
 
     def _counted(self, measurement: Measurement) -> Total:
-        from joulelab.study.accounting import counted
-
         domains = self._monitor.domains if self._monitor else None
         if self._training is None or domains is not None:
             return replace(measurement, domains=domains).total
+        from joulelab.study.accounting import counted
+
         return counted(measurement, None, self._training)
 
 
@@ -247,6 +247,7 @@ def _predict_once() -> None:
 def _domain_of(device: str | None) -> str | None:
     if device is None:
         return None
+    import joulelab.study.accounting  # noqa: F401 - takes a second: not within the first epoch
     from joulelab.study.device import find_device
 
     return find_device(device).domain

@@ -177,7 +177,7 @@ class Follower:
             found,
         )
         self._note_open(found.entries)
-        found.runs = self._rows("runs", "", [], found)
+        found.runs = self._rows("runs", "TRUE", [], found)
         return found
 
     def _news(self) -> Changes:
@@ -227,9 +227,9 @@ class Follower:
             self.folder,
             table,
             lambda damage: found.damage.append(damage.message),
-            columns,
             where,
             values,
+            columns,
         )
         return list(itertools.chain.from_iterable(chunks))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -72,3 +73,20 @@ class Listener:
 
     def searching(self, so_far: Any) -> None:  # noqa: ANN401 - `joulelab.kinds.searching` says what
         """A search has gone on: see `joulelab.kinds.searching.so_far.SoFar`."""
+
+
+class Listeners(Listener):
+    """Passes each event on to several listeners.
+
+    Args:
+        listeners: in this order.
+    """
+
+    def __init__(self, *listeners: Listener) -> None:
+        for name in (one for one in vars(Listener) if not one.startswith("_")):
+            setattr(self, name, partial(_pass_on, name, listeners))
+
+
+def _pass_on(name: str, listeners: Sequence[Listener], *told: Any) -> None:  # noqa: ANN401
+    for one in listeners:
+        getattr(one, name)(*told)

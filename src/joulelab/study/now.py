@@ -21,13 +21,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from joulelab.files import write_whole
 from joulelab.plain import PlainDataError, is_there, parse_json, read_text
-from joulelab.study.listener import Listener, WorkloadSummary
+from joulelab.study.listener import Listener, Listeners
 
 if TYPE_CHECKING:
     from joulelab.energy.reading import Total
     from joulelab.study.executor import Heartbeat
     from joulelab.study.plan import Plan
-    from joulelab.study.prediction import Prediction
     from joulelab.study.spec import StudySpec
     from joulelab.study.store import PlannedRun
 
@@ -84,16 +83,15 @@ def announced(heard: Listener, folder: Path) -> Iterator[Listener]:
         heard: the listener.
         folder: with results.
     """
-    announcing = _Announced(heard, folder)
+    announcer = _Announcer(folder)
     try:
-        yield announcing
+        yield Listeners(announcer, heard)
     finally:
-        announcing.close()
+        announcer.close()
 
 
-class _Announced(Listener):
-    def __init__(self, heard: Listener, folder: Path) -> None:
-        self._heard = heard
+class _Announcer(Listener):
+    def __init__(self, folder: Path) -> None:
         self._path = folder / NOW
         self._writing = threading.Lock()
         self._now = Now(os.getpid())
@@ -103,46 +101,34 @@ class _Announced(Listener):
         self._write()
 
     def close(self) -> None:
-        """Remove the file."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
 
     def laid_out(self, spec: StudySpec, plan: Plan, states: Mapping[str, str]) -> None:
         self._sign = {name: getattr(one, "sign", 1.0) for name, one in spec.experiments().items()}
-        self._heard.laid_out(spec, plan, states)
-
-    def loaded(self, summaries: Sequence[WorkloadSummary]) -> None:
-        self._heard.loaded(summaries)
 
     def doing(self, what: str) -> None:
         self._write(doing=what, since=time.time())
-        self._heard.doing(what)
 
     def waiting(self, what: str) -> None:
         self._write(doing=what, since=time.time())
-        self._heard.waiting(what)
-
-    def predicted(self, prediction: Prediction) -> None:
-        self._heard.predicted(prediction)
 
     def started(self, runs: Sequence[PlannedRun]) -> None:
         self._running = runs
-        self._now = replace(self._now, done=0, of=0, search="", search_j=None)
-        self._heard.started(runs)
+        before = self._now
+        self._now = replace(before, done=0, of=0, search="", search_j=None)
+        # Else not written: the store says which run it is, and short runs would pay for the file.
+        if before.search:
+            self._write()
 
     def progress(self, heartbeat: Heartbeat, total: Total) -> None:
         self._write(doing="", done=heartbeat.done, of=heartbeat.of)
-        self._heard.progress(heartbeat, total)
-
-    def finished(self, rows: Sequence[Mapping[str, Any]], total: Total) -> None:
-        self._heard.finished(rows, total)
 
     def searching(self, so_far: Any) -> None:  # noqa: ANN401 - as of `Listener`
         if time.monotonic() - self._searched_s >= SEARCH_EVERY_S:
             self._searched_s = time.monotonic()
             sign = self._sign.get(self._running[0].experiment, 1.0)
             self._write(search=so_far.words(sign), search_j=so_far.joules)
-        self._heard.searching(so_far)
 
     def _write(self, **changes: Any) -> None:  # noqa: ANN401 - fields of `Now`
         with self._writing:

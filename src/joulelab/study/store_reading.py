@@ -96,9 +96,9 @@ def read_rows(
     folder: Path,
     table: str,
     on_damage: OnDamage = refuse,
-    columns: Sequence[str] = (),
-    where: str = "",
+    where: str = "TRUE",
     values: Sequence[Any] = (),
+    columns: Sequence[str] = (),
 ) -> Iterator[list[dict[str, Any]]]:
     """The rows of a table of any store version, in chunks of a few hundred.
 
@@ -109,9 +109,9 @@ def read_rows(
         table: ``"runs"``, ``"rounds"`` or ``"ledger"``.
         on_damage: called for every invalid or unreadable row. If it does not raise, the row is
             skipped.
-        columns: default: all that are read.
         where: an SQL condition on the rows, with a ``?`` for each value.
         values: of the condition.
+        columns: default: all that are read.
 
     Raises:
         StoreError: as for `reader`.
@@ -120,7 +120,7 @@ def read_rows(
     columns = tuple(columns or COLUMNS[table])
     with reader(folder) as connection:
         connection.text_factory = _text
-        asked = _Asked(table, columns, where or "TRUE", tuple(values))
+        asked = _Asked(table, columns, where, tuple(values))
         for rows in _raw_rows(connection, folder, asked, on_damage):
             yield _fitting(
                 folder,
@@ -168,7 +168,7 @@ def _raw_rows(
             raise
         on_damage(store_error(folder, error))
         numbers = _numbers(connection, folder, table, seen)
-        found = filter(None, (_row(connection, query, asked.values, number) for number in numbers))
+        found = filter(None, (_row(connection, query, (*asked.values, n)) for n in numbers))
         read = len(seen)
         while rows := list(itertools.islice(found, ROWS_AT_ONCE)):
             read += len(rows)
@@ -199,12 +199,12 @@ def _numbers(
 
 
 def _row(
-    connection: sqlite3.Connection, query: str, values: tuple[Any, ...], number: int
+    connection: sqlite3.Connection, query: str, values: Sequence[Any]
 ) -> tuple[Any, ...] | None:
-    """A single row; ``None`` if unreadable or missing."""
+    """A single row, with its number as the last value; ``None`` if unreadable or missing."""
     try:
         row: tuple[Any, ...] | None = connection.execute(
-            f"{query} AND rowid = ?", (*values, number)
+            f"{query} AND rowid = ?", values
         ).fetchone()
     except sqlite3.DatabaseError:
         return None

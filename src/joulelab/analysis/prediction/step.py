@@ -245,7 +245,7 @@ class Normal:
     Attributes:
         weight: its probability.
         mean: in any unit.
-        deviation: standard deviation in the same unit, above 0.
+        deviation: standard deviation in the same unit; 0 for a certain value.
     """
 
     weight: float
@@ -254,6 +254,8 @@ class Normal:
 
     def below(self, value: float) -> float:
         """Weight times the probability of less than a value."""
+        if not self.deviation:
+            return self.weight * (value >= self.mean)
         standard = (value - self.mean) / self.deviation
         return self.weight * 0.5 * math.erfc(-standard / math.sqrt(2.0))
 
@@ -273,6 +275,8 @@ def mixture_interval(parts: Sequence[Normal], confidence: float) -> tuple[float,
     >>> low, high = mixture_interval([Normal(1.0, 10.0, 2.0)], 0.95)
     >>> round(low, 2), round(high, 2)
     (6.08, 13.92)
+    >>> mixture_interval([Normal(1.0, 0.0, 0.0)], 0.95)
+    (0.0, 0.0)
     """
     tail = (1.0 - confidence) / 2
     return mixture_quantile(parts, tail), mixture_quantile(parts, 1.0 - tail)

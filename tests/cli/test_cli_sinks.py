@@ -1,0 +1,138 @@
+"""``--to`` and ``--prometheus``: what is measured, sent elsewhere from the command line."""
+
+import csv
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+import urllib.request
+from contextlib import suppress
+
+import pytest
+
+from joulelab.cli import main
+
+
+@pytest.fixture
+def port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def test_the_last_row_is_the_answer_and_standard_output_stays_json(
+    powercap, capfd, monkeypatch, tmp_path
+):
+    rows, lines = tmp_path / "run.csv", tmp_path / "run.jsonl"
+    sinks = ["--to", str(rows), "--to", str(lines), "--to", "prometheus:0"]
+    asked = [
+        "measure",
+        "--json",
+        "--idle",
+        "0",
+        "--domain",
+        "cpu:0",
+        "--label",
+        "mine",
+        *sinks,
+        "--",
+        "sleep",
+        "0.1",
+    ]
+    monkeypatch.setattr(sys, "argv", ["joulelab", *asked])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    total = json.loads(capfd.readouterr().out)["measurement"]["total"]
+    *_, row = csv.DictReader(rows.read_text().splitlines())
+    assert float(row["energy_j"]) == pytest.approx(total["gross_j"], rel=1e-3)
+    assert (row["label"], row["status"]) == ("mine", "measured")
+    line = json.loads(lines.read_text().splitlines()[-1])
+    assert line["measurement"]["total"] == total
+    assert line["state"] == "finished"
+
+
+def test_a_command_that_fails_is_told_as_failed(joulelab, tmp_path):
+    path = tmp_path / "run.jsonl"
+    code, *_ = joulelab(
+        "measure", "--idle", 0, "--to", path, "--", sys.executable, "-c", "raise SystemExit(3)"
+    )
+    assert code == 3
+    assert json.loads(path.read_text().splitlines()[-1])["state"] == "failed"
+
+
+def test_watch_shows_its_counters_to_prometheus(powercap, joulelab, port, tmp_path):
+    pages = []
+
+    def read():
+        """Ask until there is energy, then end watching as Ctrl-C does."""
+        deadline_s = time.monotonic() + 30
+        while time.monotonic() < deadline_s and not (pages and "energy_joules" in pages[-1]):
+            with (
+                suppress(OSError),
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page,
+            ):
+                pages.append(page.read().decode())
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    path = tmp_path / "watched.jsonl"
+    code, out, err = joulelab(
+        *("watch", "--every", 0.05, "--meter", "rapl", "--place", "NLD"),
+        *("--prometheus", f"127.0.0.1:{port}", "--to", path),
+    )
+    reader.join()
+    assert (code, err) == (0, "")
+    assert "cpu:0" in out
+    (energy_j,) = re.findall(
+        r'^joulelab_energy_joules_total\{domain="cpu:0",source="rapl",status="measured"\} (.+)$',
+        pages[-1],
+        re.M,
+    )
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert 0 < float(energy_j) <= lines[-1]["energy_j"] + 1e-9
+    assert lines[-1]["co2e_g"] > 0
+    assert "joulelab_co2e_grams_total" in pages[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--to", "prometeus"], "unknown sink 'prometeus' did you mean 'prometheus'?"),
+        (["--to", "run.csv", "--to", "run.csv"], "two sinks write to"),
+        (["--to", "run.csv", "--trace", "run.csv"], "is written by another option too"),
+        (["--to", "run.csv", "--repeat", "2"], "--trace, --plot and --to are for a single run"),
+        (["--to", "none/run.csv"], "none/run.csv cannot be written: No such file or directory"),
+        (["--to", "tensorboard"], "tensorboard needs a folder"),
+        (["--to", "prometheus:192.0.2.1:9400"], "give an address of this machine"),
+    ],
+)
+def test_an_impossible_sink_is_refused_before_the_command_runs(
+    joulelab, tmp_path, monkeypatch, options, words
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = joulelab("measure", "--idle", 0, *options, "--", "touch", "begun")
+    assert (code, out) == (2, "")
+    assert words in " ".join(err.split())
+    assert not (tmp_path / "begun").exists()
+
+
+def test_a_port_in_use_is_an_error_in_two_lines(joulelab):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        code, _, err = joulelab("watch", "--for", 0.1, "--prometheus", port)
+    assert code == 2
+    assert err == f"error: 127.0.0.1:{port} is in use\ngive another port, or end what uses it\n"
+
+
+def test_runs_of_a_study_go_to_mlflow_only(joulelab, tmp_path):
+    out = tmp_path / "out"
+    code, _, err = joulelab("run", "quickstart", "--out", out, "--to", "otlp")
+    assert code == 2
+    assert "the runs of a study go to MLflow only" in err
+    assert not out.exists()
