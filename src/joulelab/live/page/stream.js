@@ -48,7 +48,7 @@ function connect() {
   stream.addEventListener("end", () => {
     over = true;
     stream.close();
-    lost("The page has ended; what it shows is the last that it was told.");
+    lost("The page has ended; it shows the last state.");
   });
   stream.onerror = () => {
     if (over) return;

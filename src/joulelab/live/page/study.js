@@ -99,6 +99,7 @@ function tick() {
     say("power", power.text).className = `figure ${power.status}`;
     sayHow("power", `${power.status}, ${power.how}${old}`);
   }
+  if (!power) sayHow("power", "no energy is booked yet");
   const left = head.left;
   if (head.state === "finished") { say("left", "none"); sayHow("left", ""); return; }
   if (left.seconds === null) { say("left", left.how ? "unknown" : "–"); sayHow("left", left.how); return; }
