@@ -35,6 +35,10 @@ SMALL = {
         r"\| joulelab, one RAPL counter \| \d+ us \| \d+ us \| 20 \|",
         r"\| joulelab.measure, GPU and four RAPL counters \| \d+ us ",
     ),
+    "callbacks.py --pairs 1 --epochs 1 --budgets 0 --only scikit-learn": (
+        rf"\| track, steps of 10 ms \| {FIGURE} % \({FIGURE} to {FIGURE}\) \| {FIGURE} % ",
+        rf"\| scikit-learn, epochs of 1 s \| {FIGURE} % .* (met|missed|undecided) \|",
+    ),
     "gaps.py --seconds 0.3 --rates 10 --loads loop": (
         rf"\| 10 Hz \| one busy thread \| \d+ ms \| \d+ in {FIGURE} s ",
         r"Target at 10 Hz, under 150 ms: one busy thread (met|missed)",

@@ -26,7 +26,9 @@ MAY_IMPORT = {
     "sinks": {"energy", "study"},
     "forecast": {"kinds", "study", "analysis", "energy", "learning", "sinks"},
     "callbacks": {"forecast", "energy", "sinks"},
+    "cards": {"study", "report", "energy", "replication"},
     "cli": {
+        "cards",
         "kinds",
         "live",
         "study",

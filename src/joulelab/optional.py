@@ -32,6 +32,8 @@ EXTRAS = {
     "zeus": "zeus",
 }
 """The extra that installs each library; others, such as frameworks, users install themselves."""
+PACKAGES = {"yaml": "pyyaml"}
+"""Those whose package has another name."""
 
 
 def require(*modules: str, user: str) -> None:
@@ -77,5 +79,7 @@ def missing(module: str, user: str, why: str = "") -> MissingDependencyError:
     extra = EXTRAS.get(library)
     return MissingDependencyError(
         f"{user} needs {library}: {why or 'it is not installed'}",
-        f'pip install "joulelab[{extra}]"' if extra else f"pip install {library}",
+        f'pip install "joulelab[{extra}]"'
+        if extra
+        else f"pip install {PACKAGES.get(library, library)}",
     )

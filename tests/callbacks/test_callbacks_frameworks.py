@@ -13,6 +13,12 @@ Y = (X[:, :1] > 0).astype("float32")
 LOGGED = {"energy_j", "power_w", "co2e_g", "energy_forecast_j"}
 
 
+@pytest.fixture(autouse=True)
+def every_epoch(monkeypatch):
+    """The meters are looked at after every epoch, however slow the machine is."""
+    monkeypatch.setattr("joulelab.forecast.looking.CAPACITY_S", 1000.0)
+
+
 @pytest.fixture(scope="module")
 def keras():
     return pytest.importorskip("keras")
@@ -98,6 +104,23 @@ def test_the_trainer_logs_every_epoch_and_stops_at_a_budget(transformers, tmp_pa
     assert any("energy_j" in one for one in trainer.state.log_history)
 
 
+def test_a_logger_that_raises_does_not_end_the_training(transformers, tmp_path, caplog):
+    from joulelab.callbacks.transformers import EnergyCallback
+
+    class Down(transformers.TrainerCallback):
+        def on_log(self, args, state, control, logs=None, **_):
+            if "energy_j" in logs:
+                raise ConnectionError("the server is down")
+
+    trainer = trainer_of(transformers, tmp_path, 2)
+    for callback in (Down(), EnergyCallback(trainer)):
+        trainer.add_callback(callback)
+    trainer.train()
+    assert trainer.state.epoch == 2
+    said = [one.getMessage() for one in caplog.records if one.name == "joulelab.callbacks"]
+    assert said == ["the logger refuses energy: ConnectionError: the server is down"]
+
+
 def test_xgboost_is_measured_and_stops_at_a_budget(xgboost):
     from joulelab.callbacks.xgboost import EnergyCallback
 
@@ -121,3 +144,16 @@ def test_xgboost_is_measured_and_stops_at_a_budget(xgboost):
     assert booster.num_boosted_rounds() < 5000
     assert callback.measurement.energy_j > 0
     assert len(results["joulelab"]["energy_j"]) == callback.follower.steps
+
+
+def test_xgboost_in_scikit_learn_copies_its_callback(xgboost):
+    from sklearn.base import clone
+
+    from joulelab.callbacks.xgboost import EnergyCallback
+
+    callback = EnergyCallback(budget="1 h")
+    given = {"n_estimators": 2, "n_jobs": 1, "callbacks": [callback]}
+    copied = clone(xgboost.XGBRegressor(**given)).fit(X, Y).get_params()["callbacks"][0]
+    assert callback.measurement is None
+    assert copied.measurement.energy_j >= 0
+    assert copied.follower.steps == 2

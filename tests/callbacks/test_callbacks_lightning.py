@@ -10,6 +10,12 @@ lightning = pytest.importorskip("lightning.pytorch")
 from joulelab.callbacks.lightning import EnergyCallback  # noqa: E402
 
 
+@pytest.fixture(autouse=True)
+def every_epoch(monkeypatch):
+    """The meters are looked at after every epoch, however slow the machine is."""
+    monkeypatch.setattr("joulelab.forecast.looking.CAPACITY_S", 1000.0)
+
+
 class Slow(lightning.LightningModule):
     """Takes at least 0.05 s an epoch."""
 

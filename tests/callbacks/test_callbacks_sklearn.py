@@ -1,5 +1,8 @@
 """The energy of scikit-learn's fits."""
 
+import copy
+import pickle
+
 import pytest
 from sklearn.base import clone, is_classifier
 from sklearn.datasets import load_digits
@@ -46,3 +49,12 @@ def test_it_is_cloned_searched_and_part_of_pipelines(digits):
     search = GridSearchCV(wrapped, {"estimator__alpha": [0.1, 10.0]}, cv=2).fit(*digits)
     assert search.best_params_["estimator__alpha"] == search.best_estimator_.estimator.alpha
     assert search.best_estimator_.measurement_.energy_j > 0
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_copy_has_what_was_fitted_and_measured(digits, copied):
+    wrapped = MeasuredEstimator(RidgeClassifier())
+    assert not hasattr(copied(wrapped), "measurement_")
+    again = copied(wrapped.fit(*digits))
+    assert again.measurement_ == wrapped.measurement_
+    assert (again.predict(digits[0]) == wrapped.predict(digits[0])).all()

@@ -152,9 +152,15 @@ def test_what_is_not_measured_yet_says_so():
     m = steady("later")
     with pytest.raises(MeterError, match="'later' has not been measured yet"):
         _ = m.energy_j
-    with m, pytest.raises(MeterError, match="is already being measured"):
-        m.start()
-    assert m.stop() is m.result
+    for early in (m.stop, m.so_far):
+        with pytest.raises(MeterError, match="'later' has not been measured yet"):
+            early()
+    with m:
+        with pytest.raises(MeterError, match="is already being measured"):
+            m.start()
+        with pytest.raises(MeterError, match="'later' has not ended"):
+            _ = m.result
+    assert m.stop() is m.result is m.result() is m.so_far()
 
 
 def test_the_same_object_measures_anew():

@@ -140,7 +140,7 @@ def test_a_forecast_can_be_pickled_once_it_has_ended(again):
         forecast.epoch_done()
         assert again(forecast.predictions) == forecast.predictions
     copied = again(forecast)
-    assert copied.result() == forecast.result()
+    assert copied.result == forecast.result
     assert copied.measurement == forecast.measurement
     assert copied.predictions == forecast.predictions
     assert repr(copied) == repr(forecast)

@@ -155,7 +155,7 @@ def test_a_training_at_a_known_power_is_foretold_while_it_is_measured(steady):
             pause.wait(0.12)
             forecast.epoch_done()
 
-    result, found = forecast.result(), forecast.predictions
+    result, found = forecast.result, forecast.predictions
     assert result.energy_j == pytest.approx(100.0 * result.duration_s, rel=0.01)
     assert forecast.measurement.energy_j == pytest.approx(result.energy_j, rel=0.05)
     assert found[3].power_w == pytest.approx(100.0, rel=0.02)
@@ -181,7 +181,7 @@ def test_a_real_training_is_foretold_from_the_estimate():
                 adam.step()
             said = str(forecast.epoch_done())
             assert said.startswith(f"epoch {len(forecast.predictions)} of 6: ")
-    result = forecast.result()
+    result = forecast.result
     assert result.comparable
     assert math.isfinite(result.energy_j)
     assert [one.so_far_j for one in forecast.predictions] == sorted(
@@ -193,8 +193,8 @@ def test_a_real_training_is_foretold_from_the_estimate():
 def test_a_training_that_stops_early_is_not_compared(steady):
     with joulelab.TrainingForecast(5, meters=f"replay:{steady}") as forecast:
         forecast.epoch_done()
-    assert not forecast.result().comparable
-    assert "1 of the 5 announced epochs were done" in str(forecast.result())
+    assert not forecast.result.comparable
+    assert "1 of the 5 announced epochs were done" in str(forecast.result)
 
 
 def test_an_error_of_the_training_comes_through(steady):
@@ -202,21 +202,42 @@ def test_an_error_of_the_training_comes_through(steady):
     with pytest.raises(ZeroDivisionError), forecast:  # noqa: PT012 - the epoch before it counts
         forecast.epoch_done()
         raise ZeroDivisionError
-    assert forecast.result().done == 1
+    assert forecast.result.done == 1
 
 
 def test_calls_in_the_wrong_order_are_explained(steady):
     forecast = joulelab.TrainingForecast(2, meters=f"replay:{steady}")
-    with pytest.raises(MeterError, match="is not being measured"):
-        forecast.epoch_done()
-    with pytest.raises(MeterError, match="has not ended"):
-        forecast.result()
+    for early in (forecast.epoch_done, forecast.stop, forecast.so_far):
+        with pytest.raises(MeterError, match="'training' has not been measured yet"):
+            early()
     with forecast:
         forecast.epoch_done()
-        with pytest.raises(MeterError, match="has already started"):
+        assert forecast.so_far().duration_s > 0
+        with pytest.raises(MeterError, match="is already being measured"):
             forecast.start()
-    with pytest.raises(MeterError, match="has already started"):
-        forecast.start()
+        with pytest.raises(MeterError, match="has not ended"):
+            _ = forecast.result
+    assert forecast.stop() is forecast.result
+    for late in (forecast.epoch_done, forecast.start):
+        with pytest.raises(MeterError, match="has ended"):
+            late()
+
+
+def test_epochs_that_end_together_count_as_often_as_there_are_of_them():
+    """Steps of milliseconds are not measured each."""
+    single, parts = Progress(100), Progress(100)
+    for _ in range(20):
+        single.add(2.0, 100.0)
+    parts.add(2.0, 100.0)
+    parts.add(8.0, 400.0, epochs=4)
+    parts.add(30.0, 1500.0, epochs=15)
+    one, together = single.predict(), parts.predict()
+    assert (together.done, together.elapsed_s) == (one.done, one.elapsed_s)
+    assert together.energy_j == pytest.approx(one.energy_j)
+    assert together.left_s == pytest.approx(one.left_s)
+    # A part counts by its epochs, and not as one of two.
+    assert epoch_length([1.0, 4.0, 2.0], [1, 10, 10]).mean_s == pytest.approx(2.0)
+    assert epoch_length([1.0, 4.0, 2.0], [1, 1, 3]).mean_s == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("epochs", [0, -1, 2.5, True, "10"])

@@ -30,6 +30,7 @@ def quick(monkeypatch):
     monkeypatch.setattr("joulelab.sinks.feed.TICK_S", 0.01)
     monkeypatch.setattr("joulelab.sinks.feed.LEAST_STEP_S", 0.0)
     monkeypatch.setattr("joulelab.sinks.feed.SHARE", 1e9)
+    monkeypatch.setattr("joulelab.forecast.looking.CAPACITY_S", 1e9)
     for sink in ("files._FileSink", "prometheus.PrometheusSink", "otlp.OtlpSink"):
         monkeypatch.setattr(f"joulelab.sinks.{sink}.every_s", 0.0)
 

@@ -11,20 +11,27 @@ sklearn       ``MeasuredEstimator(estimator)``, in pipelines and searches too
 ============  =============================================================================
 
 Each follows the training as `joulelab.track` follows a loop: an epoch is a step. It logs
-``energy_j``, ``power_w``, ``co2e_g`` and the forecast through the framework's own logger, and ends
-the training where another epoch would overshoot the budget. Of several processes on a machine only
-the first measures, so that every device counts once.
+``energy_j``, ``power_w``, ``co2e_g`` and the forecast through the framework's own logger whenever
+it has looked at the meters, and ends the training where another epoch would overshoot the budget.
+Of several processes on a machine only the first measures, so that every device counts once, and all
+of them end together.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from typing import Unpack
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Unpack
 
 from joulelab.energy.measurement import Measurement
-from joulelab.energy.monitor import Options
+from joulelab.energy.monitor import Options, picklable
 from joulelab.forecast.following import Follower
 from joulelab.sinks.named import Named
+
+log = logging.getLogger(__name__)
 
 RANKS = ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_WORLD_LOCAL_RANK")
 """Variables with the number of a process on its machine, as launchers set them."""
@@ -32,6 +39,9 @@ RANKS = ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK", "MV2_COMM_
 
 class Followed:
     """What the callbacks have in common; one that is used again measures anew.
+
+    It can be pickled and copied: a copy has the measurement of a training that has ended, and of
+    one that runs it has nothing. In a forked process it measures nothing of its parent's training.
 
     Args:
         budget: as for `joulelab.track`.
@@ -44,6 +54,9 @@ class Followed:
     """
 
     follower: Follower | None = None
+    _process = 0
+    _epoch: object = None
+    _told = False
 
     def __init__(
         self,
@@ -57,20 +70,84 @@ class Followed:
 
     @property
     def measurement(self) -> Measurement | None:
-        """Of the latest training; None where there is no follower."""
-        return self.follower.stop() if self.follower is not None else None
+        """Of the latest training, until now where it runs; None where there is no follower."""
+        return self.follower.so_far() if self.follower is not None else None
 
-    def begin(self, total: int | None) -> None:
-        """Begin to measure a training of so many epochs; None where that is unknown."""
+    def begin(self, total: int | None, *, here: bool = True) -> None:
+        """Begin to measure a training.
+
+        Args:
+            total: number of its epochs; None where that is unknown.
+            here: whether this process measures, if no launcher says otherwise.
+        """
         self.end()
-        if measures_here():
+        self._process, self._epoch, self._told, self.follower = os.getpid(), None, False, None
+        if here and measures_here():
             self.follower = Follower(total, *self._asked)
             self.follower.start()
 
+    def epoch_done(self, epoch: object) -> bool:
+        """An epoch has ended.
+
+        Args:
+            epoch: its number: a callback that a training has twice counts it once.
+
+        Returns:
+            Whether there is something new to log.
+
+        Raises:
+            MeterError: there is a budget, and what is spent is unknown.
+        """
+        if self.follower is None or self._process != os.getpid() or epoch == self._epoch:
+            return False
+        self._epoch = epoch
+        return self.follower.step_done()
+
+    def tell(self, logger: Callable[[dict[str, float]], object]) -> None:
+        """Give the values to a logger; an error of it is said once and does not end the training.
+
+        Args:
+            logger: of the framework.
+        """
+        assert self.follower is not None
+        began_s = time.monotonic()
+        try:
+            logger(self.follower.values())
+        except Exception as error:
+            if not self._told:
+                log.warning("the logger refuses energy: %s: %s", type(error).__name__, error)
+            self._told = True
+        self.follower.pay(time.monotonic() - began_s)
+
+    @property
+    def over(self) -> bool:
+        """Whether another epoch would overshoot the budget, as this process sees it."""
+        return self.follower is not None and self.follower.over
+
+    @property
+    def over_anywhere(self) -> bool:
+        """The same, as any process of ``torch.distributed`` sees it; all of them have to ask."""
+        distributed = sys.modules.get("torch.distributed")
+        if self._asked[0] is None or distributed is None or not distributed.is_available():
+            return self.over
+        if not distributed.is_initialized():
+            return self.over
+        found: list[Any] = [None] * distributed.get_world_size()
+        distributed.all_gather_object(found, self.over)
+        return any(found)
+
     def end(self) -> None:
         """End; a second call has no effect."""
-        if self.follower is not None:
+        if self.follower is not None and self._process == os.getpid():
             self.follower.stop()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but a training that runs."""
+        asked = (*self._asked[:2], picklable(self._asked[2]), *self._asked[3:])
+        state = {**vars(self), "_asked": asked}
+        if self.follower is not None and not self.follower.ended:
+            state["follower"] = None
+        return state
 
 
 def measures_here() -> bool:

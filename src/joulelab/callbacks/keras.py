@@ -18,16 +18,16 @@ class EnergyCallback(Followed, _keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Begin."""
+        self._values: dict[str, float] = {}
         self.begin(self.params.get("epochs"))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Log, and stop where another epoch would overshoot."""
-        if self.follower is None:
-            return
-        self.follower.step_done()
+        if self.epoch_done(epoch) and self.follower is not None:
+            self._values = self.follower.values()
         if logs is not None:
-            logs.update(self.follower.values())
-        if self.follower.over:
+            logs.update(self._values)  # after each epoch: histories are equally long
+        if self.over_anywhere:
             self.model.stop_training = True
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:

@@ -22,12 +22,11 @@ class EnergyCallback(Followed, _lightning.Callback):  # type: ignore[misc]  # no
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """Log, and stop where another epoch would overshoot."""
-        over = False
-        if self.follower is not None:
-            self.follower.step_done()
-            pl_module.log_dict(self.follower.values(), rank_zero_only=True)
-            over = self.follower.over
-        trainer.should_stop |= trainer.strategy.reduce_boolean_decision(over, all=False)
+        if self.epoch_done(trainer.current_epoch):
+            self.tell(lambda values: pl_module.log_dict(values, rank_zero_only=True))
+        if self._asked[0] is not None:
+            over = trainer.strategy.reduce_boolean_decision(self.over, all=False)
+            trainer.should_stop |= over
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ANN401
         """End."""

@@ -40,14 +40,11 @@ class EnergyCallback(Followed, _transformers.TrainerCallback):  # type: ignore[m
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
         """Log, and stop where another epoch would overshoot."""
-        if self.follower is None:
-            return
-        self.follower.step_done()
-        if self._trainer is not None:
-            self._trainer.log(self.follower.values())
-        else:
-            state.log_history.append({**self.follower.values(), "step": state.global_step})
-        control.should_training_stop |= self.follower.over
+        if self.epoch_done(state.global_step):
+            step = {"step": state.global_step}
+            trainer, history = self._trainer, state.log_history
+            self.tell(trainer.log if trainer else lambda values: history.append({**values, **step}))
+        control.should_training_stop |= self.over_anywhere
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401
         """End."""

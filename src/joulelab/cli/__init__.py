@@ -18,6 +18,7 @@ import typer
 import typer.core
 
 from joulelab.cli import (
+    card_commands,
     data_commands,
     energy_commands,
     help_commands,
@@ -40,7 +41,7 @@ WrongUsage: type[Exception] = typer.BadParameter.__mro__[1]
 GROUPS = {
     "Measure": ("measure", "doctor", "watch", "record", "trace", "predict"),
     "Study": ("list", "init", "plan", "run", "status", "live", "report", "export", "log", "tune"),
-    "Analyse": ("compare", "analyze", "places", "instruments", "replicate", "import"),
+    "Analyse": ("compare", "analyze", "places", "instruments", "replicate", "import", "card"),
     "Serve": ("load", "batch"),
     "Help": ("help", "config"),
 }
@@ -100,6 +101,7 @@ PARTS = (
     study_commands,
     tuning_commands,
     data_commands,
+    card_commands,
     energy_commands,
     serving_commands,
     predict_commands,

@@ -64,6 +64,10 @@ class Measurement:
         known = ", ".join(reading.domain for reading in self.readings)
         raise KeyError(f"{domain}; there are {known}")
 
+    def __call__(self) -> Measurement:
+        """Itself: ``m.result()`` is ``m.result``."""
+        return self
+
     @property
     def total(self) -> Total:
         """The sum over the domains that count, without double counting.

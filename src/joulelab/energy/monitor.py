@@ -31,6 +31,7 @@ from joulelab.energy.ending import known_spent
 from joulelab.energy.lock import DeviceLock
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Hidden
+from joulelab.energy.order import already_started, not_ended, not_started
 from joulelab.energy.overlap import Presence
 from joulelab.energy.reading import Reading, Status
 from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder, Window
@@ -390,7 +391,7 @@ class Measuring:
             MeterError: it is already open, or the meters cannot be opened.
         """
         if self._opened is not None:
-            raise MeterError(f"{self.label!r} is already being measured", "stop it first")
+            raise already_started(self.label)
         monitor = self._monitor()
         self._flags = monitor.occupy(self.label)
         try:
@@ -443,7 +444,11 @@ class Measuring:
         return self.over
 
     def so_far(self) -> Measurement:
-        """The result until now; the window stays open."""
+        """The result until now; the window stays open.
+
+        Raises:
+            MeterError: it was never started.
+        """
         if self._opened is None or self._window is None:
             return self.result
         flags = [*self._flags, *self._span.flags]
@@ -457,9 +462,7 @@ class Measuring:
             MeterError: the block has not finished.
         """
         if self._result is None:
-            raise MeterError(
-                f"{self.label!r} has not been measured yet", "leave the block, or use so_far()"
-            )
+            raise not_started(self.label) if self._opened is None else not_ended(self.label)
         return self._result
 
     @property
@@ -548,7 +551,7 @@ class Measuring:
             MeterError: the block has not finished.
         """
         if self._window is None or self._result is None:
-            raise MeterError(f"{self.label!r} has not been measured yet", "leave the block first")
+            raise not_started(self.label) if self._opened is None else not_ended(self.label)
         return self._window
 
     def __str__(self) -> str:

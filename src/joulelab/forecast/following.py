@@ -6,25 +6,41 @@
     train(); follower.step_done()      measured, predicted; may another step begin? follower.over
     train(); follower.step_done()
     follower.stop()
+
+A look at the meters takes milliseconds, and a step may be shorter. So a step is counted, and the
+meters are looked at when it is time (`joulelab.forecast.looking`), or earlier near the end of a
+budget: where a quarter of what is left of it may be spent. So the last look comes before the step
+that would overshoot, even where the power is four times that of before::
+
+    look  . . . . . . . .  look  . . . .  look  . .  look . look       steps in between are counted
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from typing import Any
 
 from joulelab import formats
-from joulelab.budget import TOLERANCE
-from joulelab.energy.ending import known_spent, spent, window_budget
+from joulelab.budget import TOLERANCE, Budget
+from joulelab.energy.ending import LOOK_S, known_spent, spent, window_budget
 from joulelab.energy.measurement import Measurement
-from joulelab.energy.monitor import Measuring, Options, shared_monitor
+from joulelab.energy.monitor import Measuring, Options, picklable, shared_monitor
+from joulelab.energy.order import already_ended, already_started, not_ended, not_started
 from joulelab.energy.phases import PhaseEnergy, phase_energies
-from joulelab.errors import MeterError
+from joulelab.forecast.looking import Looks
 from joulelab.forecast.outcome import TrainingPrediction
 from joulelab.forecast.training_forecast import TrainingForecast
 from joulelab.kinds.program.events import Marks, marked_phases
 from joulelab.sinks.feed import Feed
 from joulelab.sinks.named import Named, named_sinks
+
+MARGIN = TOLERANCE / 2
+"""A step may overshoot a budget by this share or by half of it, whichever is less: as much is left
+for the end, and for what sensors lag."""
+QUARTER = 0.25
+AGAIN = "call joulelab.track again"
 
 
 class Follower:
@@ -39,9 +55,9 @@ class Follower:
 
     Attributes:
         steps: number of steps that have ended.
-        predictions: one for each step, where `total` is known.
-        over: whether another step, should it take as much as the last one, would overshoot the
-            budget by more than 2 %.
+        predictions: one for each look, where `total` is known.
+        over: whether another step, should it take as much as the last ones, would overshoot the
+            budget by more than 1 %, or more than half a step.
 
     Raises:
         UsageError: the budget is not an amount, or is in grams of CO2e and there is no ``place``;
@@ -63,7 +79,11 @@ class Follower:
         self.predictions: list[TrainingPrediction] = []
         self._budget = None if budget is None else window_budget(budget, options.get("place"))
         self._options = options
+        self._seen: Measurement | None = None
+        self._seen_steps = 0
         self._spent = 0.0
+        self._rate = self._left = 0.0
+        self._looks = Looks()
         self._open = ExitStack()
         self._marks: Marks = []
         self._forecast: TrainingForecast | None = None
@@ -79,8 +99,10 @@ class Follower:
             MeterError: it was started before, or meters cannot be opened.
             UsageError: a sink cannot be opened.
         """
+        if self._measurement is not None:
+            raise already_ended(self.label, AGAIN)
         if self._measuring is not None:
-            raise MeterError("a loop can be tracked once", "call joulelab.track again")
+            raise already_started(self.label)
         if self._feed is not None:
             shared_monitor(**self._options)  # what cannot be measured is said first
             self._feed.open()
@@ -103,39 +125,92 @@ class Follower:
         measuring.start()
         return measuring
 
-    def step_done(self) -> None:
-        """A step has ended.
+    def step_done(self) -> bool:
+        """A step has ended; look at the meters if it is time.
+
+        Returns:
+            Whether it has looked: `predictions`, `over` and `values` are new only then.
 
         Raises:
-            MeterError: there is a budget, and what is spent is unknown.
+            MeterError: it was never started, or has ended; there is a budget, and what is spent is
+                unknown.
         """
+        if self._measuring is None:
+            raise not_started(self.label)
+        if self._measurement is not None:
+            raise already_ended(self.label, AGAIN)
         self.steps += 1
-        if self._forecast is not None and self.steps <= self._forecast.epochs:
-            self.predictions.append(self._forecast.epoch_done())
+        began_s = time.monotonic()
+        if began_s < self._looks.due_s:
+            return False
+        self._look()
+        ended_s = time.monotonic()
+        self._looks.took(began_s, ended_s)
+        self._look_in_time()
+        return True
+
+    def pay(self, cost_s: float) -> None:
+        """Count the time that a logger took for the values among what looks may take."""
+        self._looks.pay(cost_s)
+        self._look_in_time()
+
+    def _look_in_time(self) -> None:
+        """Look before the budget may be spent."""
+        if self._budget is None or self.over:
+            return
+        wait_s = self._left / self._rate * QUARTER if self._rate > 0 else LOOK_S
+        self._looks.not_later_than(time.monotonic() + wait_s)
+
+    def _look(self) -> None:
+        """Measure until now, predict, tell the sinks, and see whether another step fits."""
+        steps, self._seen_steps = self.steps - self._seen_steps, self.steps
+        if self._forecast is not None and (left := self._forecast.left) > 0:
+            self.predictions.append(self._forecast.epoch_done(min(steps, left)))
         if self._feed is not None:
             self._feed.step(self.steps, self.so_far, self._forecast_values())
         if self._budget is None:
-            return
-        amount = known_spent(self.so_far(), self._budget)
-        step, self._spent = amount - self._spent, amount
-        self.over = amount + step > self._budget.amount * (1 + TOLERANCE)
+            self._seen = None  # measured when somebody asks
+        else:
+            self._see_budget(self._budget, steps)
+
+    def _see_budget(self, budget: Budget, steps: int) -> None:
+        """See whether another step fits, and how much is left.
+
+        Raises:
+            MeterError: what is spent is unknown.
+        """
+        before, self._seen = self._seen, self.so_far()
+        amount = known_spent(self._seen, budget)
+        now_s = self._seen.duration_s
+        passed_s = now_s - (before.duration_s if before else 0.0)
+        # A counter may stand still between two looks.
+        recent, mean = (amount - self._spent) / (passed_s or 1.0), amount / (now_s or 1.0)
+        step = (amount - self._spent) / steps or amount / self.steps
+        self._spent, self._rate = amount, max(recent, mean)
+        margin = min(MARGIN * budget.amount, step / 2)
+        self._left = budget.amount + margin - amount - step
+        self.over = self._left < 0
 
     def so_far(self) -> Measurement:
-        """The measurement until now.
+        """The measurement until now; the whole after the end.
 
         Raises:
             MeterError: it was never started.
         """
         if self._measuring is None:
-            raise MeterError("nothing is measured yet", "start it first")
-        return self._measuring.so_far()
+            raise not_started(self.label)
+        return self._measurement or self._measuring.so_far()
 
     def stop(self) -> Measurement:
-        """End, and return the measurement; a second call returns the same."""
+        """End, and return the measurement; a second call returns the same.
+
+        Raises:
+            MeterError: it was never started.
+        """
         if self._measurement is None:
             measuring = self._measuring
             if measuring is None:
-                raise MeterError("nothing is measured yet", "start it first")
+                raise not_started(self.label)
             self._open.close()
             if self._feed is not None:
                 self._feed.pause()
@@ -145,19 +220,24 @@ class Follower:
             samples = measuring.window.channel_samples
             self._phases = phase_energies(self._marks, found, found.total, samples)
             if self._feed is not None:
-                self._feed.end(found, self._phases)
+                self._feed.end(found, self._phases, step=self.steps)
         return self._measurement
 
     @property
-    def measurement(self) -> Measurement:
+    def result(self) -> Measurement:
         """The measurement of the whole.
 
         Raises:
             MeterError: it has not ended.
         """
         if self._measurement is None:
-            raise MeterError("the loop has not ended", "leave it first")
+            raise not_started(self.label) if self._measuring is None else not_ended(self.label)
         return self._measurement
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self._measurement is not None
 
     @property
     def phases(self) -> Mapping[str, PhaseEnergy]:
@@ -174,9 +254,15 @@ class Follower:
             "overshoot"
         )
 
+    def _last_seen(self) -> Measurement:
+        """The measurement of the last look."""
+        if self._measurement is None and self._seen is None:
+            self._seen = self.so_far()
+        return self._measurement or self._seen or self.so_far()
+
     def values(self) -> dict[str, float]:
-        """What is known now, for a logger: energy, power, CO2e, forecast; in J, W, g."""
-        found = self.so_far()
+        """What the last look has seen, for a logger: energy, power, CO2e, forecast; in J, W, g."""
+        found = self._last_seen()
         known = {
             "energy_j": found.energy_j,
             "power_w": found.mean_power_w,
@@ -194,9 +280,17 @@ class Follower:
         }
         return {name: value for name, value in known.items() if value is not None}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the sinks, which are of this process.
+
+        Raises:
+            MeterError: it is still running.
+        """
+        return {**vars(self), "_feed": None, "_options": picklable(self._options)}
+
     def progress(self) -> str:
         """``12 of 50: 4.20 kJ of 20.0 kJ; 17.4 kJ in all (16.1 to 18.9 kJ), 8 min 20 s left``."""
-        measurement, budget = self.so_far(), self._budget
+        measurement, budget = self._last_seen(), self._budget
         done = f"{self.steps} of {self.total}" if self.total else f"{self.steps} steps"
         amount = formats.joules(measurement.energy_j)
         if budget is not None:

@@ -84,7 +84,7 @@ class ForecastResult:
         done: completed epochs.
         energy_j: measured energy of the whole training; ``None`` if unknown.
         duration_s: duration of the whole training.
-        predictions: one per epoch.
+        predictions: one per call of ``epoch_done``.
         reason: why the energy is unknown.
     """
 
@@ -95,6 +95,10 @@ class ForecastResult:
     duration_s: float
     predictions: tuple[TrainingPrediction, ...]
     reason: str = ""
+
+    def __call__(self) -> ForecastResult:
+        """Itself: ``forecast.result()`` is ``forecast.result``."""
+        return self
 
     @property
     def comparable(self) -> bool:

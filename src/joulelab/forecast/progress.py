@@ -9,8 +9,9 @@ E::
 
 **The length of coming epochs** follows from completed ones. The first epoch loads, compiles and
 warms up, so it is excluded as soon as there is another, and of the rest the later half counts: a
-training that unfreezes its base has longer epochs from then on. With d_i the k lengths that count,
-and s_0 the prior scatter::
+training that unfreezes its base has longer epochs from then on. Epochs that are too short to be
+measured each are measured together, and their mean counts as often as there are of them. With d_i
+the k lengths that count, and s_0 the prior scatter::
 
     d   = mean d_i
     s^2 = (nu_0 s_0^2 + (k-1) s_d^2) / (nu_0 + k-1)
@@ -30,7 +31,10 @@ throttled, it draws less power, and the interval is wider than necessary.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,11 +63,16 @@ class Progress:
     Args:
         epochs: epochs of the whole training.
         change: prior of a change of level; ``None`` for a training in one phase.
+
+    Attributes:
+        lengths_s: mean length of an epoch in each part that was added.
+        counts: number of epochs in each.
     """
 
     def __init__(self, epochs: int, change: PhaseChange | None = None) -> None:
         self.epochs = epochs
         self.lengths_s: list[float] = []
+        self.counts: list[int] = []
         self.reason = ""
         self._change = change
         self._curve = EnergyCurve()
@@ -71,12 +80,12 @@ class Progress:
     @property
     def done(self) -> int:
         """Number of completed epochs."""
-        return len(self.lengths_s)
+        return sum(self.counts)
 
     @property
     def elapsed_s(self) -> float:
         """Time of the completed epochs."""
-        return math.fsum(self.lengths_s)
+        return math.fsum(map(operator.mul, self.lengths_s, self.counts))
 
     @property
     def energy_j(self) -> float | None:
@@ -90,17 +99,20 @@ class Progress:
         moments_s: npt.ArrayLike = (),
         seen_j: npt.ArrayLike = (),
         reason: str = "",
+        epochs: int = 1,
     ) -> None:
-        """Add a completed epoch.
+        """Add a completed epoch, or several as one part.
 
         Args:
-            length_s: its duration.
+            length_s: duration of the part.
             energy_j: its energy, or ``None`` if unknown.
             moments_s: times of its course, as for `EnergyCurve.add`.
             seen_j: energies of its course, likewise.
             reason: why its energy is unknown.
+            epochs: number of epochs in it.
         """
-        self.lengths_s.append(length_s)
+        self.lengths_s.append(length_s / epochs)
+        self.counts.append(epochs)
         if energy_j is None:
             self.reason = self.reason or reason or "no domain that counts could be read"
         elif not self.reason and length_s > 0:
@@ -120,7 +132,7 @@ class Progress:
 
     def predict(self) -> TrainingPrediction:
         """Predict the energy of the whole training; needs at least one completed epoch."""
-        length = epoch_length(self.lengths_s)
+        length = epoch_length(self.lengths_s, self.counts)
         left = max(self.epochs - self.done, 0)
         left_s, half_s = left * length.mean_s, NORMAL_QUANTILE * length.spread
         found = self._step(left_s) if not self.reason else None
@@ -267,23 +279,37 @@ class EpochLength:
     spread: float
 
 
-def epoch_length(lengths_s: Sequence[float]) -> EpochLength:
+def epoch_length(lengths_s: Sequence[float], counts: Sequence[int] = ()) -> EpochLength:
     """Predict the length of a coming epoch.
 
     Args:
-        lengths_s: lengths of the completed epochs, in order; at least one.
+        lengths_s: lengths of the completed epochs, in order; at least one. Of several epochs that
+            were measured together, their mean.
+        counts: how many each stands for; default: one.
 
     >>> epoch_length([9.0, 2.0, 2.0, 2.0, 2.0]).mean_s
     2.0
+    >>> epoch_length([9.0, 3.0, 2.0, 1.0], [1, 10, 6, 14]).mean_s
+    1.3
     """
     if len(lengths_s) == 1:
         return EpochLength(lengths_s[0], FIRST)
-    later = np.asarray(lengths_s[1:][(len(lengths_s) - 1) // 2 :], dtype=float)
-    mean_s, count = float(later.mean()), len(later)
-    squares = float(np.sum((later / mean_s - 1.0) ** 2)) if mean_s > 0 else 0.0
+    counts = counts or [1] * len(lengths_s)
+    begin = _later(counts)
+    later = np.asarray(lengths_s[begin:], dtype=float)
+    weights = np.asarray(counts[begin:], dtype=float)
+    mean_s, count = float(np.average(later, weights=weights)), len(later)
+    shares = weights / weights.mean()
+    squares = float(np.sum(shares * (later / mean_s - 1.0) ** 2)) if mean_s > 0 else 0.0
     variance = (SCATTER_FREEDOM * SCATTER**2 + squares) / (SCATTER_FREEDOM + count - 1)
     drift = _drift(later / mean_s) if count > 1 and mean_s > 0 else 0.0
     return EpochLength(mean_s, math.hypot(math.sqrt(variance / count), DRIFT, drift))
+
+
+def _later(counts: Sequence[int]) -> int:
+    """Where the later half of the epochs after the first part begins."""
+    rest = list(itertools.accumulate(counts[1:]))
+    return 1 + min(bisect.bisect_right(rest, rest[-1] // 2), len(rest) - 1)
 
 
 def _drift(relative: Values) -> float:

@@ -1,4 +1,4 @@
-"""Follow a loop of one's own: its energy, its forecast, its phases, its budget.
+"""Follow a loop: its energy, its forecast, its phases, its budget.
 
 ::
 
@@ -7,9 +7,18 @@
         train()
         with joulelab.phase("evaluation"):
             evaluate()
-    print(training.measurement, training.phases["evaluation"].energy_j)
+    print(training.result, training.phases["evaluation"].energy_j)
 
     step | step | step | ...      before each step: is what it may take within the budget?
+
+Without a ``for``::
+
+    training = joulelab.track(total=50, budget="20 kJ")
+    training.start()
+    while not training.over:
+        train()
+        training.step_done()
+    print(training.stop())
 """
 
 from __future__ import annotations
@@ -22,7 +31,7 @@ from typing import Generic, Literal, TextIO, TypeVar, Unpack
 from joulelab.energy.measurement import Measurement, answer
 from joulelab.energy.monitor import Options
 from joulelab.energy.phases import PhaseEnergy
-from joulelab.errors import BudgetSpentError
+from joulelab.errors import BudgetSpentError, UsageError
 from joulelab.forecast.following import Follower
 from joulelab.forecast.outcome import TrainingPrediction
 from joulelab.sinks.named import Named
@@ -35,7 +44,7 @@ TERMINAL_S, PLAIN_S = 0.2, 10.0
 
 
 def track(
-    items: Iterable[T],
+    items: Iterable[T] | None = None,
     budget: str | None = None,
     *,
     total: int | None = None,
@@ -48,10 +57,11 @@ def track(
     """Measure a loop while it runs: ``for epoch in joulelab.track(range(50), budget="20 kJ")``.
 
     Args:
-        items: what is looped over; one step each, an epoch for instance.
+        items: what is looped over; one step each, an epoch for instance. None for a loop that calls
+            `Tracked.step_done`.
         budget: in joules, watt-hours, time or CO2e: ``"20 kJ"``, ``"5 Wh"``, ``"2h"``,
             ``"50 gCO2e"``; None for no limit. A step does not begin if it would overshoot the
-            budget by more than 2 %, should it take as much as the last one.
+            budget by more than 1 %, should it take as much as the last ones.
         total: number of steps; default: ``len(items)``, if it has one. Without, there is no
             forecast.
         label: what is measured, for the result.
@@ -70,7 +80,7 @@ def track(
 
 
 class Tracked(Generic[T]):
-    """A loop that is measured; made by `track`, iterated once.
+    """A loop that is measured; made by `track`, and iterated once or started and stopped once.
 
     Attributes:
         follower: measures it.
@@ -78,7 +88,7 @@ class Tracked(Generic[T]):
 
     def __init__(
         self,
-        items: Iterable[T],
+        items: Iterable[T] | None,
         follower: Follower,
         on_budget: OnBudget,
         *,
@@ -87,6 +97,7 @@ class Tracked(Generic[T]):
         self.follower = follower
         self._items = items
         self._on_budget = on_budget
+        self._ended = False
         self._line = _Line(None if quiet else sys.stderr)
 
     def __iter__(self) -> Iterator[T]:
@@ -96,8 +107,10 @@ class Tracked(Generic[T]):
             BudgetSpentError: with ``on_budget="raise"``, instead of a step that would overshoot.
             MeterError: there is a budget and what is spent is unknown; or it was iterated before.
         """
+        if self._items is None:
+            raise UsageError("there is nothing to loop over", "joulelab.track(range(50))")
         follower = self.follower
-        follower.start()
+        self.start()
         try:
             for item in self._items:
                 if follower.over and self._on_budget == "raise":
@@ -105,14 +118,60 @@ class Tracked(Generic[T]):
                 if follower.over and self._on_budget == "stop":
                     break
                 yield item
-                follower.step_done()
-                if self._line.is_due():
-                    self._line.show(follower.progress())
+                if follower.step_done():
+                    self._show()
         finally:
-            said = answer(follower.stop())
+            self.stop()
+
+    def start(self) -> None:
+        """Begin to measure, for use without iterating over it.
+
+        Raises:
+            MeterError: it was started before, or meters cannot be opened.
+        """
+        self.follower.start()
+
+    def step_done(self) -> bool:
+        """A step has ended; whether another fits the budget is then in `over`.
+
+        Returns:
+            Whether the meters were looked at: at most 0.5 % of the time.
+
+        Raises:
+            MeterError: it is not running; there is a budget, and what is spent is unknown.
+        """
+        looked = self.follower.step_done()
+        if looked:
+            self._show()
+        return looked
+
+    def _show(self) -> None:
+        if self._line.is_due():
+            self._line.show(self.follower.progress())
+
+    def so_far(self) -> Measurement:
+        """The measurement until now; the whole after the end.
+
+        Raises:
+            MeterError: it was never started.
+        """
+        return self.follower.so_far()
+
+    def stop(self) -> Measurement:
+        """End, and return the measurement; a second call returns the same.
+
+        Raises:
+            MeterError: it was never started.
+        """
+        follower, ended = self.follower, self._ended
+        measurement = follower.stop()
+        self._ended = True
+        if not ended:
+            said = answer(measurement)
             if follower.over and self._on_budget == "stop":
                 said += f"\nstopped: {follower.why_over()}"
             self._line.end(said)
+        return measurement
 
     @property
     def steps(self) -> int:
@@ -126,17 +185,22 @@ class Tracked(Generic[T]):
 
     @property
     def predictions(self) -> list[TrainingPrediction]:
-        """One for each step, where the number of steps is known."""
+        """One for each look at the meters, where the number of steps is known."""
         return self.follower.predictions
 
     @property
-    def measurement(self) -> Measurement:
+    def result(self) -> Measurement:
         """The measurement of the loop.
 
         Raises:
             MeterError: the loop has not ended.
         """
-        return self.follower.measurement
+        return self.follower.result
+
+    @property
+    def measurement(self) -> Measurement:
+        """The same as `result`."""
+        return self.result
 
     @property
     def phases(self) -> Mapping[str, PhaseEnergy]:

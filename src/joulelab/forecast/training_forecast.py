@@ -6,7 +6,7 @@
         for epoch in range(50):
             train_one_epoch()
             print(forecast.epoch_done())     # energy of the whole, interval, so far, time left
-    print(forecast.result())                 # predicted against measured
+    print(forecast.result)                   # predicted against measured
 
     enter | epoch 1 | epoch 2 | ... | leave      windows without a gap, each closed by epoch_done()
 
@@ -24,6 +24,7 @@ from joulelab.analysis.prediction.step import FINE_TUNING
 from joulelab.energy.booking import energy_profile
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Monitor, Options, picklable, shared_monitor
+from joulelab.energy.order import already_ended, already_started, not_ended, not_started
 from joulelab.energy.reading import Status, Total
 from joulelab.errors import MeterError
 from joulelab.forecast.outcome import ForecastResult, TrainingPrediction
@@ -32,6 +33,8 @@ from joulelab.forecast.progress import Progress, counted_epochs
 if TYPE_CHECKING:
     from joulelab.energy.monitor import Measuring
     from joulelab.energy.recorder import Window
+
+ANOTHER = "create a new TrainingForecast for another training"
 
 
 class TrainingForecast:
@@ -49,7 +52,7 @@ class TrainingForecast:
         options: see `joulelab.energy.monitor.Options`.
 
     Attributes:
-        predictions: one per epoch so far.
+        predictions: one per call of `epoch_done` so far.
 
     Raises:
         UsageError: an impossible number of epochs.
@@ -100,11 +103,10 @@ class TrainingForecast:
         Raises:
             MeterError: it has already started, or the meters cannot be opened.
         """
-        if self._monitor is not None or self._result is not None:
-            raise MeterError(
-                f"the forecast of {self.label!r} has already started",
-                "create a new TrainingForecast for another training",
-            )
+        if self._epoch is not None:
+            raise already_started(self.label)
+        if self._result is not None:
+            raise already_ended(self.label, ANOTHER)
         monitor = shared_monitor(**self._options)
         _predict_once()
         # The outer measurement synchronises the device at both ends and takes the locks.
@@ -113,17 +115,17 @@ class TrainingForecast:
         self._monitor, self._whole = monitor, whole
         self._epoch = monitor.recorder.open("epoch")
 
-    def epoch_done(self) -> TrainingPrediction:
+    def epoch_done(self, epochs: int = 1) -> TrainingPrediction:
         """Mark the end of an epoch; returns the current prediction for the whole training.
+
+        Args:
+            epochs: how many have ended since the last call, where they are too short to mark each.
 
         Raises:
             MeterError: the training is not being measured.
         """
         if self._epoch is None:
-            raise MeterError(
-                f"the training {self.label!r} is not being measured",
-                "call epoch_done() within the `with` block",
-            )
+            raise self._not_running()
         ended, self._epoch = self._epoch, self._epoch.lap()
         measurement = ended.close()
         total = self._counted(measurement)
@@ -132,7 +134,7 @@ class TrainingForecast:
             [],
         )
         self._progress.add(
-            measurement.duration_s, total.gross_j, moments_s, seen_j, _why(measurement)
+            measurement.duration_s, total.gross_j, moments_s, seen_j, _why(measurement), epochs
         )
         self.predictions.append(self._progress.predict())
         return self.predictions[-1]
@@ -144,7 +146,7 @@ class TrainingForecast:
             MeterError: it was never started.
         """
         if self._epoch is None or self._whole is None:
-            return self.result()
+            return self.result
         whole, epoch = self._whole, self._epoch
         self._epoch = None
         try:
@@ -165,6 +167,7 @@ class TrainingForecast:
         )
         return self._result
 
+    @property
     def result(self) -> ForecastResult:
         """The result of the training and its predictions.
 
@@ -172,13 +175,26 @@ class TrainingForecast:
             MeterError: it has not ended.
         """
         if self._result is None:
-            raise self._not_ended()
+            raise self._not_over()
         return self._result
+
+    def so_far(self) -> Measurement:
+        """The measurement until now; the whole after the end.
+
+        Raises:
+            MeterError: it was never started.
+        """
+        return self.measuring.so_far()
 
     @property
     def epochs(self) -> int:
         """Announced epochs of the whole training."""
         return self._progress.epochs
+
+    @property
+    def left(self) -> int:
+        """Announced epochs that are still to come."""
+        return max(self._progress.epochs - self._progress.done, 0)
 
     @property
     def measuring(self) -> Measuring:
@@ -188,9 +204,7 @@ class TrainingForecast:
             MeterError: it was never started.
         """
         if self._whole is None:
-            raise MeterError(
-                f"the training {self.label!r} is not being measured", "enter the block first"
-            )
+            raise not_started(self.label)
         return self._whole
 
     @property
@@ -201,11 +215,16 @@ class TrainingForecast:
             MeterError: it has not ended.
         """
         if self._whole is None or self._result is None:
-            raise self._not_ended()
+            raise self._not_over()
         return self._whole.result
 
-    def _not_ended(self) -> MeterError:
-        return MeterError(f"the training {self.label!r} has not ended", "leave the block first")
+    def _not_over(self) -> MeterError:
+        return not_started(self.label) if self._whole is None else not_ended(self.label)
+
+    def _not_running(self) -> MeterError:
+        if self._result is not None:
+            return already_ended(self.label, ANOTHER)
+        return not_started(self.label)
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the meters.

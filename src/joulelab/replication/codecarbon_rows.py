@@ -148,7 +148,7 @@ def read_emissions(path: Path) -> CodeCarbonRows:
         DatasetError: the file cannot be read, a column is absent, a cell is not valid, or the
             meaning of a row is ambiguous.
     """
-    table = _table(path)
+    table = emissions_table(path)
     rows, remarks = _rows(table)
     counted = [name for name, _ in COUNTED.values() if name in rows]
     rows = rows.rename(columns={name: AS_THEY_STAND + name for name in counted})
@@ -173,8 +173,15 @@ def read_emissions(path: Path) -> CodeCarbonRows:
     return CodeCarbonRows(path, rows[ordered], wrong, _trap(rows), tuple(remarks))
 
 
-def _table(path: Path) -> Table:
-    """The rows of a file, also of one to which another version has appended its own columns."""
+def emissions_table(path: Path) -> Table:
+    """The rows of a file, also of one to which another version has appended its own columns.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
     text, _ = decode(path, read_bytes(path, DatasetError), DatasetError)
     lines = text.split("\n")
     starts = [at for at, line in enumerate(lines) if _is_header(line)]

@@ -160,6 +160,7 @@ class Feed:
         measurement: Measurement | None = None,
         phases: Mapping[str, PhaseEnergy] | None = None,
         *,
+        step: int | None = None,
         failed: bool = False,
     ) -> None:
         """Send the last value, and wait for the sinks a moment; a second call has no effect.
@@ -167,12 +168,14 @@ class Feed:
         Args:
             measurement: of the whole; None where there were laps.
             phases: of the whole.
+            step: number of steps, where there were such.
             failed: whether what was measured has failed.
         """
         if not self._outlets or self._process != os.getpid():
             return  # a forked process has none of the threads
         self.pause()
         with self._lock:
+            self._step = self._step if step is None else step
             if measurement is not None:
                 self._tally.reach(measurement)
             self._send(
