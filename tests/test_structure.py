@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "study": {"energy"},
     "report": {"study", "analysis", "energy", "tuning"},
     "kinds": {"study", "report", "analysis", "energy", "learning", "tuning", "serving"},
+    "live": {"study", "analysis", "energy"},
     "sinks": {"energy", "study"},
     "forecast": {"kinds", "study", "analysis", "energy", "learning", "sinks"},
     "execution": {"study", "energy", "kinds"},
@@ -30,6 +31,7 @@ MAY_IMPORT = {
     "cli": {
         "cards",
         "kinds",
+        "live",
         "study",
         "analysis",
         "replication",
