@@ -8,12 +8,13 @@ JOBS ?= auto
 # Without compiled modules every process compiles torch and pandas anew, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help quickstart test test-long lint format bench bench-gpu bench-tuning lock clean
+.PHONY: help quickstart test test-long test-cluster lint format bench bench-gpu bench-tuning lock clean
 
 help:
 	@echo "make quickstart   set up, then run the quickstart study (under 3 minutes after the set-up)"
 	@echo "make test         set up, then run the tests"
 	@echo "make test-long    set up, then run the tests that take minutes (full trainings, repeated kills)"
+	@echo "make test-cluster set up, then run the tests on a SLURM cluster (Debian's slurm-wlm and munge, root) and on Ray"
 	@echo "make lint         set up, then run ruff and mypy --strict"
 	@echo "make format       set up, then let ruff reformat"
 	@echo "make bench        set up, then measure accuracy, overhead and speed beside other tools (15 minutes; let nothing else run)"
@@ -38,6 +39,9 @@ test: $(READY)
 
 test-long: $(READY)
 	$(BIN)/pytest -m long
+
+test-cluster: $(READY)
+	$(BIN)/pytest -m cluster tests/execution
 
 lint: $(READY)
 	$(BIN)/ruff check .

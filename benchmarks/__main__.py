@@ -29,6 +29,7 @@ QUICK = {
     "proposal": "--observations 8 --pairs 1",
     "serving": "--seconds 0.5 --repeats 1",
     "planner": "--requests 20000 --repeats 1",
+    "live": "--runs 1500 --updates 2 --seconds 1",
     "training": "--pairs 1 --steps 1 --networks DensePolyNN --datasets fashion-mnist",
 }
 TITLES = {
@@ -43,6 +44,7 @@ TITLES = {
     "analysis": "Analysis and report",
     "serving": "The queue",
     "planner": "A million simulated requests",
+    "live": "The live page of 25,000 runs",
     "training": "The fast engine beside the reference engine",
 }
 

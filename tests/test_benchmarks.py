@@ -60,6 +60,11 @@ SMALL = {
         rf"\| csv \| {FIGURE} .* % \| {FIGURE} ",
         r"Target, under 0\.5% of an epoch: csv (met|missed)",
     ),
+    "live.py --runs 1500 --updates 2 --seconds 1": (
+        rf"\| first view \| {FIGURE} ms \({FIGURE} to {FIGURE}\) ",
+        rf"\| update \| {FIGURE} ms ",
+        rf"\| one viewer, nothing changes \| {FIGURE} s a minute \| {FIGURE} MiB ",
+    ),
     "training.py --pairs 1 --steps 1 --repetitions 2 --networks DensePolyNN --precisions fp32"
     " --datasets fashion-mnist --rounds --epochs 1 --train-images 1024": (
         rf"\| fashion-mnist \| DensePolyNN \| fp32 \| {FIGURE} \({FIGURE} to {FIGURE}\) ",

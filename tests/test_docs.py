@@ -23,6 +23,9 @@ FEW = {"quickstart": ["experiment.tuning.rounds=2", "experiment.architecture.rou
 GUIDES = {"own-network.md", "own-data-set.md", "own-strategy.md", "own-policy.md", "planner.md"}
 
 
+STUDY_FILES = ("study-files.md", "cluster.md")
+
+
 def fences(language, documents=DOCUMENTS):
     """Each fenced block of a language, with where it stands."""
     for path in documents:
@@ -46,7 +49,9 @@ def test_a_python_example_runs(code, tmp_path, monkeypatch, request):
     exec(compile(code, "example", "exec"), {})
 
 
-@pytest.mark.parametrize("text", list(fences("toml", [ROOT / "docs" / "study-files.md"])))
+@pytest.mark.parametrize(
+    "text", list(fences("toml", [ROOT / "docs" / name for name in STUDY_FILES]))
+)
 def test_a_study_file_is_valid(text, tmp_path):
     path = tmp_path / "example.toml"
     path.write_text(text)

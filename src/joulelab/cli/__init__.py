@@ -40,7 +40,7 @@ WrongUsage: type[Exception] = typer.BadParameter.__mro__[1]
 
 GROUPS = {
     "Measure": ("measure", "profile", "doctor", "watch", "record", "trace", "predict"),
-    "Study": ("list", "init", "plan", "run", "status", "report", "export", "log", "tune"),
+    "Study": ("list", "init", "plan", "run", "status", "live", "report", "export", "log", "tune"),
     "Analyse": ("compare", "analyze", "places", "instruments", "replicate", "import", "card"),
     "Serve": ("load", "batch"),
     "Help": ("help", "config"),

@@ -9,12 +9,14 @@ from pathlib import Path
 import typer
 
 from joulelab.cli.options import (
+    Host,
     Idle,
     Interval,
     Json,
     MeterOptions,
     Meters,
     Place,
+    Port,
     Pue,
     Quiet,
     To,
@@ -154,12 +156,15 @@ class Record:
 )
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """Show live power by domain until stopped."""
+    """Show live power by domain until stopped; with --live also in a browser."""
 
     meter: Meters = None
     interval: Interval = 0.1
     every: float = option(1.0, "Time between updates.", "SECONDS")
     for_: float | None = option(None, FOR, "SECONDS")
+    live: bool = option(False, "Show it in a browser too.")
+    host: Host = None
+    port: Port = None
     place: Place = None
     pue: Pue = None
     prometheus: str | None = option(

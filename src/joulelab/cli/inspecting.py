@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from joulelab import formats
 from joulelab.cli.options import OUTPUT_FOLDER
 from joulelab.cli.output import say, write_frame
 from joulelab.present import Column, Facts, Remark, Table, View, words
+from joulelab.study.manifest import machine_of
 from joulelab.study.results import Results
 from joulelab.study.store_reading import is_running
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from joulelab.report.ledger import ReportedStudy
 
 MOST_SAID = 20
@@ -41,9 +45,11 @@ def status(folder: Path) -> View:
     writing = is_running(folder)
     rows = [{"experiment": name, **by_state} for name, by_state in counts.items()]
     columns = [words("experiment"), *(Column(state, form=str) for state in STATES)]
+    workers = _workers(results, runs, ledger, writing=writing)
     return View(
         [
             Table(rows, columns, title=f"{results.spec['name']} in {folder}"),
+            *([_workers_table(workers)] if len(workers) > 1 else ()),
             f"{'running now' if writing else 'not running'}; energy so far, including setup and "
             f"idle: {formats.joules(joules)} gross; interrupted attempts: {interrupted}",
             *(f"failed: {run_id}: {error}" for run_id, error in failures.items()),
@@ -56,8 +62,53 @@ def status(folder: Path) -> View:
             "failures": failures,
             "interrupted_attempts": interrupted,
             "ledger_energy_gross_j": joules,
+            "sessions": workers,
         },
     )
+
+
+def _workers(
+    results: Results, runs: pd.DataFrame, ledger: pd.DataFrame, *, writing: bool
+) -> list[dict[str, Any]]:
+    """A row for each session: where it works, what it has done and what it does."""
+    ended = runs[runs["state"].isin(["finished", "failed"])]
+    last = ended.groupby("session").size()
+    joules = ledger.groupby("session")["energy_gross_j"].sum(min_count=1)
+    doing = ledger[ledger["state"] == "running"].set_index("session")["runs"]
+    rows = []
+    for one in results.manifest.get("sessions", ()):
+        number = one["session"]
+        machine = machine_of(one)
+        state = "ended" if one.get("ended_at") else "not running"
+        if writing and number in doing.index:
+            state = ", ".join(json.loads(doing.loc[[number]].iloc[-1]))
+        rows.append(
+            {
+                "session": number,
+                "node": machine["node"],
+                "machine": machine["machine"],
+                "runs": int(last.get(number, 0)) if len(last) else None,
+                "energy_gross_j": _number(joules.get(number)),
+                "doing": state,
+            }
+        )
+    return rows
+
+
+def _workers_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    columns = [
+        Column("session", form=str),
+        words("node"),
+        words("machine"),
+        Column("runs", form=formats.or_dash(str)),
+        Column("energy", "energy_gross_j", units=formats.ENERGY),
+        words("doing"),
+    ]
+    return Table(rows, columns, title="Sessions")
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or value != value else float(value)  # noqa: PLR0124 - NaN
 
 
 def report(folder: Path) -> View:

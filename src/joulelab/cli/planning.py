@@ -17,6 +17,7 @@ from joulelab.cli.output import say
 from joulelab.cli.predicting import stored_on
 from joulelab.energy.reading import Status
 from joulelab.errors import UsageError
+from joulelab.execution.waiting import makespan_s, workers_of
 from joulelab.forecast.history import Selection, results_folders
 from joulelab.forecast.study_history import StudyForecast, study_forecast
 from joulelab.kinds.training.spec import TrainingKeys
@@ -36,12 +37,13 @@ MINIATURE_S = 1800.0
 """A study longer than `LONG_S` is offered as a miniature of about `MINIATURE_S`."""
 
 
-def timed(study: Study, folders: Sequence[Path] | None = None) -> View:
+def timed(study: Study, folders: Sequence[Path] | None = None, on: str | None = None) -> View:
     """What a study would run, with time and energy predicted by timing parts of it.
 
     Args:
         study: the study.
         folders: stored runs to predict from as well; default: all in ``joulelab-out``.
+        on: engine of the workers; default: that of the study, or this process.
     """
     results_folders(folders or ())  # refuses one that does not exist, before anything is timed
     listener = _Waiting()
@@ -49,13 +51,34 @@ def timed(study: Study, folders: Sequence[Path] | None = None) -> View:
     history = _beside(study, listener.summaries, folders)
     states = study.states()
     parts = plan_parts(study.spec, plan, prediction, states, listener.summaries)
+    on = on or (study.spec.execution.on if study.spec.execution else None)
+    workers = None if on is None else _on_workers(on, study, plan, prediction, states)
     return View(
-        [*parts, *(_stored_in_words(history) if history else ())],
+        [
+            *parts,
+            *([workers[0]] if workers else ()),
+            *(_stored_in_words(history) if history else ()),
+        ],
         lambda: {
             **_plan_data(study.spec, plan, prediction, states, listener.summaries),
             "stored_runs": None if history is None else history.to_dict(),
+            **(workers[1] if workers else {}),
         },
     )
+
+
+def _on_workers(
+    on: str, study: Study, plan: Plan, prediction: Prediction, states: Mapping[str, str]
+) -> tuple[str, dict[str, Any]]:
+    """The predicted time on workers like this machine, in words and as data."""
+    workers = workers_of(on, study.spec.execution)
+    pending = {run.run_id for run in plan.left(states)}
+    seconds = makespan_s(plan, prediction, pending, workers)
+    said = (
+        f"on {formats.count(workers, 'worker')} like this machine: about "
+        f"{formats.duration(seconds)} and the same energy, beside loading the study on each"
+    )
+    return said, {"workers": workers, "workers_duration_s": seconds}
 
 
 def finished(study: str | Path) -> View | None:

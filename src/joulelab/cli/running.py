@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from joulelab import formats
 from joulelab.cli.inspecting import reported
+from joulelab.cli.live_pages import asked_place, shown_beside
 from joulelab.cli.options import default_folder
 from joulelab.cli.output import progress_console, say, show
 from joulelab.cli.planning import plan_parts, remarks
@@ -47,11 +48,15 @@ def run_command(asked: Run) -> int:
     Args:
         asked: the options of the command.
     """
+    place = asked_place(asked.host, asked.port, live=asked.live, user="joulelab run --live")
     folder = asked.out or default_folder(asked.study, asked.set_ or [], asked.scale)
     wanted = (asked.study, asked.set_, asked.plugin, asked.data_dir, asked.scale)
     study = load_study(*wanted, trust=asked.trust)
     log = study_log(folder, asked.to) if asked.to else None
-    return run_study(study, folder, as_json=asked.json, verbose=asked.verbose, log=log)
+    with shown_beside(folder, place, study):
+        return run_study(
+            study, folder, as_json=asked.json, verbose=asked.verbose, log=log, on=asked.on
+        )
 
 
 def run_study(
@@ -61,6 +66,7 @@ def run_study(
     as_json: bool,
     verbose: bool = False,
     log: StudyLog | None = None,
+    on: str | None = None,
 ) -> int:
     """Run a study into a folder, print its tables, write its report.
 
@@ -70,6 +76,7 @@ def run_study(
         as_json: JSON instead of tables on standard output.
         verbose: a line for each run.
         log: of the runs, elsewhere.
+        on: engine of the workers; default: this process.
 
     Returns:
         The exit code: 0, or 3 if runs failed.
@@ -81,7 +88,7 @@ def run_study(
     display = _Display(progress_console(), verbose=verbose)
     try:
         with display, log or nullcontext():
-            results = study.run(folder, Listeners(display, log) if log else display)
+            results = study.run(folder, Listeners(display, log) if log else display, on)
     except KeyboardInterrupt:
         say(f"interrupted; what had finished is in {folder}: run the same command again to go on")
         raise
@@ -118,7 +125,8 @@ class _Display(Listener):
         self._joules = self._search_j = 0.0
         self._what = self._mark = self._search = ""
         self._predicted_s = self._taken_s = self._began_s = 0.0
-        self._running: Sequence[PlannedRun] = ()
+        self._running: dict[str, PlannedRun] = {}
+        self._done_here = 0
         self._last_line = 0.0
 
     def __enter__(self) -> _Display:
@@ -152,17 +160,21 @@ class _Display(Listener):
         )
 
     def started(self, runs: Sequence[PlannedRun]) -> None:
-        self._running, self._began_s = runs, time.monotonic()
+        self._running |= {run.run_id: run for run in runs}
+        self._began_s = self._began_s or time.monotonic()
         first = runs[0]
         last = f" to {runs[-1].round + 1}" if runs[-1].round > first.round else ""
         self._what = f"{first.experiment}: {first.configuration}, round {first.round + 1}{last}"
+        if len(self._running) > len(runs):
+            self._what = f"{len(self._running)} runs under way"
         self._progress.update(self._task, description=self._what)
 
     def progress(self, heartbeat: Heartbeat, total: Total) -> None:
         self._show(self._joules + self._search_j + (total.gross_j or 0.0))
 
     def searching(self, so_far: SoFar) -> None:
-        spec = self._spec.experiments()[self._running[0].experiment]
+        first = next(iter(self._running.values()))
+        spec = self._spec.experiments()[first.experiment]
         self._search = f"; {so_far.words(getattr(spec, 'sign', 1.0))}"
         self._search_j = so_far.joules or 0.0
         self._progress.update(self._task, description=f"{self._what}{self._search}")
@@ -172,8 +184,11 @@ class _Display(Listener):
         self._joules += total.gross_j or 0.0
         self._search_j, self._search = 0.0, ""
         self._mark = "" if total.status is Status.MEASURED else f" ({total.status})"
-        self._taken_s += time.monotonic() - self._began_s
-        for run, row in zip(self._running, rows, strict=True):
+        if self._began_s:
+            self._taken_s += time.monotonic() - self._began_s
+        for row in rows:
+            run = self._running.pop(row["run_id"])
+            self._done_here += 1
             self._states[run.run_id] = row["state"]
             if self._prediction is not None:
                 self._predicted_s += self._prediction.of(run).duration_s
@@ -186,6 +201,7 @@ class _Display(Listener):
                     f"{formats.joules(energy)}, {formats.duration(took)}",
                     soft_wrap=True,
                 )
+        self._began_s = time.monotonic() if self._running else 0.0
         self._progress.update(self._task, completed=self._done())
         self._show(self._joules)
 
@@ -205,8 +221,8 @@ class _Display(Listener):
 
     def _left_s(self) -> float:
         """Predicted time of the remaining runs, corrected by the error of the prediction so far."""
-        if self._prediction is None:
-            return math.nan
         left = self._plan.left(self._states)
+        if self._prediction is None:
+            return self._taken_s / self._done_here * len(left) if self._done_here else math.nan
         correction = self._taken_s / self._predicted_s if self._predicted_s else 1.0
         return self._prediction.total(left).duration_s * correction

@@ -1,4 +1,4 @@
-"""Commands on studies: list, plan, run, status, report, places, export and instruments."""
+"""Commands on studies: list, plan, run, status, live, report, places, export and instruments."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from joulelab.cli.options import (
     DataDir,
     Domains,
     Folder,
+    Host,
     Json,
     Overrides,
     Plugins,
+    Port,
     Pue,
     Quiet,
     Scale,
@@ -109,6 +111,12 @@ def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
     data_dir: DataDir = None,
     plugin: Plugins = None,
     trust: Trust = False,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on", metavar="ENGINE", help="Predict for workers, such as local:2 or slurm."
+        ),
+    ] = None,
     quiet: Quiet = False,
     from_: Annotated[
         list[Path] | None,
@@ -142,7 +150,9 @@ def plan(  # noqa: PLR0913, PLR0917 - an option of the command each
         show(finished, as_json=json)
         return
     loaded = load_study(study, set_, plugin, data_dir, scale, trust=trust)
-    planned = planning.untimed(loaded, from_, device) if untimed else planning.timed(loaded, from_)
+    planned = (
+        planning.untimed(loaded, from_, device) if untimed else planning.timed(loaded, from_, on)
+    )
     show(planned, as_json=json)
 
 
@@ -158,8 +168,16 @@ class Run:
     data_dir: DataDir = None
     plugin: Plugins = None
     trust: Trust = False
+    on: str | None = option(
+        None,
+        "Run on workers: local:2, slurm, slurm:PARTITION, ray, ray:ADDRESS; default: here.",
+        "ENGINE",
+    )
     quiet: Quiet = False
     verbose: bool = option(False, "Show a line for each run.", short="-v")
+    live: bool = option(False, "Show the study in a browser; prints the address.")
+    host: Host = None
+    port: Port = None
     to: str = option("", "Log each run there too: mlflow[:URI].", "SINK")
     json: Json = False
 
@@ -177,6 +195,25 @@ class Log:
     folder: Folder
     to: str = option(..., "Where to: mlflow[:URI].", "SINK")
     json: Json = False
+
+
+@command(
+    commands,
+    "live",
+    "joulelab.cli.live_pages:run_live",
+    needs=("starlette", "uvicorn"),
+    example="joulelab live joulelab-out/quickstart",
+)
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """Show a study in a browser while it runs, or afterwards.
+
+    The address is printed; it has a token, without which the page cannot be seen. Ctrl-C ends it.
+    """
+
+    folder: Path = argument(..., "The results folder of a study.", "DIR")
+    host: Host = None
+    port: Port = None
 
 
 @commands.command(epilog=epilog("joulelab status joulelab-out/quickstart"))

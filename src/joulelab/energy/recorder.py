@@ -351,7 +351,12 @@ def _slept_s() -> float:
 
 
 def wait_until_idle(
-    recorder: Recorder, device: str, *, limit_s: float, tolerance: float = IDLE_TOLERANCE
+    recorder: Recorder,
+    device: str,
+    *,
+    limit_s: float,
+    tolerance: float = IDLE_TOLERANCE,
+    on_wait: Callable[[], None] = lambda: None,
 ) -> bool:
     """Wait until a device is back near the idle power stored in the recorder.
 
@@ -363,6 +368,7 @@ def wait_until_idle(
         device: ``"gpu:<n>"``, or ``"cpu"`` for every processor.
         limit_s: longest wait in seconds.
         tolerance: tolerance above idle power as a fraction (at least 2 W).
+        on_wait: called once, if the power is not idle at the first look.
 
     Returns:
         Whether idle power was reached in time; true at once if nothing is measured.
@@ -373,7 +379,7 @@ def wait_until_idle(
         if channel.status is Status.MEASURED and device in {channel.domain, family(channel.domain)}
     }
     wanted_w = {domain: w for domain, w in recorder.idle_w.items() if domain in measured}
-    deadline_s = time.monotonic() + limit_s
+    deadline_s, told = time.monotonic() + limit_s, False
     while wanted_w:
         window = recorder.open("cooling down")
         time.sleep(IDLE_LOOK_S)
@@ -390,4 +396,7 @@ def wait_until_idle(
             return True
         if time.monotonic() >= deadline_s:
             return False
+        if not told:
+            told = True
+            on_wait()
     return True

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -72,6 +73,11 @@ def rendered(template: str, **values: object) -> str:
         values: that it shows; parts among them are without figures.
     """
     return _template(template).render(anchor=_anchors(), image=None, **values)
+
+
+def style() -> str:
+    """The style of every page."""
+    return (files("joulelab.present") / "templates" / "style.css").read_text("utf-8")
 
 
 def fragment(*parts: Part) -> str:

@@ -23,6 +23,7 @@ from joulelab.analysis.stratified import level_pairs, stratified
 from joulelab.analysis.two_samples import dominance
 from joulelab.present import Column, Table, Unavailable, table, words
 from joulelab.report.experiment import Experiment, energy_column
+from joulelab.report.machines import MACHINE, machines_of
 
 ETA = "\N{GREEK SMALL LETTER ETA}\N{SUPERSCRIPT TWO}"
 EPSILON = "\N{GREEK SMALL LETTER EPSILON}\N{SUPERSCRIPT TWO}"
@@ -231,8 +232,9 @@ def effects_on(outcome: Outcome) -> Table:
     """
     factors, runs = list(outcome.factors), outcome.runs
     alone = kruskal(runs, factors, outcome.column)
-    tested = stratified(runs, factors, outcome.column, RESAMPLES, exact=outcome.exact)
-    fixed = tested.add_prefix(FIXED)
+    fixed_too = [*factors, *([MACHINE] if machines_of(runs) else [])]
+    tested = stratified(runs, fixed_too, outcome.column, RESAMPLES, exact=outcome.exact)
+    fixed = tested.head(len(factors)).add_prefix(FIXED)
     rows = pd.concat([alone, fixed], axis=1)[alone["h"].notna()].reset_index(drop=True)
     if not len(rows):
         raise Unavailable(sentence(alone["reason"].map(outcome.said), "no factor has two levels"))
@@ -268,6 +270,8 @@ def effects_on(outcome: Outcome) -> Table:
             f"{note} Alone: all runs ranked together, as in CAIN 2023; there, the other "
             "factors add noise that can hide a small effect."
         )
+    if len(fixed_too) > len(factors):
+        note += " Runs are ranked among those of the same kind of machine."
     columns.append(Column(epsilon, "epsilon_squared", formats.effect, wide=True))
     said = dict.fromkeys(
         f"No test with the others held fixed of {factor}: {outcome.said(reason)}."
@@ -285,7 +289,9 @@ def level_pairs_on(outcome: Outcome) -> Table:
     """
     factors, runs = list(outcome.factors), outcome.runs
     check_pairs((runs[name].nunique() for name in factors), "levels")
-    whole = level_pairs(runs, factors, outcome.column, exact=outcome.exact)
+    fixed_too = [*factors, *([MACHINE] if machines_of(runs) else [])]
+    whole = level_pairs(runs, fixed_too, outcome.column, exact=outcome.exact)
+    whole = whole[whole["factor"].isin(factors)]
     rows = whole[whole["p_adjusted"].notna()].reset_index(drop=True)
     if not len(rows):
         raise Unavailable(sentence(whole["reason"].map(outcome.said), "no factor has two levels"))

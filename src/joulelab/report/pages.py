@@ -55,6 +55,7 @@ from joulelab.report.ledger import (
     runs_by_state,
     study_finding,
 )
+from joulelab.report.machines import machines
 from joulelab.report.paper_pages import CLAIMS
 from joulelab.report.prediction import PREDICTION, prediction_finding
 from joulelab.report.report import Heading, SidePage
@@ -235,7 +236,14 @@ def experiment_tables(experiment: Experiment) -> list[Part]:
     report = report_of(experiment)
     if not len(experiment.runs):
         return ["No run has finished yet.", *report.progress(experiment)]
-    return _joined([*report.progress(experiment), *report.tables(experiment)])
+    made = [*report.progress(experiment), *_machines(experiment), *report.tables(experiment)]
+    return _joined(made)
+
+
+def _machines(experiment: Experiment) -> list[Table]:
+    """The table of machines, where there are several kinds."""
+    found = machines.shown(experiment)
+    return [found] if isinstance(found, Table) else []
 
 
 def brief_view(study: ReportedStudy) -> View:
@@ -364,6 +372,7 @@ def _experiment_section(
         )
     parts += experiment.energy.remarks
     parts += [_named(experiment.name, one) for one in report.progress(experiment)]
+    parts += [_named(experiment.name, one) for one in _machines(experiment)]
     if not len(runs):
         parts.append(Omitted("all", "Results", "no run has finished yet."))
     else:

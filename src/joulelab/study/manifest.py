@@ -30,6 +30,10 @@ LIBRARIES = (
 )
 
 
+MACHINE = ("node", "machine", "driver", "power_limit_w")
+"""Of the machine of a session; see `machine_of`."""
+
+
 def conditions(session: Session) -> dict[str, Any]:
     """The conditions of a session, independent of the workload, as plain data.
 
@@ -81,6 +85,27 @@ def new_session(number: int, started_at: float, now: dict[str, Any]) -> dict[str
         "host": platform.node(),
         "started_at": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started_at)),
         "conditions": now,
+    }
+
+
+def machine_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The machine of a session: node, device, driver, power limit in watts; None where unknown.
+
+    Args:
+        entry: of the session in the manifest.
+    """
+    conditions = entry.get("conditions", {})
+    device = conditions.get("device") or {}
+    on_gpu = device.get("name") not in {None, "cpu"}
+    meters = (conditions.get("energy") or {}).get("meters") or {}
+    cards = [one for name, one in meters.items() if name.startswith("nvml")]
+    card: Mapping[str, str] = cards[0] if cards else {}
+    limit = card.get(f"{device.get('domain')} power_limit_w", "")
+    return {
+        "node": entry.get("host"),
+        "machine": device.get("model") if on_gpu else conditions.get("processor"),
+        "driver": card.get("driver") if on_gpu else None,
+        "power_limit_w": float(limit) if limit.replace(".", "").isdecimal() else None,
     }
 
 

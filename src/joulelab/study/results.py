@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from joulelab.errors import StoreError
+from joulelab.study.manifest import MACHINE, machine_of
 from joulelab.study.predicted_runs import predicted_runs
 from joulelab.study.run_frames import RunFrames, read_frames
 from joulelab.study.run_tables import SUFFIX, read_run_table
@@ -20,6 +21,7 @@ from joulelab.study.schema import COLUMNS
 from joulelab.study.store_reading import (
     CURVES,
     REQUESTS,
+    TICK_NS,
     data_sets,
     last_written,
     read_manifest,
@@ -29,8 +31,6 @@ from joulelab.study.store_reading import (
     refuse,
 )
 
-TICK_NS = 100_000_000
-"""Longer than the time resolution of a file system, in nanoseconds."""
 SECONDS = ("due_s", "sent_s", "started_s", "answered_s")
 
 
@@ -95,10 +95,17 @@ class Results:
         Columns: identity, the factors, the five hyperparameters as proposed (missing if not
         searched), seed, state, accuracy (0 to 1), FLOPs, energies in joules, mean and quantiles of
         the device's utilisation (0 to 1), duration in seconds, other measurements of the workload,
+        the node, machine, driver and power limit in watts of its latest attempt,
         and for every domain its gross energy (``gpu:0 gross_j``) and status. ``joulelab help
         results`` explains each.
         """
-        return self._frames().runs.copy()
+        runs = self._frames().runs.copy()
+        sessions = self.manifest.get("sessions", ())
+        machines = {one["session"]: machine_of(one) for one in sessions}
+        for name in MACHINE:
+            known = {session: one[name] for session, one in machines.items()}
+            runs[name] = runs["last_session"].map(known).astype(object)
+        return runs.rename(columns={"last_session": "session"})
 
     def energy_frame(self) -> pd.DataFrame:
         """One row per finished or failed run, domain and instrument: source, status, energies in J.

@@ -10,6 +10,7 @@ A change that an older joulelab could not read raises `VERSION`.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field, Json, TypeAdapter, model_validator
@@ -17,7 +18,7 @@ from typing_extensions import TypedDict
 
 from joulelab.study.miniature import Miniature, thinned_value
 
-VERSION = 3
+VERSION = 4
 
 KEYS_SINCE_VERSION_1 = {
     "precision": "fp32",
@@ -138,6 +139,7 @@ RUN_COLUMNS: Columns = {
     "duration_s": ("REAL", Positive | None),
     "started_at": ("REAL", Amount | None),
     "error": ("TEXT", Text | None),
+    "last_session": ("INTEGER", Count | None),
 }
 """One row per run, the same columns for every kind of experiment; JSON for structured values."""
 
@@ -185,6 +187,7 @@ ADDED = {
         "utilisation_mean": "NULL",
         "utilisation": "NULL",
     },
+    4: {"last_session": "NULL"},
 }
 """Columns of runs added by each version, with their values for older rows."""
 
@@ -225,6 +228,12 @@ TABLES = (
     _create("ledger", LEDGER_COLUMNS),
 )
 
+INTERRUPTED_INDEX = (
+    "CREATE INDEX IF NOT EXISTS interrupted ON ledger (experiment, configuration)"
+    " WHERE state = 'interrupted'"
+)
+"""Those of a configuration are looked up before each of its groups."""
+
 COLUMNS = {
     table: {name: of for name, (_, of) in columns.items() if of is not None}
     for table, columns in {
@@ -236,14 +245,17 @@ COLUMNS = {
 """The columns of each table that are read, with their types."""
 
 
-def _rows(table: str) -> TypeAdapter[Any]:
-    row: Any = TypedDict(table, COLUMNS[table])  # type: ignore[misc]
+@cache
+def rows_of(table: str, columns: tuple[str, ...]) -> TypeAdapter[Any]:
+    """The validator of rows, which also parses their JSON.
+
+    Args:
+        table: ``"runs"``, ``"rounds"`` or ``"ledger"``.
+        columns: of the rows.
+    """
+    row: Any = TypedDict(table, {name: COLUMNS[table][name] for name in columns})  # type: ignore[misc]
     setattr(row, "__pydantic_config__", ConfigDict(strict=True, extra="forbid"))  # noqa: B010
     return TypeAdapter(list[row])
-
-
-ROWS = {table: _rows(table) for table in COLUMNS}
-"""For each table the validator of its rows, which also parses their JSON."""
 
 
 STRICT = ConfigDict(strict=True, extra="allow")

@@ -29,6 +29,7 @@ class Session:
         recorder: started.
         listener: hears what happens.
         folder: the results folder; ``None`` where nothing is stored.
+        alone: whether no other process carries out runs of the study now.
 
     Attributes:
         device: the device that does the work.
@@ -46,8 +47,11 @@ class Session:
         recorder: Recorder,
         listener: Listener,
         folder: Path | None = None,
+        *,
+        alone: bool = True,
     ) -> None:
         self.spec = spec
+        self.alone = alone
         self.folder = folder
         self.data_dir = data_dir
         self.recorder = recorder
@@ -85,7 +89,11 @@ class Session:
     def executor(self, make: Callable[..., Made]) -> Made:
         """An executor that works on this device, with these meters."""
         return make(
-            self.recorder, self.device.domain, self.spec.energy.cool_down_s, self.listener.doing
+            self.recorder,
+            self.device.domain,
+            self.spec.energy.cool_down_s,
+            self.listener.doing,
+            self.listener.waiting,
         )
 
     def counted(self, measurement: Measurement) -> Total:

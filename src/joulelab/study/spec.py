@@ -32,6 +32,7 @@ from joulelab.study.design import (
     Configuration,
     Factor,
     Level,
+    MainMetric,
     configuration_name,
     full_factorial,
 )
@@ -44,6 +45,7 @@ DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 
 
 MOST_THREADS = 1024
+MOST_WORKERS = 10_000
 """Above any sensible number; asked for a billion, a library ends the process."""
 
 
@@ -118,6 +120,15 @@ class ExperimentSpec(BaseModel, ABC):
         Raises:
             UsageError: the study is not valid; says why.
         """
+
+    @classmethod
+    def main_metric(cls, table: Mapping[str, Any]) -> MainMetric:
+        """What its runs are judged by, beside their energy; most kinds have an accuracy.
+
+        Args:
+            table: of the study file of a results folder.
+        """
+        return MainMetric()
 
     def excluded(self) -> Sequence[Mapping[str, Level]]:
         """Excluded combinations of levels: those of the file, and impossible ones."""
@@ -229,6 +240,54 @@ class EnergySpec(BaseModel):
         return names
 
 
+class SlurmSpec(BaseModel):
+    """The table ``[execution.slurm]``: what a worker asks SLURM for.
+
+    Attributes:
+        partition: of the jobs; default: the cluster's.
+        account: that is charged.
+        time: longest duration of a worker: ``"4h"``; default: the partition's.
+        gpus: of a worker.
+        cpus: of a worker; default: all of the node, if it is exclusive.
+        exclusive: whether a worker has its node alone. Sensors read the whole node: with other jobs
+            on it their energy would be counted too.
+        directives: others, ``{qos = "high"}`` for ``--qos=high``.
+        setup: shell commands before the worker starts, such as ``"module load cuda"``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    partition: str | None = None
+    account: str | None = None
+    time: str | None = None
+    gpus: Annotated[int, Field(ge=0)] = 0
+    cpus: Annotated[int, Field(gt=0)] | None = None
+    exclusive: bool = True
+    directives: dict[str, str | int | bool] = Field(default_factory=dict)
+    setup: list[str] = Field(default_factory=list)
+
+
+class ExecutionSpec(BaseModel):
+    """The table ``[execution]``: where runs are carried out. It is not part of what a study is.
+
+    Attributes:
+        on: ``"local:2"``, ``"slurm"``, ``"ray"``, ``"ray:ADDRESS"``; default: this process.
+        workers: at most; for ``local`` the number is in `on`.
+        mix: with ``"block"`` a study may use machines of several kinds, each block on one;
+            ``"refuse"`` refuses other machines than the first.
+        slurm: what a worker asks SLURM for.
+        ray: resources of a worker on Ray, such as ``{CPU = 2, GPU = 1}``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    on: str | None = None
+    workers: Annotated[int, Field(gt=0, le=MOST_WORKERS)] = 4
+    mix: Literal["refuse", "block"] = "refuse"
+    slurm: SlurmSpec = SlurmSpec()
+    ray: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+
+
 class StudySpec(BaseModel):
     """The keys of every study file; kinds of experiment add more (`study_class`).
 
@@ -240,6 +299,7 @@ class StudySpec(BaseModel):
         seed: determines all randomness.
         plugins: Python files with the user's parts; paths are relative to the study file's folder.
         energy: how energy is measured.
+        execution: where runs are carried out; ``None`` for this process.
         experiment: the experiments by name.
         miniature: values of the full study, if this one was scaled down.
     """
@@ -253,6 +313,7 @@ class StudySpec(BaseModel):
     seed: Annotated[int, Field(ge=0, strict=True)] = 0
     plugins: list[str] = Field(default_factory=list)
     energy: EnergySpec = EnergySpec()
+    execution: ExecutionSpec | None = None
     experiment: Annotated[dict[str, Any], Field(min_length=1)]
     miniature: Miniature | None = None
 

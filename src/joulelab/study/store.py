@@ -4,6 +4,7 @@
 
     DIR/study.toml      the resolved study file
     DIR/manifest.json   hardware, drivers, versions, seed, data checksum; one entry per session
+    DIR/now.json        what is waited for, while a session runs
     DIR/runs.sqlite     runs, rounds, and the ledger of every attempt
     DIR/traces/         power traces, one gzipped CSV file per attempt
     DIR/requests/       served requests, one gzipped CSV file per window
@@ -27,6 +28,7 @@ import contextlib
 import json
 import sqlite3
 import threading
+import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -44,11 +46,20 @@ from joulelab.errors import (
     TraceError,
     quoted,
 )
-from joulelab.files import FileLock, write_whole
+from joulelab.files import TRY_S, FileLock, write_whole
 from joulelab.study.database import DATABASE, connect, explained, version
 from joulelab.study.run_tables import SUFFIX, write_run_table
-from joulelab.study.schema import KEYS_SINCE_VERSION_1, MIGRATIONS, TABLES, VERSION
+from joulelab.study.schema import (
+    INTERRUPTED_INDEX,
+    KEYS_SINCE_VERSION_1,
+    MIGRATIONS,
+    TABLES,
+    VERSION,
+)
 from joulelab.study.store_reading import CURVES, REQUESTS, check_folder, read_manifest, read_study
+
+TRACES = "traces"
+"""Folder with one file per attempt."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,8 @@ class Store:
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(folder / ".lock")
-            if not lock.try_to_take():
+            # A reader that asks whether the study runs may hold it for a moment.
+            if not (lock.try_to_take() or _soon(lock)):
                 raise StoreBusyError(
                     f"another joulelab is already running the study in {folder}",
                     "wait for it, or choose another folder with --out",
@@ -146,6 +158,16 @@ class Store:
     def states(self) -> dict[str, str]:
         """The state of every run by its id."""
         return dict(self._query("SELECT run_id, state FROM runs"))
+
+    def block_sessions(self) -> list[tuple[int, int]]:
+        """Blocks, and the sessions in which runs of them have finished."""
+        return [
+            (int(block), int(session))
+            for block, session in self._query(
+                "SELECT DISTINCT block, last_session FROM runs"
+                " WHERE state IN ('finished', 'failed') AND last_session IS NOT NULL"
+            )
+        ]
 
     def finished_values(
         self, column: str, round_of: tuple[str, str, int] | None = None
@@ -228,8 +250,9 @@ class Store:
                 ),
             ).lastrowid
             connection.executemany(
-                "UPDATE runs SET state = 'running', attempts = attempts + 1 WHERE run_id = ?",
-                [(run.run_id,) for run in runs],
+                "UPDATE runs SET state = 'running', attempts = attempts + 1, last_session = ?"
+                " WHERE run_id = ?",
+                [(session, run.run_id) for run in runs],
             )
         return int(entry or 0)
 
@@ -283,6 +306,22 @@ class Store:
                 assignments = ", ".join(f"{column} = :{column}" for column in columns)
                 connection.execute(f"UPDATE runs SET {assignments} WHERE run_id = :run_id", row)
 
+    def interrupted(self, kind: str, run_id: str) -> list[dict[str, Any]]:
+        """The interrupted entries of a run: number, beginning, duration and energy.
+
+        Args:
+            kind: of the entries.
+            run_id: of the run.
+        """
+        energy = ("energy_gross_j", "energy_error_j", "energy_status")
+        names = ("entry", "started_at", "duration_s", *energy)
+        rows = self._query(
+            f"SELECT {', '.join(names)}, runs FROM ledger WHERE state = 'interrupted' AND kind = ?",
+            (kind,),
+        )
+        mine = [row[:-1] for row in rows if run_id in json.loads(row[-1])]
+        return [dict(zip(names, row, strict=True)) for row in mine]
+
     def session(self) -> int:
         """The number of the next session; each process that works on the study is a session."""
         ((last,),) = self._query("SELECT coalesce(max(session), 0) FROM ledger")
@@ -290,7 +329,7 @@ class Store:
 
     def write_trace(self, entry: int, columns: Mapping[str, Any], about: TraceAbout) -> None:
         """Store the power trace of an attempt as ``traces/<entry>.csv.gz``."""
-        path = self.folder / "traces" / f"{entry}{SUFFIX}"
+        path = self.folder / TRACES / f"{entry}{SUFFIX}"
         with explained(self.folder):
             path.parent.mkdir(exist_ok=True)
         try:
@@ -311,6 +350,18 @@ class Store:
         with explained(self.folder):
             path.parent.mkdir(exist_ok=True)
             write_run_table(path, run_id, columns)
+
+    def write_file(self, folder: str, entry: int, content: bytes) -> None:
+        """Store a trace or a table that was written elsewhere.
+
+        Args:
+            folder: `TRACES`, `REQUESTS` or `CURVES`.
+            entry: of the attempt.
+            content: of the file.
+        """
+        with explained(self.folder):
+            (self.folder / folder).mkdir(exist_ok=True)
+            write_whole(self.folder / folder / f"{entry}{SUFFIX}", content)
 
     # Manifest
 
@@ -356,6 +407,58 @@ class Store:
                 for statement in MIGRATIONS[old]:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {old + 1}")
+        with self._transaction() as connection:
+            connection.execute(INTERRUPTED_INDEX)
+
+    def give_up(self, entry: int, error: str) -> None:
+        """Close an entry whose process has ended; its energy is what was last heard of.
+
+        Args:
+            entry: number from `begin`.
+            error: why.
+        """
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE ledger SET state = 'interrupted', error = ? WHERE entry = ?",
+                (error, entry),
+            )
+            connection.execute(
+                "UPDATE runs SET state = 'planned' WHERE state = 'running' AND run_id IN"
+                " (SELECT value FROM ledger, json_each(ledger.runs) WHERE entry = ?)",
+                (entry,),
+            )
+
+    def known_of(self, runs: Sequence[PlannedRun]) -> dict[str, list[dict[str, Any]]]:
+        """What a worker has to know to go on with a group, as rows by table.
+
+        These are its runs that have ended, the rounds of its configuration so far, and the
+        interrupted attempts.
+
+        Args:
+            runs: of the group.
+        """
+        first, rounds = runs[0], sorted({run.round for run in runs})
+        planned = ", ".join(field.name for field in fields(PlannedRun))
+        marks = ", ".join("?" * len(rounds))
+        wanted = {
+            "runs": (
+                f"{planned}, state, attempts, engine, accuracy",
+                f"state IN ('finished', 'failed') AND round IN ({marks})",
+                rounds,
+            ),
+            "rounds": ("*", "TRUE", []),
+            "ledger": ("*", "state = 'interrupted'", []),
+        }
+        found = {}
+        for table, (columns, kept, values) in wanted.items():
+            cursor = self._connection.execute(
+                f"SELECT {columns} FROM {table}"
+                f" WHERE experiment = ? AND configuration = ? AND {kept}",
+                (first.experiment, first.configuration, *values),
+            )
+            names = [one[0] for one in cursor.description]
+            found[table] = [dict(zip(names, row, strict=True)) for row in cursor]
+        return found
 
     def _note_interruptions(self) -> None:
         with self._transaction() as connection:
@@ -390,9 +493,15 @@ class Store:
             return self._connection.execute(sql, values).fetchall()
 
 
+def _soon(lock: FileLock) -> bool:
+    """Whether a lock is free a moment later, and taken."""
+    time.sleep(TRY_S)
+    return lock.try_to_take()
+
+
 def _check_no_links(folder: Path) -> None:
     """Check that writes stay in the folder and do not follow links."""
-    written = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", "traces", "code", REQUESTS, CURVES)
+    written = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", TRACES, "code", REQUESTS, CURVES)
     if links := [name for name in written if (folder / name).is_symlink()]:
         raise StoreWriteError(
             f"{folder / links[0]} is a link: writing would change its target",
@@ -419,7 +528,8 @@ def _check_same(folder: Path, study: str) -> None:
 
 
 def _comparable(study: Mapping[str, Any]) -> dict[str, Any]:
-    """A study without the paths of its plug-ins; their content is compared apart."""
+    """A study without the paths of its plug-ins, whose content is compared apart, and engine."""
+    study = {key: value for key, value in study.items() if key != "execution"}
     plugins = study.get("plugins")
     count = {"plugins": formats.count(len(plugins), "file")} if isinstance(plugins, list) else {}
     return {**KEYS_SINCE_VERSION_1, **study, **count}

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from joulelab.energy.detection import open_recorder
-from joulelab.energy.recorder import Recorder
 from joulelab.errors import UsageError, quoted
 from joulelab.optional import require
-from joulelab.study.accounting import Ledger
+from joulelab.registry import imported
 from joulelab.study.code_copies import CodeCopies, code_copies
 from joulelab.study.database import DATABASE
 from joulelab.study.listener import Listener
-from joulelab.study.manifest import conditions, new_session
+from joulelab.study.now import announced
 from joulelab.study.plan import Plan, make_plan
 from joulelab.study.prediction import Prediction, record
 from joulelab.study.results import Results
-from joulelab.study.runner import Calibrator, RunRecorder
+from joulelab.study.runner import Calibrator
 from joulelab.study.session import Session
 from joulelab.study.spec import StudySpec
 from joulelab.study.store import Store
 from joulelab.study.store_reading import read_manifest, stored_states
 from joulelab.study.study_file import load_spec, results_folder, stored_code
 from joulelab.study.trust import STUDY, approve, code_in, code_of
+from joulelab.study.working import Working, loaded, meters_of
 from joulelab.study.workload import Workloads
 
 
@@ -97,7 +96,7 @@ class Study:
         if self.folder is not None:
             code_copies(self.spec, self.folder).check_unchanged(read_manifest(self.folder))
         listener.laid_out(self.spec, plan, states)
-        with self._recorder() as recorder:
+        with meters_of(self.spec) as recorder:
             session = Session(self.spec, self.data_dir, recorder, listener)
             with Workloads(plan.configurations, session) as workloads:
                 workloads.load()
@@ -123,12 +122,15 @@ class Study:
             return {}
         return stored_states(self.folder)
 
-    def run(self, out: str | Path, listener: Listener | None = None) -> Results:
+    def run(
+        self, out: str | Path, listener: Listener | None = None, on: str | None = None
+    ) -> Results:
         """Run the study, or resume it, in a results folder.
 
         Args:
             out: the results folder; created where it does not exist.
             listener: hears what happens.
+            on: engine of the workers, ``"local:2"``; default: that of the study, or this process.
 
         Returns:
             The results. Runs that raised are in it as failed; `Results.failed` counts them.
@@ -139,18 +141,22 @@ class Study:
         """
         listener = listener or Listener()
         self._check_installed()
+        on = on or (self.spec.execution.on if self.spec.execution else None)
         folder = Path(out).expanduser()
         plan = self.plan()
         copies = code_copies(self.spec, folder)
-        with Store.open(folder, copies.toml) as store:
+        with Store.open(folder, copies.toml) as store, announced(listener, folder) as hears:
             states = store.states()
-            listener.laid_out(self.spec, plan, states)
+            hears.laid_out(self.spec, plan, states)
             left = plan.left(states)
             if left:
-                self._copy_code(copies, store.manifest(), listener)
+                self._copy_code(copies, store.manifest(), hears)
             approve([code_in(folder / STUDY)])
-            if left:
-                self._session(plan, store, listener, copies)
+            if left and on is None:
+                self._session(plan, store, hears, copies)
+            elif left:
+                carry_out = imported("joulelab.execution.pool:carry_out")
+                carry_out(self, plan, store, copies, hears, on)
         return Results.open(folder)
 
     def _copy_code(
@@ -165,56 +171,42 @@ class Study:
             approve([*code_of(self.spec.to_dict()), *stored_code(copies.study, copies.folder)])
 
     def _session(self, plan: Plan, store: Store, listener: Listener, copies: CodeCopies) -> None:
-        """The session of one process, from measuring idle power to measuring it again."""
-        with ExitStack() as stack:
-            meters = stack.enter_context(self._recorder())
-            setup = meters.open("setup")
-            started_at = time.time()
-            session = Session(self.spec, self.data_dir, meters, listener, store.folder)
-            workloads = stack.enter_context(Workloads(plan.configurations, session))
-            basis = [one.basis for one in workloads.load()]
+        """The session of this process."""
+        with loaded(self.spec, self.data_dir, plan, store, listener) as working:
+            workloads = working.workloads
             manifest = store.manifest()
             copies.add(workloads.files())
-            now = {**conditions(session), **copies.conditions, **workloads.conditions()}
+            now = {**copies.conditions, **working.conditions()}
             workloads.check_unchanged(manifest, store)
             store.plan(plan.runs)
-            ledger = Ledger(store, meters, session.domains, session.device.domain)
-            ledger.adopt("setup", setup)
-            sessions = [
-                *manifest.get("sessions", []),
-                new_session(ledger.session, started_at, now),
-            ]
-            latest = {**workloads.latest(now), "plugins": copies.plugins}
-            store.write_manifest({**now, **manifest, **latest, "sessions": sessions})
-            stack.callback(ledger.close)
-
-            ledger.switch("idle")
-            sessions[-1]["idle_before_w"] = session.measure_idle()
-            ledger.switch("between")
-            recorder = RunRecorder(self.spec, store, ledger, listener)
-            left = plan.left(store.states())
-            configurations = plan.configurations_left(store.states())
-            prediction = workloads.predict(configurations, recorder, brief=True)
-            predicted_at = time.time()
-            ledger.switch("between")  # the comparison with the prediction starts here
-            if prediction.knows(left):
-                sessions[-1]["prediction"] = record(prediction, left, basis, predicted_at)
-                store.write_manifest({**store.manifest(), "sessions": sessions})
-                listener.predicted(prediction)
-            pending = {run.run_id for run in left}
-            for group in plan.groups:
-                runs = [run for run in group.runs if run.run_id in pending]
-                if runs:
-                    copies.check_programs()
-                workloads.of(group.configuration).run(group, runs, recorder)
-            ledger.switch("idle")
-            sessions[-1]["idle_after_w"] = session.measure_idle()
-            ledger.close()
+            with closing(working.begin()) as ledger:
+                sessions = [*manifest.get("sessions", []), working.entry(now)]
+                latest = {**workloads.latest(now), "plugins": copies.plugins}
+                store.write_manifest({**now, **manifest, **latest, "sessions": sessions})
+                sessions[-1]["idle_before_w"] = working.measure_idle()
+                ledger.switch("between")
+                self._predict(plan, working, store, sessions)
+                left = {run.run_id for run in plan.left(store.states())}
+                for group in plan.groups:
+                    runs = [run for run in group.runs if run.run_id in left]
+                    if runs:
+                        copies.check_programs()
+                    working.run(group, runs)
+                sessions[-1]["idle_after_w"] = working.measure_idle()
             sessions[-1]["ended_at"] = time.strftime("%Y-%m-%dT%H:%M:%S%z")
             store.write_manifest({**store.manifest(), "sessions": sessions})
 
-    def _recorder(self) -> Recorder:
-        energy = self.spec.energy
-        names = None if energy.meters == "auto" else list(energy.meters)
-        settings = {"estimate": {"tdp_w": energy.tdp_w}} if energy.tdp_w else {}
-        return open_recorder(names, interval_s=energy.interval_s, settings=settings)
+    def _predict(
+        self, plan: Plan, working: Working, store: Store, sessions: list[dict[str, Any]]
+    ) -> None:
+        """Predict what is left, and note it in the manifest."""
+        left = plan.left(store.states())
+        configurations = plan.configurations_left(store.states())
+        prediction = working.workloads.predict(configurations, working.recorder, brief=True)
+        predicted_at = time.time()
+        working.recorder.ledger.switch("between")  # the comparison with it starts here
+        if prediction.knows(left):
+            basis = [one.basis for one in working.summaries]
+            sessions[-1]["prediction"] = record(prediction, left, basis, predicted_at)
+            store.write_manifest({**store.manifest(), "sessions": sessions})
+            working.session.listener.predicted(prediction)

@@ -55,7 +55,7 @@ class ObjectiveWorkload(SearchWorkload):
 
     def load(self, configurations: Sequence[Configuration]) -> WorkloadSummary:
         """Import the objectives, and check that the budgets can be kept here."""
-        if (self.folder / OUTPUTS).is_dir():
+        if self.session.alone and (self.folder / OUTPUTS).is_dir():
             end_all(left_behind(INSIDE, str(self.folder)))
         for name in dict.fromkeys(one.experiment for one in configurations):
             spec = self._specs[name]

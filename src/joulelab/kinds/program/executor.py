@@ -152,7 +152,7 @@ class CommandExecutor(ProgramExecutor):
             )
             in_time = child.wait(job.limit_s)
         except KeyboardInterrupt:  # perhaps before the child was known
-            end_all(left_behind(INSIDE, str(job.study)))
+            end_all(left_behind(VARIABLE, str(job.events)))
             raise
         check_ended(child.process.returncode, in_time, job.limit_s, stderr.end or stdout.end)
         result, events = Result(), read_events(job.events)

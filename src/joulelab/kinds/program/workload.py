@@ -175,7 +175,7 @@ class ProgramWorkload(Workload):
 
     def _end_left_behind(self) -> None:
         """End the program that a killed session has left running."""
-        if not (self._folder / OUTPUTS).is_dir():
+        if not self.session.alone or not (self._folder / OUTPUTS).is_dir():
             return
         left = left_behind(INSIDE, str(self._folder))
         if left:

@@ -35,7 +35,7 @@ from joulelab.study.prediction import Prediction
 from joulelab.study.runner import Calibrator, Row, RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun
-from joulelab.study.store_reading import CURVES, read_rows
+from joulelab.study.store_reading import CURVES
 from joulelab.study.workload import Workload
 
 OUTPUTS = "outputs"
@@ -173,12 +173,10 @@ class SearchWorkload(Workload):
     def _note_lost(self, journal: Journal, run: PlannedRun, recorder: RunRecorder) -> None:
         """Enter what interrupted steps have spent, by the ledger, each once."""
         known = {line["entry"] for line in journal.lines if "lost" in line}
-        for rows in read_rows(recorder.store.folder, "ledger"):
-            for row in rows:
-                mine = row["kind"] == KIND and run.run_id in row["runs"]
-                if mine and row["state"] == "interrupted" and row["entry"] not in known:
-                    lost = self._lost(row) if row["duration_s"] else Spent()
-                    journal.append({"lost": lost.to_dict(), "entry": row["entry"]})
+        for row in recorder.store.interrupted(KIND, run.run_id):
+            if row["entry"] not in known:
+                lost = self._lost(row) if row["duration_s"] else Spent()
+                journal.append({"lost": lost.to_dict(), "entry": row["entry"]})
 
     def _lost(self, row: Mapping[str, Any]) -> Spent:
         grams = None

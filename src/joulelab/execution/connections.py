@@ -1,0 +1,178 @@
+"""How lines travel between runner and workers: through pipes, or files in a shared folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from joulelab.execution.relay import Line, encoded
+
+POLL_S = 0.1
+VARIABLE = "JOULELAB_LOST_S"
+LOST_S = 120.0
+"""Time without a sign of life after which the other side is taken for gone; or `VARIABLE`."""
+SIGNS = 10
+"""Signs of life in that time."""
+RETRY_S = 60.0
+"""How long writing to a shared folder is tried again."""
+ALIVE = "alive"
+
+
+class Connection(Protocol):
+    """The lines between a worker and its runner, from the worker's side."""
+
+    def send(self, line: Line) -> None:
+        """Send a line; from any thread. Nothing happens where the runner is gone."""
+
+    def receive(self) -> Line | None:
+        """The next line of the runner, after waiting; None where the runner is gone."""
+
+
+class Pipes:
+    """A worker's side of two pipes.
+
+    Args:
+        read: file descriptor of the runner's lines.
+        write: file descriptor of the worker's.
+    """
+
+    def __init__(self, read: int, write: int) -> None:
+        self._lines = os.fdopen(read, encoding="utf-8")
+        self._write = write
+        self._lock = threading.Lock()
+
+    def send(self, line: Line) -> None:
+        """Send a line."""
+        content = memoryview(encoded(line).encode("utf-8"))
+        with self._lock:
+            try:
+                while content:
+                    content = content[os.write(self._write, content) :]
+            except OSError:  # the runner is gone, and `receive` says so
+                return
+
+    def receive(self) -> Line | None:
+        """The next line; None at the end."""
+        text = self._lines.readline()
+        return json.loads(text) if text.endswith("\n") else None
+
+
+class Mailbox:
+    """Two files of lines in a shared folder, one for each direction; either side appends to one.
+
+    A file is opened anew for every look and every line: a network file system shows what others
+    have written when a file is opened, and writes when it is closed.
+
+    Args:
+        read: lines of the other side.
+        write: lines of this one.
+    """
+
+    def __init__(self, read: Path, write: Path) -> None:
+        self._read = read
+        self._write = write
+        self._at = 0
+        self._text = b""
+        self._lock = threading.Lock()
+        self._heard_s = self._sent_s = time.monotonic()
+        self._patience_s = float(os.environ.get(VARIABLE, LOST_S))
+
+    def append(self, line: Line) -> None:
+        """Write a line; where that fails, try again for a minute.
+
+        Raises:
+            OSError: it still fails: the disk is full, or the folder is gone.
+        """
+        content = encoded(line).encode("utf-8")
+        patience_s = time.monotonic() + RETRY_S
+        with self._lock:
+            while True:
+                try:
+                    self._append(content)
+                    break
+                except OSError:
+                    if time.monotonic() > patience_s:
+                        raise
+                    time.sleep(1.0)
+            self._sent_s = time.monotonic()
+
+    def look(self) -> list[Line]:
+        """The lines that have come since the last look; a sign of life is sent now and then."""
+        lines = self._look()
+        if time.monotonic() - self._sent_s > self._patience_s / SIGNS:
+            self.append({ALIVE: True})
+        return [line for line in lines if ALIVE not in line]
+
+    @property
+    def lost(self) -> bool:
+        """Whether the other side has given no sign of life for two minutes."""
+        return time.monotonic() - self._heard_s > self._patience_s
+
+    def _append(self, content: bytes) -> None:
+        whole = self._write.stat().st_size if self._write.exists() else 0
+        try:
+            with self._write.open("ab") as file:
+                file.write(content)
+        except OSError:
+            os.truncate(self._write, whole)  # no half line
+            raise
+
+    def _look(self) -> list[Line]:
+        try:
+            with self._read.open("rb") as file:
+                file.seek(self._at)
+                part = file.read()
+        except OSError:  # not there yet, or the folder is away for a moment
+            return []
+        self._at += len(part)
+        *whole, self._text = (self._text + part).split(b"\n")
+        if part:
+            self._heard_s = time.monotonic()
+        return [json.loads(line) for line in whole]
+
+
+class Files:
+    """A worker's side of a mailbox.
+
+    Args:
+        folder: of the worker.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._mailbox = Mailbox(folder / "to.jsonl", folder / "from.jsonl")
+        self._come: list[Line] = []
+
+    def send(self, line: Line) -> None:
+        """Send a line.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self._mailbox.append(line)
+
+    def receive(self) -> Line | None:
+        """The next line; None where the runner is gone."""
+        while not self._come:
+            if self._mailbox.lost:
+                return None
+            time.sleep(POLL_S)
+            try:
+                self._come = self._mailbox.look()
+            except OSError:
+                return None
+        return self._come.pop(0)
+
+
+def connect(arguments: Sequence[str]) -> Connection:
+    """The connection that a worker was started with.
+
+    Args:
+        arguments: ``pipes READ WRITE``, or ``files FOLDER``.
+    """
+    name, *rest = arguments
+    return Pipes(int(rest[0]), int(rest[1])) if name == "pipes" else Files(Path(rest[0]))

@@ -1,0 +1,93 @@
+"""The interface of engines: they start workers, and carry lines. They know nothing of studies."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from joulelab.execution.relay import Line
+from joulelab.registry import Registry
+from joulelab.study.spec import ExecutionSpec
+
+
+class Worker(ABC):
+    """A worker as the runner sees it.
+
+    Attributes:
+        name: for people: ``"node3"``, ``"worker 2"``.
+    """
+
+    name: str
+
+    @abstractmethod
+    def send(self, line: Line) -> None:
+        """Send a line; nothing happens where the worker has ended."""
+
+    @abstractmethod
+    def receive(self) -> list[Line]:
+        """The lines that have come since the last call, without waiting."""
+
+    @abstractmethod
+    def ended(self) -> str | None:
+        """Why it has ended: an exit code, a signal, what the scheduler says; None while it lives.
+
+        Its last lines may still come.
+        """
+
+    @abstractmethod
+    def waiting(self) -> str:
+        """What it waits for before it begins, in the words of the scheduler; empty once it has."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """End it at once."""
+
+
+class Engine(ABC):
+    """Starts workers somewhere.
+
+    Args:
+        address: what follows the name: ``"2"`` in ``local:2``; may be empty.
+        settings: of the study.
+
+    Attributes:
+        workers: number of workers that it starts at most.
+
+    Raises:
+        JoulelabError: the address is not valid, or the engine cannot be used here.
+    """
+
+    workers: int
+
+    @abstractmethod
+    def __init__(self, address: str, settings: ExecutionSpec) -> None: ...
+
+    @abstractmethod
+    def start(self, number: int, folder: Path) -> Worker:
+        """Start a worker.
+
+        Args:
+            number: of the worker, from 0; each has a device of its own where there are several.
+            folder: of results; logs go below it.
+
+        Raises:
+            JoulelabError: it cannot be started.
+        """
+
+    @abstractmethod
+    def wait(self, seconds: float) -> None:
+        """Wait until a line has come from any worker, at most so long."""
+
+    def close(self) -> None:  # noqa: B027 - most engines hold nothing
+        """Release what was held."""
+
+
+execution_engines: Registry[type[Engine]] = Registry(
+    "engine",
+    "joulelab.execution_engines",
+    {
+        "local": ("joulelab.execution.local:LocalEngine", "worker processes on this machine"),
+        "ray": ("joulelab.execution.ray:RayEngine", "actors of Ray core"),
+        "slurm": ("joulelab.execution.slurm:SlurmEngine", "jobs on a SLURM cluster"),
+    },
+)
