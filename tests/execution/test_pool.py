@@ -1,6 +1,7 @@
 """Studies over worker processes: the same results, whatever ends, and every joule in the ledger."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
