@@ -21,6 +21,7 @@ QUICK = {
     "accuracy": "--seconds 1 --repeats 1 --draws 2 --traces plateau",
     "bounds": "--logs 1",
     "overhead": "--seconds 1 --busy 0 --piece 0.02",
+    "profiling": "--runs 1 --pairs 2 --piece 0.05",
     "windows": "--imports 1 --windows 20",
     "callbacks": "--pairs 1 --epochs 1 --budgets 0 --only scikit-learn",
     "gaps": "--seconds 0.3",
@@ -28,12 +29,14 @@ QUICK = {
     "proposal": "--observations 8 --pairs 1",
     "serving": "--seconds 0.5 --repeats 1",
     "planner": "--requests 20000 --repeats 1",
+    "live": "--runs 1500 --updates 2 --seconds 1",
     "training": "--pairs 1 --steps 1 --networks DensePolyNN --datasets fashion-mnist",
 }
 TITLES = {
     "accuracy": "Accuracy",
     "bounds": "Bounds that hold",
     "overhead": "Overhead",
+    "profiling": "Accuracy and overhead of a profile",
     "windows": "Imports and windows",
     "callbacks": "Callbacks and budgets",
     "gaps": "Gaps under a busy interpreter",
@@ -41,6 +44,7 @@ TITLES = {
     "analysis": "Analysis and report",
     "serving": "The queue",
     "planner": "A million simulated requests",
+    "live": "The live page of 25,000 runs",
     "training": "The fast engine beside the reference engine",
 }
 

@@ -30,6 +30,10 @@ SMALL = {
         rf"\| joulelab, RAPL at 10 Hz \| {FIGURE} % \| {FIGURE} % \| \d+ \|",
         rf"\| GPU, RAPL, estimate at 100 Hz \| {FIGURE} % ",
     ),
+    "profiling.py --runs 1 --pairs 2 --piece 0.05 --loads loop": (
+        rf"\| {FIGURE} points \| {FIGURE} points \| 3: (met|missed) \|",
+        rf"\| loop \| {FIGURE} % \({FIGURE} to {FIGURE}\) ",
+    ),
     "windows.py --without-peers --imports 1 --windows 20": (
         rf"\| joulelab \| {FIGURE} ",
         r"\| joulelab, one RAPL counter \| \d+ us \| \d+ us \| 20 \|",
@@ -55,6 +59,11 @@ SMALL = {
         rf"\| none \| {FIGURE} ",
         rf"\| csv \| {FIGURE} .* % \| {FIGURE} ",
         r"Target, under 0\.5% of an epoch: csv (met|missed)",
+    ),
+    "live.py --runs 1500 --updates 2 --seconds 1": (
+        rf"\| first view \| {FIGURE} ms \({FIGURE} to {FIGURE}\) ",
+        rf"\| update \| {FIGURE} ms ",
+        rf"\| one viewer, nothing changes \| {FIGURE} s a minute \| {FIGURE} MiB ",
     ),
     "training.py --pairs 1 --steps 1 --repetitions 2 --networks DensePolyNN --precisions fp32"
     " --datasets fashion-mnist --rounds --epochs 1 --train-images 1024": (

@@ -87,6 +87,9 @@ def test_a_study_of_a_command_is_run_reported_and_exported(joulelab, tmp_path):
     joulelab("run", "study.toml", "--out", "out", *given)
     assert "report" in joulelab("report", "out")
     assert joulelab("export", "out").startswith("run_id")
+    assert '"accuracy": 0.5' in joulelab(
+        "profile", "--html", "out.html", "--idle", 0, "--", "work.py", 2
+    )
 
 
 def test_a_function_is_tuned(joulelab, tmp_path):

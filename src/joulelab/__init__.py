@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from joulelab.kinds.objective.tune import tune
     from joulelab.kinds.program.events import phase, report_metric
     from joulelab.kinds.program.experiment import experiment
+    from joulelab.profiling.profiler import profile
     from joulelab.study.results import Results
     from joulelab.study.study import Study
     from joulelab.tuning.space import Choice, Float, Int
@@ -44,6 +45,7 @@ __all__ = [
     "measure_idle",
     "measured",
     "phase",
+    "profile",
     "report_metric",
     "track",
     "tune",
@@ -67,6 +69,7 @@ __getattr__ = importer(
         "measure_idle": "joulelab.energy.measuring",
         "measured": "joulelab.energy.measuring",
         "phase": "joulelab.kinds.program.events",
+        "profile": "joulelab.profiling.profiler",
         "report_metric": "joulelab.kinds.program.events",
         "track": "joulelab.forecast.tracking",
         "tune": "joulelab.kinds.objective.tune",

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from joulelab.analysis.trade_off import clusters, pareto, undominated
+from joulelab.analysis.front import undominated
+from joulelab.analysis.trade_off import clusters, pareto
 from joulelab.errors import UsageError
 
 FACTORS = ["linear_layers", "conv_layers", "relu"]

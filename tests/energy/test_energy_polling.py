@@ -199,7 +199,8 @@ def test_closing_interrupts_a_question_that_is_under_way(opened):
     eventually(lambda: meter.asked)
     meter.close()
     assert reason(meter) == "closed"
-    eventually(lambda: "slow-poll" not in [thread.name for thread in threading.enumerate()])
+    name = "joulelab-slow-poll"
+    eventually(lambda: name not in [thread.name for thread in threading.enumerate()])
 
 
 def test_closing_does_not_wait_for_a_question_that_cannot_be_interrupted(opened, monkeypatch):

@@ -32,6 +32,7 @@ class SimulatedEngine(Engine):
         self.stops_after = None
         self.kills = 0
         self.says = {}
+        self.fails = set()
         self.started = 0
         self._alive = {}
 
@@ -119,6 +120,8 @@ class SimulatedWorker(Worker):
             windows.append((self._begun_s, self._begun_s + took_s))
             row = {"run_id": self._todo.pop(0), "state": "finished", "duration_s": took_s}
             row |= {"energy_gross_j": WATTS * took_s, "energy_status": "measured"}
+            if row["run_id"] in self.engine.fails:
+                row |= {"state": "failed", "error": "out of memory"}
             end = {"enter": "end", "entry": self._entry, "state": "finished", "error": None}
             self.lines.append({**end, "rows": [row], "part": False, **energy(took_s)})
             self._next()

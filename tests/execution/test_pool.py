@@ -1,6 +1,7 @@
 """Studies over worker processes: the same results, whatever ends, and every joule in the ledger."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import psutil
 import pytest
 from simulated import WATTS, SimulatedEngine
 
+from joulelab.cli.inspecting import status
 from joulelab.errors import JoulelabError, UnknownNameError, UsageError
 from joulelab.execution.pool import Pool, PoolError
 from joulelab.present import terminal
@@ -256,3 +258,12 @@ def test_machines_are_no_effects_and_what_acts_differently_on_them_is_said(tmp_p
     assert "Machines" in text
     assert "a acts differently on the machines" in text
     assert "factors are tested among runs of the same" in " ".join(text.split())
+
+
+def test_the_status_names_sessions_and_the_node_of_a_failure(tmp_path):
+    engine = SimulatedEngine(["A", "A"], lambda chance: 0.01)
+    engine.fails = {"e/a=1/0/0"}
+    simulated(tmp_path, engine, levels=4)
+    text = " ".join(terminal.to_text(*status(tmp_path / "out").parts).split())
+    assert re.search(r"failed: e/a=1/0/0 on node [01]: out of memory", text)
+    assert re.search(r"Sessions .* node 0 A \d .* node 1 A \d", text)

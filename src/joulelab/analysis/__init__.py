@@ -21,6 +21,7 @@ search_cost       what do searches spend for a score, and have at equal cost? (K
 ranking           which treatment is best over many blocks, and is that more than chance? (Friedman)
 coupling          does time predict energy, and where does a faster one use more energy?
 factor_increase   by how much does a factor raise energy?
+front             which points does no other beat in both energy and accuracy?
 trade_off         which configurations are not beaten in both energy and accuracy?
 batching          what does a request cost and how long does it wait; which policy takes least?
 trend             does a figure of networks change over the years; growth, and records of accuracy

@@ -31,7 +31,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from joulelab.analysis.frames import (
@@ -44,8 +43,8 @@ from joulelab.analysis.frames import (
     require_columns,
     results,
 )
+from joulelab.analysis.front import undominated
 from joulelab.analysis.kruskal import kruskal
-from joulelab.analysis.rounding import Values
 from joulelab.errors import UsageError
 
 LOW, HIGH = "E-", "E+"
@@ -102,30 +101,6 @@ def pareto(
         table["energy_mean_j"].to_numpy(dtype=float), table["accuracy_mean"].to_numpy(dtype=float)
     )
     return table.sort_values("energy_mean_j", kind="stable", ignore_index=True)
-
-
-def undominated(energy_j: Values, accuracy: Values) -> npt.NDArray[np.bool_]:
-    """Which points no other point beats, shape (points,); points with a NaN are excluded.
-
-    Args:
-        energy_j: shape (points,); less is better.
-        accuracy: shape (points,); more is better.
-
-    >>> undominated(np.array([1.0, 2.0, 2.0]), np.array([0.8, 0.9, 0.7])).tolist()
-    [True, True, False]
-    """
-    known = np.flatnonzero(~(np.isnan(energy_j) | np.isnan(accuracy)))
-    # By energy, and among equal energies the most accurate first. A point is beaten by the first of
-    # its own energy, or by the most accurate of all that take less.
-    order = known[np.lexsort((-accuracy[known], energy_j[known]))]
-    starts = np.append(True, energy_j[order][1:] != energy_j[order][:-1])[: len(order)]
-    of_energy = np.cumsum(starts) - 1  # (points,)
-    best = accuracy[order][starts]  # (energies,)
-    before = np.append(np.nan, np.maximum.accumulate(best))[:-1]
-    ordered = accuracy[order]
-    on_front = np.zeros(len(energy_j), bool)
-    on_front[order] = (ordered == best[of_energy]) & ~(before[of_energy] >= ordered)
-    return on_front
 
 
 @dataclass(frozen=True)

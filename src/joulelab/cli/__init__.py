@@ -39,8 +39,8 @@ WrongUsage: type[Exception] = typer.BadParameter.__mro__[1]
 """The usage error of click, which some versions of typer bring along."""
 
 GROUPS = {
-    "Measure": ("measure", "doctor", "watch", "record", "trace", "predict"),
-    "Study": ("list", "init", "plan", "run", "status", "report", "export", "log", "tune"),
+    "Measure": ("measure", "profile", "doctor", "watch", "record", "trace", "predict"),
+    "Study": ("list", "init", "plan", "run", "status", "live", "report", "export", "log", "tune"),
     "Analyse": ("compare", "analyze", "places", "instruments", "replicate", "import", "card"),
     "Serve": ("load", "batch"),
     "Help": ("help", "config"),

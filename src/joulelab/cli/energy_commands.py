@@ -1,4 +1,4 @@
-"""Commands that read sensors: measure, doctor, record, watch and trace."""
+"""Commands that read sensors: measure, profile, doctor, record, watch and trace."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 import typer
 
 from joulelab.cli.options import (
+    Host,
     Idle,
     Interval,
     Json,
     MeterOptions,
     Meters,
     Place,
+    Port,
     Pue,
     Quiet,
     To,
@@ -84,6 +86,36 @@ class Measure(MeterOptions):
 
 @command(
     commands,
+    "profile",
+    "joulelab.cli.profiling:run_profile",
+    example="joulelab profile --html profile.html -- train.py --epochs 3",
+    allow_interspersed_args=False,
+)
+@dataclass(frozen=True, kw_only=True)
+class Profile(MeterOptions):
+    """Show which part of a Python program costs most.
+
+    The program runs in joulelab's own interpreter, with its output and its exit code. The answer
+    goes to standard error.
+    """
+
+    command: list[str] | None = argument(None, "Program to run.", "[--] FILE|-m MODULE ...")
+    module: bool = option(False, "Run a module, as python -m does.", short="-m")
+    rate: float = option(100.0, "Samples of the stacks in a second, 1 to 1000.", "HZ")
+    html: Path | None = option(None, "Write a flame graph, a page that needs no other.", "FILE")
+    speedscope: Path | None = option(None, "Write the profile for speedscope.app.", "FILE")
+    idle: float | None = option(
+        None,
+        "Time to measure idle power before; 0 to skip. Default: as long as the sensors need.",
+        "SECONDS",
+    )
+    busy: Busy = option(Busy.WAIT, "What to do if another program is measuring.")
+    quiet: Quiet = False
+    label: str = option("", "Name of the result.")
+
+
+@command(
+    commands,
     "doctor",
     "joulelab.cli.recording:run_doctor",
     example="joulelab doctor",
@@ -124,12 +156,15 @@ class Record:
 )
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """Show live power by domain until stopped."""
+    """Show live power by domain until stopped; with --live also in a browser."""
 
     meter: Meters = None
     interval: Interval = 0.1
     every: float = option(1.0, "Time between updates.", "SECONDS")
     for_: float | None = option(None, FOR, "SECONDS")
+    live: bool = option(False, "Show it in a browser too.")
+    host: Host = None
+    port: Port = None
     place: Place = None
     pue: Pue = None
     prometheus: str | None = option(

@@ -13,6 +13,7 @@ from joulelab.cli.options import OUTPUT_FOLDER
 from joulelab.cli.output import say, write_frame
 from joulelab.present import Column, Facts, Remark, Table, View, words
 from joulelab.study.manifest import machine_of
+from joulelab.study.now import read_now
 from joulelab.study.results import Results
 from joulelab.study.store_reading import is_running
 
@@ -39,10 +40,13 @@ def status(folder: Path) -> View:
     }
     failed = runs[runs["state"] == "failed"]
     failures = dict(zip(failed["run_id"], failed["error"], strict=True))
+    nodes = dict(zip(failed["run_id"], failed["node"], strict=True))
+    many = runs["node"].nunique() > 1
     interrupted = int((ledger["state"] == "interrupted").sum())
     known = ledger["energy_gross_j"].dropna()
     joules = float(known.sum()) if len(known) else None
     writing = is_running(folder)
+    now = read_now(folder) if writing else None
     rows = [{"experiment": name, **by_state} for name, by_state in counts.items()]
     columns = [words("experiment"), *(Column(state, form=str) for state in STATES)]
     workers = _workers(results, runs, ledger, writing=writing)
@@ -52,7 +56,11 @@ def status(folder: Path) -> View:
             *([_workers_table(workers)] if len(workers) > 1 else ()),
             f"{'running now' if writing else 'not running'}; energy so far, including setup and "
             f"idle: {formats.joules(joules)} gross; interrupted attempts: {interrupted}",
-            *(f"failed: {run_id}: {error}" for run_id, error in failures.items()),
+            *([f"now: {now.doing}"] if now is not None and now.doing else ()),
+            *(
+                f"failed: {run_id}{f' on {nodes[run_id]}' if many else ''}: {error}"
+                for run_id, error in failures.items()
+            ),
         ],
         {
             "folder": str(folder),

@@ -281,6 +281,19 @@ def one_measurement(measurement: Measurement) -> list[Part]:
     return [*measurement_parts(measurement), *_place_hint([measurement])]
 
 
+def caveats(measurements: Sequence[Measurement]) -> list[str]:
+    """What an estimate is good for, if any of some measurements is one."""
+    status = Status.of_sum(one.total.status for one in measurements)
+    return [CAVEAT] if status in (Status.ESTIMATED, Status.PARTLY_ESTIMATED) else []
+
+
+def carbon_notes(measurements: Sequence[Measurement]) -> list[str]:
+    """Where the CO2e of some measurements is from, or how to learn it."""
+    of = [one.footprint for one in measurements if one.footprint is not None]
+    said = [one.basis if one.grams is not None else str(one) for one in of]
+    return [*dict.fromkeys(said), *_place_hint(measurements)]
+
+
 @dataclass
 class _Measured:
     """The measurements of one command, or of several.
@@ -339,15 +352,9 @@ class _Measured:
         elif every:
             yield _mean_answer(every)
             yield _summary_table(every)
-        if every and self._status() in (Status.ESTIMATED, Status.PARTLY_ESTIMATED):
-            yield CAVEAT
+        yield from caveats(every)
         yield from dict.fromkeys(part for one in every for part in measurement_remarks(one))
-        yield from dict.fromkeys(
-            one.footprint.basis if one.co2e_g is not None else str(one.footprint)
-            for one in every
-            if one.footprint is not None
-        )
-        yield from _place_hint(every)
+        yield from carbon_notes(every)
 
     def _ended(self, run: CommandRun) -> Iterator[Part]:
         if run.ended_by:

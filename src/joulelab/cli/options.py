@@ -122,6 +122,18 @@ Timezone = Annotated[
 Pue = Annotated[
     float | None, typer.Option("--pue", help="Power usage effectiveness of the data centre.")
 ]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        "--host",
+        metavar="ADDRESS",
+        help="Where the live page can be reached; default: 127.0.0.1, this machine only.",
+    ),
+]
+Port = Annotated[
+    int | None,
+    typer.Option("--port", metavar="N", help="Port of the live page; default: a free one."),
+]
 To = Annotated[
     list[str] | None,
     typer.Option(

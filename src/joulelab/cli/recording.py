@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from joulelab import formats
+from joulelab.cli.live_pages import asked_place, watched_page
 from joulelab.cli.measuring import check_figure, one_measurement
 from joulelab.cli.options import check_seconds
 from joulelab.cli.output import data_console, progress_console, say, show
@@ -191,10 +192,16 @@ def run_watch(asked: Watch) -> int:
 
     from joulelab.present.terminal import renderable
 
+    place = asked_place(asked.host, asked.port, live=asked.live, user="joulelab watch --live")
     end_on_sigterm()
     console = data_console()
     options: Options = {**_whole_machine(asked), "place": asked.place, "pue": asked.pue}
-    with Monitor(**options) as monitor, feed, suppress(KeyboardInterrupt):
+    with (
+        Monitor(**options) as monitor,
+        feed,
+        suppress(KeyboardInterrupt),
+        watched_page(place) as tell,
+    ):
         watched = _Watched()
         window = monitor.recorder.open("watch")
         with Live(console=console, auto_refresh=False, transient=False) as live:
@@ -203,6 +210,7 @@ def run_watch(asked: Watch) -> int:
                 measurement = monitor.finish(done.close(), done)
                 watched.add(measurement)
                 feed.lap(measurement)
+                tell(measurement)
                 if console.is_terminal:
                     live.update(
                         renderable(watched.table(console.width), console.width), refresh=True

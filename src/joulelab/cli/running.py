@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from joulelab import formats
 from joulelab.cli.inspecting import reported
+from joulelab.cli.live_pages import asked_place, shown_beside
 from joulelab.cli.options import default_folder
 from joulelab.cli.output import progress_console, say, show
 from joulelab.cli.planning import plan_parts, remarks
@@ -47,11 +48,15 @@ def run_command(asked: Run) -> int:
     Args:
         asked: the options of the command.
     """
+    place = asked_place(asked.host, asked.port, live=asked.live, user="joulelab run --live")
     folder = asked.out or default_folder(asked.study, asked.set_ or [], asked.scale)
     wanted = (asked.study, asked.set_, asked.plugin, asked.data_dir, asked.scale)
     study = load_study(*wanted, trust=asked.trust)
     log = study_log(folder, asked.to) if asked.to else None
-    return run_study(study, folder, as_json=asked.json, verbose=asked.verbose, log=log, on=asked.on)
+    with shown_beside(folder, place, study):
+        return run_study(
+            study, folder, as_json=asked.json, verbose=asked.verbose, log=log, on=asked.on
+        )
 
 
 def run_study(

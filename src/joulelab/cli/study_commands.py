@@ -1,4 +1,4 @@
-"""Commands on studies: list, plan, run, status, report, places, export and instruments."""
+"""Commands on studies: list, plan, run, status, live, report, places, export and instruments."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from joulelab.cli.options import (
     DataDir,
     Domains,
     Folder,
+    Host,
     Json,
     Overrides,
     Plugins,
+    Port,
     Pue,
     Quiet,
     Scale,
@@ -173,6 +175,9 @@ class Run:
     )
     quiet: Quiet = False
     verbose: bool = option(False, "Show a line for each run.", short="-v")
+    live: bool = option(False, "Show the study in a browser; prints the address.")
+    host: Host = None
+    port: Port = None
     to: str = option("", "Log each run there too: mlflow[:URI].", "SINK")
     json: Json = False
 
@@ -190,6 +195,25 @@ class Log:
     folder: Folder
     to: str = option(..., "Where to: mlflow[:URI].", "SINK")
     json: Json = False
+
+
+@command(
+    commands,
+    "live",
+    "joulelab.cli.live_pages:run_live",
+    needs=("starlette", "uvicorn"),
+    example="joulelab live joulelab-out/quickstart",
+)
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """Show a study in a browser while it runs, or afterwards.
+
+    The address is printed; it has a token, without which the page cannot be seen. Ctrl-C ends it.
+    """
+
+    folder: Path = argument(..., "The results folder of a study.", "DIR")
+    host: Host = None
+    port: Port = None
 
 
 @commands.command(epilog=epilog("joulelab status joulelab-out/quickstart"))

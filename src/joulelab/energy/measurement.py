@@ -235,27 +235,32 @@ def answer(measurement: Measurement, name: str = "") -> str:
         name: of what was measured; default: the label.
     """
     label = textwrap.shorten(name or measurement.label, LONGEST_LABEL, placeholder=" ...")
+    said = amount_said(measurement)
+    return f"{label}: {said}" if label else f"{said[0].upper()}{said[1:]}"
+
+
+def amount_said(measurement: Measurement) -> str:
+    """The same within a sentence: ``about 148 J (0.0411 Wh), 38.0 s; estimated, could be ...``."""
     total, duration = measurement.total, formats.duration(measurement.duration_s)
     if len(measurement.nodes) > 1:
         duration += f", {len(measurement.nodes)} nodes"
     if total.gross_j is None:
-        said = f"energy unknown, {duration}"
-    else:
-        sure = total.status in (Status.MEASURED, Status.REPLAYED)
-        error_j = total.error_j
-        amount = formats.joules(total.gross_j)
-        if sure and error_j is not None:
-            amount += f" ± {formats.joules(error_j)}"
-        if total.gross_j >= LEAST_IN_HOURS_J:
-            amount += f" ({formats.watt_hours(total.gross_j)})"
-        parts = [amount]
-        if measurement.co2e_g is not None:
-            parts.append(f"{formats.grams(measurement.co2e_g)} CO2e")
-        said = f"{'' if sure else 'about '}{', '.join([*parts, duration])}; {total.status}"
-        if not sure and error_j is not None:
-            low_j = max(0.0, total.gross_j - error_j)
-            said += f", could be {formats.joules_range(low_j, total.gross_j + error_j)}"
-    return f"{label}: {said}" if label else f"{said[0].upper()}{said[1:]}"
+        return f"energy unknown, {duration}"
+    sure = total.status in (Status.MEASURED, Status.REPLAYED)
+    error_j = total.error_j
+    amount = formats.joules(total.gross_j)
+    if sure and error_j is not None:
+        amount += f" ± {formats.joules(error_j)}"
+    if total.gross_j >= LEAST_IN_HOURS_J:
+        amount += f" ({formats.watt_hours(total.gross_j)})"
+    parts = [amount]
+    if measurement.co2e_g is not None:
+        parts.append(f"{formats.grams(measurement.co2e_g)} CO2e")
+    said = f"{'' if sure else 'about '}{', '.join([*parts, duration])}; {total.status}"
+    if not sure and error_j is not None:
+        low_j = max(0.0, total.gross_j - error_j)
+        said += f", could be {formats.joules_range(low_j, total.gross_j + error_j)}"
+    return said
 
 
 def node_table(measurement: Measurement) -> list[Part]:

@@ -509,6 +509,17 @@ class Measuring:
         return self._opened.finish(self._window.so_far(), self._window, flags, self._hidden)
 
     @property
+    def open_window(self) -> Window:
+        """The window while it is open.
+
+        Raises:
+            MeterError: it is not.
+        """
+        if self._opened is None or self._window is None:
+            raise MeterError(f"{self.label!r} is not being measured", "start it first")
+        return self._window
+
+    @property
     def result(self) -> Measurement:
         """The measurement of the finished block.
 

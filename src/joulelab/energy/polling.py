@@ -114,7 +114,8 @@ class PollingMeter(Meter):
         """
         if first:
             self._latest = _Latest(first, time.monotonic() if asked_s is None else asked_s)
-        self._thread = threading.Thread(target=self._run, name=f"{self.name}-poll", daemon=True)
+        name = f"joulelab-{self.name}-poll"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def sample(self) -> Sequence[Sample]:

@@ -200,11 +200,7 @@ class Recorder:
             slept_s = _slept_s()
             ends = [buffer.record(at_edge=True, slept_s=slept_s) for buffer in self._buffers]
             ended_at, ended_s = time.time(), time.monotonic()
-            channel_samples = [
-                samples
-                for buffer, start, end in zip(self._buffers, window.starts, ends, strict=True)
-                for samples in buffer.channel_samples(start, end)
-            ]
+            channel_samples = self._samples(window.starts, ends)
             following = None
             if label is not None:
                 following = Window(self, label, ended_at, ended_s, ends, slept_s)
@@ -226,6 +222,16 @@ class Recorder:
             self.idle_error_w,
         )
         return summarise(conditions, channel_samples), channel_samples, following
+
+    def _samples(self, starts: Sequence[int], ends: Sequence[int]) -> list[ChannelSamples]:
+        return [
+            samples
+            for buffer, start, end in zip(self._buffers, starts, ends, strict=True)
+            for samples in buffer.channel_samples(start, end)
+        ]
+
+    def _last_numbers(self) -> list[int]:
+        return [buffer.last for buffer in self._buffers]
 
     def _check_process(self) -> None:
         """The sampling thread does not exist in a forked process, and the lock may be held."""
@@ -317,6 +323,21 @@ class Window:
         with self._closing:
             return self.measurement or self.recorder._measure(self, close=False)[0]
 
+    def samples_since(
+        self, numbers: Sequence[int] | None = None
+    ) -> tuple[list[ChannelSamples], list[int]]:
+        """The samples of an open window so far; no meter is read.
+
+        Args:
+            numbers: of the first sample of each meter; default: the first of the window.
+
+        Returns:
+            The samples of each channel, and the numbers of the last ones, with which to go on.
+        """
+        starts = self.starts if numbers is None else numbers
+        with self.recorder._lock:
+            return self.recorder._samples(starts, ends := self.recorder._last_numbers()), ends
+
     def trace_columns(self) -> dict[str, Any]:
         """The samples of a closed window as columns; see `summary.trace_columns`."""
         return trace_columns(self.channel_samples, self.started_s)
@@ -330,7 +351,12 @@ def _slept_s() -> float:
 
 
 def wait_until_idle(
-    recorder: Recorder, device: str, *, limit_s: float, tolerance: float = IDLE_TOLERANCE
+    recorder: Recorder,
+    device: str,
+    *,
+    limit_s: float,
+    tolerance: float = IDLE_TOLERANCE,
+    on_wait: Callable[[], None] = lambda: None,
 ) -> bool:
     """Wait until a device is back near the idle power stored in the recorder.
 
@@ -342,6 +368,7 @@ def wait_until_idle(
         device: ``"gpu:<n>"``, or ``"cpu"`` for every processor.
         limit_s: longest wait in seconds.
         tolerance: tolerance above idle power as a fraction (at least 2 W).
+        on_wait: called once, if the power is not idle at the first look.
 
     Returns:
         Whether idle power was reached in time; true at once if nothing is measured.
@@ -352,7 +379,7 @@ def wait_until_idle(
         if channel.status is Status.MEASURED and device in {channel.domain, family(channel.domain)}
     }
     wanted_w = {domain: w for domain, w in recorder.idle_w.items() if domain in measured}
-    deadline_s = time.monotonic() + limit_s
+    deadline_s, told = time.monotonic() + limit_s, False
     while wanted_w:
         window = recorder.open("cooling down")
         time.sleep(IDLE_LOOK_S)
@@ -369,4 +396,7 @@ def wait_until_idle(
             return True
         if time.monotonic() >= deadline_s:
             return False
+        if not told:
+            told = True
+            on_wait()
     return True

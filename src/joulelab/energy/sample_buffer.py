@@ -83,6 +83,11 @@ class SampleBuffer:
     def __len__(self) -> int:
         return len(self._times)
 
+    @property
+    def last(self) -> int:
+        """The number of the last sample; before the first one, -1."""
+        return self._first + len(self._times) - 1
+
     def record(self, *, at_edge: bool = False, slept_s: float = 0.0) -> int:
         """Sample the meter and return the number of the sample.
 

@@ -261,7 +261,9 @@ class Pool:
         elif "ready" in line:
             self._ready(one, line)
         elif "doing" in line:
-            self._tell(one, line["doing"])
+            self._listener.doing(f"{one.worker.name}: {line['doing']}")
+        elif "waiting" in line:
+            self._tell_waiting(one, line["waiting"])
         elif "failed" in line:
             one.failed = PoolError(f"{one.worker.name}: {line['failed']}", line["hint"])
         elif "ended" in line:
@@ -285,11 +287,10 @@ class Pool:
         study = {"folder": folder, "data_dir": data_dir, "session": one.session}
         one.worker.send({"study": study})
 
-    def _tell(self, one: _Member, what: str) -> None:
-        """Say what a worker does outside runs, unless it waits for another of this study."""
-        here = sum(other.host == one.host for other in self._members)
-        if here == 1 or not what.endswith("waiting for it"):
-            self._listener.doing(f"{one.worker.name}: {what}")
+    def _tell_waiting(self, one: _Member, what: str) -> None:
+        """Say what a worker waits for, unless that may be another of this study."""
+        if sum(other.host == one.host for other in self._members) == 1:
+            self._listener.waiting(f"{one.worker.name}: {what}")
 
     def _ready(self, one: _Member, line: Line) -> None:
         """Note the session of a worker that has loaded the study."""

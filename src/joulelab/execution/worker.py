@@ -176,6 +176,9 @@ class _Passing(Listener):
     def doing(self, what: str) -> None:
         self._send({"doing": what})
 
+    def waiting(self, what: str) -> None:
+        self._send({"waiting": what})
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """A worker of an engine: ``python -m joulelab.execution.worker local 4``.

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -62,6 +63,21 @@ def page(
         anchor=_anchors(),
         image=lambda figure: pictures[id(figure)],
     )
+
+
+def rendered(template: str, **values: object) -> str:
+    """A page of a layout of its own, with the common style.
+
+    Args:
+        template: its name, without suffix.
+        values: that it shows; parts among them are without figures.
+    """
+    return _template(template).render(anchor=_anchors(), image=None, **values)
+
+
+def style() -> str:
+    """The style of every page."""
+    return (files("joulelab.present") / "templates" / "style.css").read_text("utf-8")
 
 
 def fragment(*parts: Part) -> str:

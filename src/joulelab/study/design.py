@@ -28,7 +28,7 @@ import operator
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from joulelab.errors import SpecError, quoted, suggestion
 
@@ -47,6 +47,23 @@ class Factor:
 
     name: str
     levels: tuple[Level, ...]
+
+
+@dataclass(frozen=True)
+class MainMetric:
+    """What a run is judged by, beside its energy.
+
+    Attributes:
+        name: column of the results.
+        better: which direction is better; empty where unknown.
+        per: column of the results that the energy of a run is divided by; empty: it is not divided.
+        unit: that it counts, ``request`` or ``image``.
+    """
+
+    name: str = "accuracy"
+    better: Literal["max", "min", ""] = "max"
+    per: str = ""
+    unit: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -128,6 +128,7 @@ class Executor(ABC, Generic[JobT, Result]):
         domain: energy domain of that device, ``"cpu"`` or ``"gpu:<n>"``.
         cool_down_s: longest wait for idle power before a job.
         on_wait: called with a description of what is waited for.
+        on_cool_down: likewise, before a wait for idle power, which may come before each job.
     """
 
     def __init__(
@@ -136,11 +137,13 @@ class Executor(ABC, Generic[JobT, Result]):
         domain: str,
         cool_down_s: float,
         on_wait: Callable[[str], None],
+        on_cool_down: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._recorder = recorder
         self._domain = domain
         self._cool_down_s = cool_down_s
         self._on_wait = on_wait
+        self._on_cool_down = on_cool_down
 
     def _get_ready(self, job: JobT) -> None:
         """Work without the device: done before taking the lock, not measured."""
@@ -196,13 +199,23 @@ class Executor(ABC, Generic[JobT, Result]):
             locked_out_s = time.monotonic() - asked_s
             self._lay_out_if_possible(job)
             if self._cool_down_s:
-                wait_until_idle(self._recorder, self._domain, limit_s=self._cool_down_s)
+                self._cool_down()
             with Presence([self._domain], job.label) as presence:
                 began_s = time.monotonic()
                 outcome, after = self._measured(job, waiting, on_heartbeat)
                 measurement = presence.flagged(outcome.measurement, began_s)
         return replace(
             outcome, measurement=measurement, after=after.close(), locked_out_s=locked_out_s
+        )
+
+    def _cool_down(self) -> None:
+        wait_until_idle(
+            self._recorder,
+            self._domain,
+            limit_s=self._cool_down_s,
+            on_wait=lambda: self._on_cool_down(
+                f"cooling down {self._domain} to idle power, for at most {self._cool_down_s:g} s"
+            ),
         )
 
     def _measured(

@@ -56,6 +56,9 @@ class Listener:
     def doing(self, what: str) -> None:
         """Work other than a run, in words."""
 
+    def waiting(self, what: str) -> None:
+        """A wait that comes before many runs, in words."""
+
     def predicted(self, prediction: Prediction) -> None:
         """Time and energy have been predicted."""
 

@@ -21,6 +21,7 @@ from joulelab.study.schema import COLUMNS
 from joulelab.study.store_reading import (
     CURVES,
     REQUESTS,
+    TICK_NS,
     data_sets,
     last_written,
     read_manifest,
@@ -30,8 +31,6 @@ from joulelab.study.store_reading import (
     refuse,
 )
 
-TICK_NS = 100_000_000
-"""Longer than the time resolution of a file system, in nanoseconds."""
 SECONDS = ("due_s", "sent_s", "started_s", "answered_s")
 
 

@@ -17,13 +17,14 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from joulelab.errors import StoreCorruptError
 from joulelab.files import replacing
 from joulelab.optional import optional
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SUFFIX = ".csv.gz"
 FIRST_LINE = "# joulelab "
@@ -43,6 +44,8 @@ def write_run_table(path: Path, run_id: str, columns: Mapping[str, Any]) -> None
     Raises:
         OSError: it cannot be written.
     """
+    import pandas as pd
+
     frame = pd.DataFrame(dict(columns))
     types = {str(name): TYPES.get(column.dtype.kind, TEXT) for name, column in frame.items()}
     about = json.dumps({"run_id": run_id, "types": types})
@@ -77,6 +80,8 @@ def read_run_table(
 
 
 def _read(path: Path) -> tuple[str, pd.DataFrame]:
+    import pandas as pd
+
     first, _, rows = gzip.decompress(path.read_bytes()).decode("utf-8").partition("\n")
     about = json.loads(first.removeprefix(FIRST_LINE))
     # Parsed as text first: pandas' own numbers may differ in the last digit.

@@ -10,6 +10,7 @@ A change that an older joulelab could not read raises `VERSION`.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import BaseModel, ConfigDict, Field, Json, TypeAdapter, model_validator
@@ -244,14 +245,17 @@ COLUMNS = {
 """The columns of each table that are read, with their types."""
 
 
-def _rows(table: str) -> TypeAdapter[Any]:
-    row: Any = TypedDict(table, COLUMNS[table])  # type: ignore[misc]
+@cache
+def rows_of(table: str, columns: tuple[str, ...]) -> TypeAdapter[Any]:
+    """The validator of rows, which also parses their JSON.
+
+    Args:
+        table: ``"runs"``, ``"rounds"`` or ``"ledger"``.
+        columns: of the rows.
+    """
+    row: Any = TypedDict(table, {name: COLUMNS[table][name] for name in columns})  # type: ignore[misc]
     setattr(row, "__pydantic_config__", ConfigDict(strict=True, extra="forbid"))  # noqa: B010
     return TypeAdapter(list[row])
-
-
-ROWS = {table: _rows(table) for table in COLUMNS}
-"""For each table the validator of its rows, which also parses their JSON."""
 
 
 STRICT = ConfigDict(strict=True, extra="allow")

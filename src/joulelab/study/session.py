@@ -89,7 +89,11 @@ class Session:
     def executor(self, make: Callable[..., Made]) -> Made:
         """An executor that works on this device, with these meters."""
         return make(
-            self.recorder, self.device.domain, self.spec.energy.cool_down_s, self.listener.doing
+            self.recorder,
+            self.device.domain,
+            self.spec.energy.cool_down_s,
+            self.listener.doing,
+            self.listener.waiting,
         )
 
     def counted(self, measurement: Measurement) -> Total:

@@ -32,6 +32,7 @@ from joulelab.study.design import (
     Configuration,
     Factor,
     Level,
+    MainMetric,
     configuration_name,
     full_factorial,
 )
@@ -119,6 +120,15 @@ class ExperimentSpec(BaseModel, ABC):
         Raises:
             UsageError: the study is not valid; says why.
         """
+
+    @classmethod
+    def main_metric(cls, table: Mapping[str, Any]) -> MainMetric:
+        """What its runs are judged by, beside their energy; most kinds have an accuracy.
+
+        Args:
+            table: of the study file of a results folder.
+        """
+        return MainMetric()
 
     def excluded(self) -> Sequence[Mapping[str, Level]]:
         """Excluded combinations of levels: those of the file, and impossible ones."""

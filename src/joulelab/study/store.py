@@ -4,6 +4,7 @@
 
     DIR/study.toml      the resolved study file
     DIR/manifest.json   hardware, drivers, versions, seed, data checksum; one entry per session
+    DIR/now.json        what is waited for, while a session runs
     DIR/runs.sqlite     runs, rounds, and the ledger of every attempt
     DIR/traces/         power traces, one gzipped CSV file per attempt
     DIR/requests/       served requests, one gzipped CSV file per window
@@ -27,6 +28,7 @@ import contextlib
 import json
 import sqlite3
 import threading
+import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -44,7 +46,7 @@ from joulelab.errors import (
     TraceError,
     quoted,
 )
-from joulelab.files import FileLock, write_whole
+from joulelab.files import TRY_S, FileLock, write_whole
 from joulelab.study.database import DATABASE, connect, explained, version
 from joulelab.study.run_tables import SUFFIX, write_run_table
 from joulelab.study.schema import (
@@ -101,7 +103,8 @@ class Store:
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(folder / ".lock")
-            if not lock.try_to_take():
+            # A reader that asks whether the study runs may hold it for a moment.
+            if not (lock.try_to_take() or _soon(lock)):
                 raise StoreBusyError(
                     f"another joulelab is already running the study in {folder}",
                     "wait for it, or choose another folder with --out",
@@ -488,6 +491,12 @@ class Store:
     def _query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with explained(self.folder), self._thread_lock:
             return self._connection.execute(sql, values).fetchall()
+
+
+def _soon(lock: FileLock) -> bool:
+    """Whether a lock is free a moment later, and taken."""
+    time.sleep(TRY_S)
+    return lock.try_to_take()
 
 
 def _check_no_links(folder: Path) -> None:

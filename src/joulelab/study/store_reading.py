@@ -11,6 +11,7 @@ import itertools
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,10 +25,10 @@ from joulelab.study.database import DATABASE, check_version, explained, store_er
 from joulelab.study.key_locations import error_keys
 from joulelab.study.schema import (
     COLUMNS,
-    ROWS,
     StoredManifest,
     StoredStudy,
     columns_before,
+    rows_of,
 )
 
 REQUESTS = "requests"
@@ -38,6 +39,8 @@ MOST_BYTES = 1 << 28
 """Size limit of the manifest and the study file."""
 ROWS_AT_ONCE = 500
 LEAST_ROW_BYTES = 50
+TICK_NS = 100_000_000
+"""Longer than the time resolution of a file system, in nanoseconds."""
 RESTORE = "restore the folder from a copy; `joulelab export` writes the rows that can be read"
 ORDER = {
     "runs": ("position",),
@@ -95,6 +98,7 @@ def read_rows(
     on_damage: OnDamage = refuse,
     where: str = "TRUE",
     values: Sequence[Any] = (),
+    columns: Sequence[str] = (),
 ) -> Iterator[list[dict[str, Any]]]:
     """The rows of a table of any store version, in chunks of a few hundred.
 
@@ -107,18 +111,20 @@ def read_rows(
             skipped.
         where: an SQL condition on the rows, with a ``?`` for each value.
         values: of the condition.
+        columns: default: all that are read.
 
     Raises:
         StoreError: as for `reader`.
         StoreCorruptError: raised by `refuse`.
     """
-    columns = list(COLUMNS[table])
+    columns = tuple(columns or COLUMNS[table])
     with reader(folder) as connection:
         connection.text_factory = _text
-        for rows in _raw_rows(connection, folder, table, on_damage, (where, values)):
+        asked = _Asked(table, columns, where, tuple(values))
+        for rows in _raw_rows(connection, folder, asked, on_damage):
             yield _fitting(
                 folder,
-                table,
+                asked,
                 [dict(zip(("rowid", *columns), row, strict=True)) for row in rows],
                 on_damage,
             )
@@ -134,19 +140,26 @@ def stored_states(folder: Path) -> dict[str, str]:
         return dict(connection.execute("SELECT run_id, state FROM runs").fetchall())
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """Rows that are asked for."""
+
+    table: str
+    columns: tuple[str, ...]
+    where: str
+    values: tuple[Any, ...]
+
+
 def _raw_rows(
-    connection: sqlite3.Connection,
-    folder: Path,
-    table: str,
-    on_damage: OnDamage,
-    condition: tuple[str, Sequence[Any]],
+    connection: sqlite3.Connection, folder: Path, asked: _Asked, on_damage: OnDamage
 ) -> Iterator[list[tuple[Any, ...]]]:
+    table = asked.table
     absent = columns_before(version(connection)) if table == "runs" else {}
-    selected = ", ".join(f"{absent.get(name, name)} AS {name}" for name in COLUMNS[table])
-    query = f"SELECT rowid, {selected} FROM {table} WHERE ({condition[0]})"
+    selected = ", ".join(f"{absent.get(name, name)} AS {name}" for name in asked.columns)
+    query = f"SELECT rowid, {selected} FROM {table} WHERE ({asked.where})"
     seen: set[int] = set()
     try:
-        cursor = connection.execute(f"{query} ORDER BY {', '.join(ORDER[table])}", condition[1])
+        cursor = connection.execute(f"{query} ORDER BY {', '.join(ORDER[table])}", asked.values)
         while rows := cursor.fetchmany(ROWS_AT_ONCE):
             seen.update(row[0] for row in rows)
             yield rows
@@ -155,7 +168,7 @@ def _raw_rows(
             raise
         on_damage(store_error(folder, error))
         numbers = _numbers(connection, folder, table, seen)
-        found = filter(None, (_row(connection, query, [*condition[1], n]) for n in numbers))
+        found = filter(None, (_row(connection, query, (*asked.values, n)) for n in numbers))
         read = len(seen)
         while rows := list(itertools.islice(found, ROWS_AT_ONCE)):
             read += len(rows)
@@ -207,13 +220,14 @@ def _text(raw: bytes) -> str | bytes:
 
 
 def _fitting(
-    folder: Path, table: str, rows: list[dict[str, Any]], on_damage: OnDamage
+    folder: Path, asked: _Asked, rows: list[dict[str, Any]], on_damage: OnDamage
 ) -> list[dict[str, Any]]:
     """The valid rows of a table, parsed."""
+    table, checked = asked.table, rows_of(asked.table, asked.columns)
     numbers = [row.pop("rowid") for row in rows]
     validated: list[dict[str, Any]]
     try:
-        validated = ROWS[table].validate_python(rows)
+        validated = checked.validate_python(rows)
         return validated
     except ValidationError as error:
         wrong: dict[int, ErrorDetails] = {}
@@ -225,7 +239,7 @@ def _fitting(
         on_damage(
             _misfit(f"{where} ({name})" if isinstance(name, str) else where, details, _parsed(rows))
         )
-    validated = ROWS[table].validate_python([r for n, r in enumerate(rows) if n not in wrong])
+    validated = checked.validate_python([r for n, r in enumerate(rows) if n not in wrong])
     return validated
 
 
@@ -304,6 +318,8 @@ def _checked(path: Path, parse: Callable[[str], Any], model: type[BaseModel]) ->
 def is_running(folder: Path) -> bool:
     """Whether a process is writing to the folder."""
     lock = FileLock(folder / ".lock", make=False)
+    if lock.holder() is not None:  # without taking the lock, which a writer may want just now
+        return True
     try:
         return not lock.try_to_take()
     except OSError:

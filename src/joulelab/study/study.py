@@ -15,6 +15,7 @@ from joulelab.registry import imported
 from joulelab.study.code_copies import CodeCopies, code_copies
 from joulelab.study.database import DATABASE
 from joulelab.study.listener import Listener
+from joulelab.study.now import announced
 from joulelab.study.plan import Plan, make_plan
 from joulelab.study.prediction import Prediction, record
 from joulelab.study.results import Results
@@ -144,18 +145,18 @@ class Study:
         folder = Path(out).expanduser()
         plan = self.plan()
         copies = code_copies(self.spec, folder)
-        with Store.open(folder, copies.toml) as store:
+        with Store.open(folder, copies.toml) as store, announced(listener, folder) as hears:
             states = store.states()
-            listener.laid_out(self.spec, plan, states)
+            hears.laid_out(self.spec, plan, states)
             left = plan.left(states)
             if left:
-                self._copy_code(copies, store.manifest(), listener)
+                self._copy_code(copies, store.manifest(), hears)
             approve([code_in(folder / STUDY)])
             if left and on is None:
-                self._session(plan, store, listener, copies)
+                self._session(plan, store, hears, copies)
             elif left:
                 carry_out = imported("joulelab.execution.pool:carry_out")
-                carry_out(self, plan, store, copies, listener, on)
+                carry_out(self, plan, store, copies, hears, on)
         return Results.open(folder)
 
     def _copy_code(

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Drawing
 
 from joulelab import formats
 from joulelab.analysis.batching import fixed_size, response_column
-from joulelab.analysis.trade_off import undominated
+from joulelab.analysis.front import undominated
 from joulelab.kinds.batching.runs import (
     arrivals_name,
     asked_limit,

@@ -19,7 +19,7 @@ from joulelab.kinds.inference.spec import ImagesSetting, InferenceSpec, WindowCo
 from joulelab.serving.arrivals import parse_arrivals
 from joulelab.serving.call_syntax import call_text, parse_call
 from joulelab.serving.policies import parse_policy
-from joulelab.study.design import Factor, Level
+from joulelab.study.design import Factor, Level, MainMetric
 from joulelab.study.spec import Count, Kind, StudySpec, located_path
 from joulelab.study.validation import unique
 
@@ -93,6 +93,13 @@ class BatchingSpec(InferenceSpec):
         super().located(table, folder)
         if isinstance(texts := table.get("arrivals"), list):
             table["arrivals"] = [_located_trace(text, folder) for text in texts]
+
+    @classmethod
+    def main_metric(cls, table: Mapping[str, Any]) -> MainMetric:
+        """The response time that the limit is about, beside the energy of a request."""
+        percentile = table.get("limit_percentile", 99)
+        name = "max" if percentile == 100 else f"p{percentile}"  # noqa: PLR2004 - all
+        return MainMetric(f"response_{name}_s", "min", per="answered", unit="request")
 
     def factors(self) -> Sequence[Factor]:
         """Model, policy and arrival process."""

@@ -32,7 +32,7 @@ from joulelab.kinds.program.spec import (
 )
 from joulelab.kinds.searching.keys import ENERGY, check_target, known_strategy
 from joulelab.plain import as_path, expanded
-from joulelab.study.design import Configuration, Factor, Level
+from joulelab.study.design import Configuration, Factor, Level, MainMetric
 from joulelab.study.spec import Count, ExperimentSpec, Kind, StudySpec
 from joulelab.study.validation import as_value_error
 from joulelab.tuning.front import count_goals
@@ -160,6 +160,11 @@ class ObjectiveSpec(ExperimentSpec):
     ) -> Configuration:
         """The search."""
         return ObjectiveConfiguration(**self.identity(experiment, levels))
+
+    @classmethod
+    def main_metric(cls, table: Mapping[str, Any]) -> MainMetric:
+        """The score of the best trial."""
+        return MainMetric("score", "min" if table.get("direction") == "minimize" else "max")
 
     @classmethod
     def located(cls, table: dict[str, Any], folder: Path) -> None:

@@ -36,6 +36,8 @@ Marks = list[tuple[str, float, float]]
 """Name, begin and end of each occurrence of a phase, on the monotonic clock."""
 
 _heard: list[Marks] = []
+open_phases: list[tuple[str, float]] = []
+"""Name and begin of each phase that has not ended, in any thread of this process."""
 
 
 @contextmanager
@@ -99,14 +101,16 @@ def report_metric(name: str, value: float, step: int | None = None) -> None:
 def phase(name: str) -> Iterator[None]:
     """Mark what runs inside as a phase, such as ``"loading"``; phases may nest and recur.
 
-    Counts in a loop of `joulelab.track`, and in a program that joulelab runs. Work on a GPU that
-    has only been queued counts for the phase in which it is done: synchronise before the end of a
-    phase.
+    Counts in a loop of `joulelab.track`, in a profile, and in a program that joulelab runs. Work on
+    a GPU that has only been queued counts for the phase in which it is done: synchronise before the
+    end of a phase.
 
     Args:
         name: of the phase.
     """
     begin_s = time.monotonic()
+    is_open = (str(name), begin_s)
+    open_phases.append(is_open)
     _file.write({"t": begin_s, "phase": str(name), "edge": "begin"})
     try:
         yield
@@ -114,4 +118,5 @@ def phase(name: str) -> Iterator[None]:
         end_s = time.monotonic()
         for marks in _heard:
             marks.append((str(name), begin_s, end_s))
+        open_phases.remove(is_open)
         _file.write({"t": end_s, "phase": str(name), "edge": "end"})

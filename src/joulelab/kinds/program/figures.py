@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure as Drawing
 
 from joulelab import formats
-from joulelab.analysis.trade_off import undominated
+from joulelab.analysis.front import undominated
 from joulelab.kinds.program.measures import (
     PHASE,
     factors,

@@ -35,6 +35,7 @@ from joulelab.study.design import (
     Configuration,
     Factor,
     Level,
+    MainMetric,
     full_factorial,
     latin_square,
     regular_fraction,
@@ -194,6 +195,14 @@ class ProgramSpec(ExperimentSpec):
     ) -> Configuration:
         """The configuration for one combination of levels."""
         return ProgramConfiguration(**self.identity(experiment, levels))
+
+    @classmethod
+    def main_metric(cls, table: Mapping[str, Any]) -> MainMetric:
+        """The first declared metric, else the duration."""
+        for name, one in (table.get("metrics") or {}).items():
+            better = one.get("better") if isinstance(one, dict) else one
+            return MainMetric(str(name), "min" if better == "min" else "max")
+        return MainMetric("duration_s", "min")
 
     def combinations(self) -> Sequence[Mapping[str, Level]]:
         """The combinations of the design; levels that go together count as one level."""

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from joulelab import formats
-from joulelab.analysis.trade_off import undominated
+from joulelab.analysis.front import undominated
 from joulelab.kinds.searching.keys import RETURNED
 from joulelab.kinds.searching.report import SEARCH, in_words, searches, sign, steps
 from joulelab.present import (

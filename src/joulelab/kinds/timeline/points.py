@@ -14,7 +14,7 @@ import pandas as pd
 from joulelab import formats
 from joulelab.analysis.batching import best_batch
 from joulelab.analysis.frames import numbers, require_columns
-from joulelab.analysis.trade_off import undominated
+from joulelab.analysis.front import undominated
 from joulelab.analysis.trend import Growth, Trend, growth, trend
 from joulelab.present import cached_per_subject
 from joulelab.report.experiment import Experiment

@@ -8,13 +8,13 @@ the size that its published accuracy is for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from joulelab.kinds.inference.spec import BatchConfiguration, ImagesSetting, InferenceSpec
 from joulelab.learning.zoo import representatives
-from joulelab.study.design import Factor, Level
+from joulelab.study.design import Factor, Level, MainMetric
 from joulelab.study.spec import Count, Kind, StudySpec
 from joulelab.study.validation import unique
 
@@ -41,6 +41,11 @@ class TimelineSpec(InferenceSpec):
     @classmethod
     def _batch_sizes(cls, sizes: list[int]) -> list[int]:
         return sorted(unique(sizes))
+
+    @classmethod
+    def main_metric(cls, table: Mapping[str, Any]) -> MainMetric:
+        """The published accuracy, beside the energy of an image."""
+        return MainMetric("published_top1", per="images", unit="image")
 
     def factors(self) -> Sequence[Factor]:
         """Model and batch size."""

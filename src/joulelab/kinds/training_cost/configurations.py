@@ -27,8 +27,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from joulelab.analysis.comparison import LARGEST_LOGARITHM, Interval, mean_interval
+from joulelab.analysis.front import undominated
 from joulelab.analysis.negative_energy import negative_energy, without_negative_energy
-from joulelab.analysis.trade_off import undominated
 from joulelab.energy.carbon.footprint import JOULES_IN_KWH
 from joulelab.present import Unavailable, cached_per_subject
 from joulelab.report.experiment import Experiment, energy_column
