@@ -77,6 +77,23 @@ def test_files_and_json_agree_with_the_measurement(program, joulelab):
     assert "burn (train.py:4)" in (program / "out.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (("--html", "train.py"), "train.py is the program"),
+        (("--html", "./one", "--speedscope", "one"), "one is written twice"),
+        (("--speedscope", "."), ". is a folder"),
+    ],
+)
+def test_files_that_would_be_lost_are_refused_before_the_program_runs(
+    program, joulelab, files, said
+):
+    code, out, err = joulelab("profile", *QUICK, *files, "--", "train.py")
+    assert (code, out) == (2, "")
+    assert said in err
+    assert (program / "train.py").read_text() == PROGRAM
+
+
 def test_phases_have_a_table(program, joulelab):
     (program / "phases.py").write_text(
         "import joulelab\n"
