@@ -167,9 +167,11 @@ def test_the_time_of_workers_that_run_side_by_side_counts_once(card, tmp_path):
     folder = Path(shutil.copytree(STUDIES / "architecture", tmp_path / "workers"))
     with sqlite3.connect(folder / "runs.sqlite") as store:
         store.execute("UPDATE ledger SET started_at = 0, duration_s = 6, session = entry")
+        store.execute("UPDATE ledger SET energy_status = 'measured'")
     store.close()
     told = json.loads(card(folder, "annex-xi", "--json")[1])
     assert told["fields"]["training_time_s"] == 6
+    assert any("the energy may be too high" in one for one in told["remarks"])
 
 
 def test_a_configuration_is_named_as_the_report_names_it(card):

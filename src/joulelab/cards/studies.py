@@ -25,6 +25,7 @@ from joulelab.study.store_reading import is_running
 SERVING, TRAINING = "serving", "training"
 NONE_FINISHED = "no run has finished yet"
 MOST_NAMED = 3
+LEAST_OVERLAP = 1.05
 LEAST_SHARE = 0.005
 """Parts that are smaller are not named."""
 
@@ -82,7 +83,7 @@ def work_of_study(folder: Path, asked: Asked) -> Work:
         },
         remarks=(
             *_remarks(results, chosen, energy),
-            *(() if asked.runs else _booked(energy)),
+            *(() if asked.runs else (*_booked(energy), *_side_by_side(energy, spans))),
             *(() if known else (assumed(phase),)),
         ),
     )
@@ -169,6 +170,16 @@ def _booked(energy: StudyEnergy) -> list[str]:
     lost_j = float(energy.parts["lost_j"].sum())
     lost = f"; {formats.joules(lost_j)} of it in failed or interrupted attempts" if lost_j else ""
     return [f"Where it went: {', '.join(shares)}{lost}."]
+
+
+def _side_by_side(energy: StudyEnergy, spans: pd.DataFrame) -> list[str]:
+    """That sensors have read the same joules for several workers."""
+    if energy.status == "estimated" or energy.duration_s <= _elapsed_s(spans) * LEAST_OVERLAP:
+        return []
+    return [
+        "Workers ran side by side: a sensor of a whole machine counts the setup, waiting and idle "
+        "time of each worker on it, so the energy may be too high."
+    ]
 
 
 def _origin(done: pd.DataFrame, status: str) -> str:
