@@ -31,6 +31,7 @@ from contextlib import AbstractContextManager
 from types import FunctionType, MethodType, SimpleNamespace, coroutine
 from typing import Any, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
+from joulelab.budget import check_on_budget
 from joulelab.energy.ending import window_budget
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Measuring, Options, shared_monitor
@@ -78,9 +79,10 @@ def measure(
     Raises:
         MeterError: on entry, if meters cannot be opened or, with ``strict=True``, nothing can be
             measured.
-        UsageError: the budget is not an amount, or in CO2e and there is no place; a sink is unknown
-            or, on entry, cannot be opened.
+        UsageError: the budget is not an amount, or in CO2e and there is no place; `on_budget` is
+            something else; a sink is unknown or, on entry, cannot be opened.
     """
+    check_on_budget(on_budget, ("raise", "flag"))
     monitor = functools.partial(shared_monitor, **options)
     measuring = SentMeasuring(monitor, label, to) if to else Measuring(monitor, label)
     if budget is not None:
