@@ -94,6 +94,17 @@ def test_files_that_would_be_lost_are_refused_before_the_program_runs(
     assert (program / "train.py").read_text() == PROGRAM
 
 
+def test_files_are_written_though_nobody_reads_the_answer(program):
+    reading, writing = os.pipe()
+    os.close(reading)
+    files = ("--html", "out.html", "--speedscope", "out.json")
+    line = [sys.executable, "-m", "joulelab", "profile", *QUICK, *files, "--", "-c", "pass"]
+    subprocess.run(line, stdout=subprocess.DEVNULL, stderr=writing, check=False)
+    os.close(writing)
+    assert "<!DOCTYPE html>" in (program / "out.html").read_text()
+    assert json.loads((program / "out.json").read_text())["profiles"]
+
+
 def test_phases_have_a_table(program, joulelab):
     (program / "phases.py").write_text(
         "import joulelab\n"

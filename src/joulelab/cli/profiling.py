@@ -125,11 +125,13 @@ class _Run:
 
     def _show(self, code: int) -> None:
         found = self.profiling.result
-        show(self._view(found, code), as_json=self._asked.json, aside=True)
-        if self._asked.speedscope is not None:
-            self.profiling.save_speedscope(self._asked.speedscope)
-        if self._asked.html is not None:
-            self.profiling.save_html(self._asked.html)
+        try:
+            show(self._view(found, code), as_json=self._asked.json, aside=True)
+        finally:  # also where nobody reads the answer any more: `2>&1 | head`
+            if self._asked.speedscope is not None:
+                self.profiling.save_speedscope(self._asked.speedscope)
+            if self._asked.html is not None:
+                self.profiling.save_html(self._asked.html)
 
     def _view(self, found: Profile, code: int) -> View:
         measurements = [found.measurement]
