@@ -204,13 +204,15 @@ def _measure(
         about = TraceAbout.of(monitor.recorder, design.label, last.window.started_at)
         if feed is not None:
             feed.end(next((one for _, one in measured.trials), None), failed=last.exit_code != 0)
-    show(measured.view(last.exit_code), as_json=asked.json, aside=True)
-    if asked.trace is not None:
-        write_trace(asked.trace, last.window.trace_columns(), about)
-    if asked.plot is not None:
-        from joulelab.report.power_trace import write_power_trace
+    try:
+        show(measured.view(last.exit_code), as_json=asked.json, aside=True)
+    finally:  # also where nobody reads the answer any more: `2>&1 | head`
+        if asked.trace is not None:
+            write_trace(asked.trace, last.window.trace_columns(), about)
+        if asked.plot is not None:
+            from joulelab.report.power_trace import write_power_trace
 
-        write_power_trace(asked.plot, last.window.trace_columns(), design.label)
+            write_power_trace(asked.plot, last.window.trace_columns(), design.label)
     if last.ended_by:
         return BUDGET_SPENT
     if last.exit_code == 0 and asked.strict and (why := measured.not_measured()):
