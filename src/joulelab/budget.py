@@ -34,6 +34,21 @@ TOLERANCE = 0.02
 """A budget is not overshot by more than this share, or one epoch."""
 
 
+def check_on_budget(what: str, known: tuple[str, ...]) -> None:
+    """Refuse what a spent budget cannot do, before it silently does nothing.
+
+    Args:
+        what: as the user wrote it.
+        known: what it can do.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    if what not in known:
+        words = " or ".join(f'"{one}"' for one in known)
+        raise UsageError(f"on_budget = {quoted(what)} is not possible", f"give {words}")
+
+
 @dataclass(frozen=True)
 class Budget:
     """What a search may spend.

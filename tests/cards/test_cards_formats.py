@@ -105,6 +105,7 @@ def test_annex_xi_states_operations_time_and_energy(card):
     assert f"| Amount of energy used for training | 4.78 {times} 10^-9 MWh (17.2 J)" in out
     told = json.loads(card("architecture", "annex-xi", "--json")[1])
     assert told["schema_version"] == 1
+    assert told["work"]["reasons"] == {}
     assert told["fields"]["training_compute_flop"] > 1e8
     assert told["fields"]["training_time_s"] == pytest.approx(9.78, rel=0.01)
     assert told["left_out"] == {}
@@ -160,6 +161,28 @@ def test_the_whole_study_counts_unless_runs_are_named(card):
     assert one["energy_j"] == pytest.approx(energy_j)
     assert one["units"]["run"]["number"] == 1
     assert "without setup" in one["scope"]
+
+
+def test_the_time_of_workers_that_run_side_by_side_counts_once(card, tmp_path):
+    folder = Path(shutil.copytree(STUDIES / "architecture", tmp_path / "workers"))
+    with sqlite3.connect(folder / "runs.sqlite") as store:
+        store.execute("UPDATE ledger SET started_at = 0, duration_s = 6, session = entry")
+        store.execute("UPDATE ledger SET energy_status = 'measured'")
+    store.close()
+    told = json.loads(card(folder, "annex-xi", "--json")[1])
+    assert told["fields"]["training_time_s"] == 6
+
+
+def test_a_configuration_is_named_as_the_report_names_it(card):
+    by_id = json.loads(card("architecture", "sci", "--json", "--run", "layers")[1])
+    with sqlite3.connect(STUDIES / "architecture" / "runs.sqlite") as store:
+        names = [name for (name,) in store.execute("SELECT DISTINCT configuration FROM runs")]
+    store.close()
+    every = [word for name in names for word in ("--run", name)]
+    by_name = json.loads(card("architecture", "sci", "--json", *every)[1])
+    assert by_name["work"]["energy_j"] == pytest.approx(by_id["work"]["energy_j"])
+    one = json.loads(card("architecture", "sci", "--json", "--run", names[0])[1])
+    assert 0 < one["work"]["energy_j"] < by_name["work"]["energy_j"]
 
 
 @pytest.mark.parametrize("more", [(), ("--run", "search")])

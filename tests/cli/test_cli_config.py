@@ -36,6 +36,14 @@ def origins(cli):
     return {one["key"]: one["origin"] for one in json.loads(cli("config", "--json"))["settings"]}
 
 
+def test_what_is_shown_may_be_given_again(file, cli):
+    cli("config", "meter.rapl.calibration", '{ "cpu:0" = 1.04, "dram:0" = 2 }')
+    shown = cli("config", "meter.rapl.calibration").strip()
+    before = load_settings()
+    cli("config", "meter.rapl.calibration", shown)
+    assert load_settings() == before
+
+
 def test_a_setting_is_written_shown_and_removed_and_the_rest_stays(file, cli):
     file.write_text(KEPT)
     assert "limits.runs = 500" in cli("config", "limits.runs", "500")

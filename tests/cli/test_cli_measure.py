@@ -14,7 +14,8 @@ import pandas as pd
 import psutil
 import pytest
 
-from joulelab.cli import main
+from joulelab.analysis.comparison import Interval
+from joulelab.cli import comparing, main
 
 PYTHON = sys.executable
 
@@ -349,3 +350,19 @@ def test_idle_power_is_measured_before_and_after(measure):
     total = json.loads(done.stdout)["measurement"]["total"]
     assert time.monotonic() - began > 0.6
     assert total["net_j"] == pytest.approx(total["gross_j"] - total["idle_j"])
+
+
+def test_a_ratio_of_which_nothing_is_known_is_not_shown_with_thirty_digits():
+    words = comparing._ratio_text(Interval(2.83, 0.0, 2.3e27, 5.0, 2))
+    assert words == "2.83 (0.00 to more than 1,000)"
+
+
+def test_the_trace_is_written_though_nobody_reads_the_answer(tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    path = tmp_path / "trace.csv"
+    options = ("--idle", "0", "--busy", "share", "--trace", str(path))
+    line = [sys.executable, "-m", "joulelab", "measure", *options, "--", "true"]
+    subprocess.run(line, stdout=subprocess.DEVNULL, stderr=writing, check=False)
+    os.close(writing)
+    assert "t_s,domain" in path.read_text()

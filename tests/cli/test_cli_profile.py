@@ -77,6 +77,34 @@ def test_files_and_json_agree_with_the_measurement(program, joulelab):
     assert "burn (train.py:4)" in (program / "out.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (("--html", "train.py"), "train.py is the program"),
+        (("--html", "./one", "--speedscope", "one"), "one is written twice"),
+        (("--speedscope", "."), ". is a folder"),
+    ],
+)
+def test_files_that_would_be_lost_are_refused_before_the_program_runs(
+    program, joulelab, files, said
+):
+    code, out, err = joulelab("profile", *QUICK, *files, "--", "train.py")
+    assert (code, out) == (2, "")
+    assert said in err
+    assert (program / "train.py").read_text() == PROGRAM
+
+
+def test_files_are_written_though_nobody_reads_the_answer(program):
+    reading, writing = os.pipe()
+    os.close(reading)
+    files = ("--html", "out.html", "--speedscope", "out.json")
+    line = [sys.executable, "-m", "joulelab", "profile", *QUICK, *files, "--", "-c", "pass"]
+    subprocess.run(line, stdout=subprocess.DEVNULL, stderr=writing, check=False)
+    os.close(writing)
+    assert "<!DOCTYPE html>" in (program / "out.html").read_text()
+    assert json.loads((program / "out.json").read_text())["profiles"]
+
+
 def test_phases_have_a_table(program, joulelab):
     (program / "phases.py").write_text(
         "import joulelab\n"

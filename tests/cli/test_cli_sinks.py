@@ -6,11 +6,13 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 import urllib.request
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -128,6 +130,27 @@ def test_a_port_in_use_is_an_error_in_two_lines(joulelab):
         code, _, err = joulelab("watch", "--for", 0.1, "--prometheus", port)
     assert code == 2
     assert err == f"error: 127.0.0.1:{port} is in use\ngive another port, or end what uses it\n"
+
+
+def test_joulelab_log_does_not_wait_minutes_for_a_server(joulelab, monkeypatch):
+    name, seen = "MLFLOW_HTTP_REQUEST_MAX_RETRIES", []
+    monkeypatch.setenv(name, "")
+    monkeypatch.delenv(name)  # and restored as it was
+    monkeypatch.setattr(
+        "joulelab.cli.run_log.log_study", lambda *_: seen.append(os.environ[name]) or 1
+    )
+    code, out, _ = joulelab("log", ".", "--to", "mlflow:http://127.0.0.1:1")
+    assert (code, "1 run logged" in out, seen) == (0, True, ["2"])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_is_no_defect():
+    line = [sys.executable, "-m", "joulelab", "config", "--json"]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 1
+    assert "no space is left" in ended.stderr
+    assert "defect" not in ended.stderr
 
 
 def test_runs_of_a_study_go_to_mlflow_only(joulelab, tmp_path):

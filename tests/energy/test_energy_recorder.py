@@ -49,6 +49,15 @@ def test_power_is_integrated_over_the_window():
     assert reading.peak_power_w == 80.0
 
 
+def test_the_peak_of_a_counter_is_not_below_its_mean():
+    # All energy flows in the last step, which is too short for a power of its own.
+    counted_j = np.array([0.0, 0.0, 0.0, 5.0])
+    samples = ChannelSamples(channel(), np.array([0.0, 0.1, 0.2, 0.21]), counted_j, 0.1)
+    conditions = Conditions("w", 0.0, (0.0, 0.21), (), {}, 0.1)
+    reading = summarise(conditions, [samples])["gpu:0"]
+    assert reading.peak_power_w >= reading.mean_power_w > 0
+
+
 def test_windows_overlap_and_nest_without_disturbing_each_other():
     with recorder((channel(), flowing(100.0))) as meter:
         outer = meter.open("outer")

@@ -81,6 +81,12 @@ def test_a_budget_of_energy_counts_what_the_meters_see():
     assert tracked.measurement.energy_j > 0.5
 
 
+@pytest.mark.parametrize("begin", [joulelab.track, joulelab.measure])
+def test_a_misspelt_wish_for_a_spent_budget_is_refused(begin):
+    with pytest.raises(UsageError, match=r"on_budget = 'rise' is not possible"):
+        begin(budget="20 kJ", on_budget="rise")
+
+
 def test_a_spent_budget_raises_or_is_only_flagged_on_request():
     raising = joulelab.track(range(50), budget="0.2 s", on_budget="raise", quiet=True)
     with pytest.raises(BudgetSpentError, match=r"after \d of 50 steps .* of 0\.20 s are spent"):

@@ -66,7 +66,7 @@ def work_of_study(folder: Path, asked: Asked) -> Work:
         error_j=energy.error_j,
         status=energy.status,
         origin=_origin(done, energy.status),
-        duration_s=energy.duration_s if len(spans) else None,
+        duration_s=_elapsed_s(spans) if len(spans) else None,
         footprint=_footprint(spans, booking, energy),
         phase=phase,
         phase_known=known,
@@ -88,6 +88,19 @@ def work_of_study(folder: Path, asked: Asked) -> Work:
     )
 
 
+def _elapsed_s(spans: pd.DataFrame) -> float:
+    """Seconds of work; what workers, which are sessions, did at the same time counts once."""
+    summed_s = float(spans["duration_s"].sum())
+    if "session" not in spans:
+        return summed_s
+    ended_at = spans["started_at"] + spans["duration_s"].fillna(0.0)
+    sessions = spans.assign(ended_at=ended_at).groupby("session")
+    extents = sessions.agg({"started_at": "min", "ended_at": "max"}).sort_values("started_at")
+    starts, ends = extents["started_at"].to_numpy(float), extents["ended_at"].to_numpy(float)
+    until = np.concatenate((starts[:1], np.maximum.accumulate(ends)[:-1]))
+    return min(summed_s, math.fsum(np.maximum(0.0, ends - np.maximum(starts, until))))
+
+
 def _chosen(runs: pd.DataFrame, wanted: Sequence[str]) -> pd.DataFrame:
     """The runs with these ids, or in these experiments or configurations."""
     if not wanted:
@@ -95,6 +108,7 @@ def _chosen(runs: pd.DataFrame, wanted: Sequence[str]) -> pd.DataFrame:
     picked = pd.Series(False, index=runs.index)
     for one in wanted:
         of_it = (runs["run_id"] == one) | runs["run_id"].str.startswith(f"{one.rstrip('/')}/")
+        of_it |= runs["configuration"] == one
         if not of_it.any():
             raise UnknownNameError("run", one, [str(run_id) for run_id in runs["run_id"]])
         picked |= of_it

@@ -109,7 +109,10 @@ class Work:
         """Plain data."""
         whole: dict[str, Any] = plain_data(self)
         units = {noun: {"number": n.number, "origin": n.origin} for noun, n in self.units.items()}
-        return {**whole, "units": units, "reasons": dict(self.reasons)}
+        amounts = ("energy_j", "error_j", "flops", "hardware", "duration_s")
+        known = {name for name in amounts if getattr(self, name) is not None}
+        reasons = {name: why for name, why in self.reasons.items() if name not in known}
+        return {**whole, "units": units, "reasons": reasons}
 
 
 @dataclass(frozen=True)

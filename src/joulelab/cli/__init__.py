@@ -139,6 +139,10 @@ def main() -> NoReturn:
             name = f"{str(error.filename)[:NAME_SHOWN]}..."
             _explain(UsageError(f"{name} is not possible: {error.strerror}", "choose another file"))
             sys.exit(UsageError.exit_code)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            where = f" for {error.filename}" if error.filename else ""
+            _explain(JoulelabError(f"no space is left{where}", "free some, or write elsewhere"))
+            sys.exit(JoulelabError.exit_code)
         # A defect of joulelab: still two lines, not a whole traceback.
         if os.environ.get("JOULELAB_DEBUG"):
             raise

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LEAST_SHOWN = 0.05
 """A smaller difference is not asked for."""
+MOST_SHOWN = 1000
+"""A greater upper end of a ratio says no more than this."""
 TWO = 2
 NAMES = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 """Of command lines."""
@@ -237,6 +239,8 @@ def _ratio_text(ratio: Interval) -> str:
     width = ratio.high - ratio.low
     decimals = max(2, 1 - math.floor(math.log10(width))) if width > 0 else 2
     value, low, high = (f"{one:.{decimals}f}" for one in (ratio.value, ratio.low, ratio.high))
+    if ratio.high > MOST_SHOWN:
+        high = f"more than {MOST_SHOWN:,}"
     return f"{value} ({low} to {high})"
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,4 +182,8 @@ def _parsed(key: str, text: str) -> Any:  # noqa: ANN401 - of TOML
 def _text(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if isinstance(value, Mapping):  # as it may be given again
+        return (
+            f"{{ {', '.join(f'{json.dumps(key)} = {_text(one)}' for key, one in value.items())} }}"
+        )
     return formats.DASH if value is None else str(value)

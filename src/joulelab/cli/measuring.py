@@ -53,6 +53,7 @@ from joulelab.sinks.sink import Sink
 
 if TYPE_CHECKING:
     from joulelab.cli.energy_commands import Measure
+    from joulelab.energy.recorder import Window
 
 NOT_MEASURED = 4
 BUDGET_SPENT = 5
@@ -249,13 +250,10 @@ def _measure(
             ]
     if rank.node:
         return BUDGET_SPENT if last.ended_by else last.exit_code  # rank 0 says the sum
-    show(measured.view(last.exit_code), as_json=asked.json, aside=True)
-    if asked.trace is not None:
-        write_trace(asked.trace, last.window.trace_columns(), about)
-    if asked.plot is not None:
-        from joulelab.report.power_trace import write_power_trace
-
-        write_power_trace(asked.plot, last.window.trace_columns(), design.label)
+    try:
+        show(measured.view(last.exit_code), as_json=asked.json, aside=True)
+    finally:  # also where nobody reads the answer any more: `2>&1 | head`
+        _write_files(asked, last.window, about)
     if last.ended_by:
         return BUDGET_SPENT
     if last.exit_code == 0 and asked.strict and (why := measured.not_measured()):
@@ -274,6 +272,16 @@ def _with_nodes(measurement: Measurement, command: Command, rank: Rank) -> Measu
         "srun joulelab measure -- ... measures all"
     )
     return replace(measurement, flags=(*measurement.flags, flag))
+
+
+def _write_files(asked: Measure, window: Window, about: TraceAbout) -> None:
+    """Write the power trace and its figure, as far as they are asked for."""
+    if asked.trace is not None:
+        write_trace(asked.trace, window.trace_columns(), about)
+    if asked.plot is not None:
+        from joulelab.report.power_trace import write_power_trace
+
+        write_power_trace(asked.plot, window.trace_columns(), about.label)
 
 
 def one_measurement(measurement: Measurement) -> list[Part]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from joulelab.cli.measuring import carbon_notes, caveats
@@ -52,10 +53,8 @@ def run_profile(asked: energy_commands.Profile) -> int:
             f"{_profiled[0].name} is being profiled already", "leave out one joulelab profile"
         )
     check_seconds(asked.idle, "--idle", zero=True)
-    for path in (asked.html, asked.speedscope):
-        if path is not None:
-            check_folder(path)
     program = Program.parse(asked.command or [], module=asked.module)
+    _check_files(program, [path for path in (asked.html, asked.speedscope) if path is not None])
     options: Options = {**asked.monitor, "busy": asked.busy.value, "on_wait": say}
     run = _Run(program, Monitor(**options), asked)
     _profiled.append(program)
@@ -66,6 +65,26 @@ def run_profile(asked: energy_commands.Profile) -> int:
         # Not in a process that the program has forked, which ends here, too.
         if run.profiling.is_of_this_process:
             run.monitor.close()
+
+
+def _check_files(program: Program, files: Sequence[Path]) -> None:
+    """Refuse files that cannot be written, or would replace each other or the program.
+
+    Args:
+        program: what will run.
+        files: that will be written after it.
+    """
+    taken = {Path(program.what).resolve()} if program.kind == "file" else set()
+    for path in files:
+        check_folder(path)
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder", "name the file to write")
+        if path.resolve() in taken:
+            of = (
+                "the program" if path.resolve() == Path(program.what).resolve() else "written twice"
+            )
+            raise UsageError(f"{path} is {of}", "give another file")
+        taken.add(path.resolve())
 
 
 class _Run:
@@ -106,11 +125,13 @@ class _Run:
 
     def _show(self, code: int) -> None:
         found = self.profiling.result
-        show(self._view(found, code), as_json=self._asked.json, aside=True)
-        if self._asked.speedscope is not None:
-            self.profiling.save_speedscope(self._asked.speedscope)
-        if self._asked.html is not None:
-            self.profiling.save_html(self._asked.html)
+        try:
+            show(self._view(found, code), as_json=self._asked.json, aside=True)
+        finally:  # also where nobody reads the answer any more: `2>&1 | head`
+            if self._asked.speedscope is not None:
+                self.profiling.save_speedscope(self._asked.speedscope)
+            if self._asked.html is not None:
+                self.profiling.save_html(self._asked.html)
 
     def _view(self, found: Profile, code: int) -> View:
         measurements = [found.measurement]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from joulelab.sinks.study_log import StudyLog, log_study
 
 if TYPE_CHECKING:
     from joulelab.cli.study_commands import Log
+
+ATTEMPTS = "2"
 
 
 def study_log(folder: Path, to: str) -> StudyLog:
@@ -42,6 +45,8 @@ def run_log(asked: Log) -> None:
         StoreError: there is no study in the folder.
         UsageError: it is not one of MLflow, or cannot be used.
     """
+    # Somebody waits for the answer: mlflow's own seven attempts take minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", ATTEMPTS)
     count = log_study(asked.folder, _mlflow(asked.to))
     said = f"{formats.count(count, 'run')} logged to {asked.to}"
     show(View([said], {"folder": str(asked.folder), "logged": count}), as_json=asked.json)

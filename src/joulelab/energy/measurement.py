@@ -133,7 +133,7 @@ class Measurement:
         """Carbon dioxide equivalent in grams; ``None`` where place or energy is unknown."""
         return self.footprint.grams if self.footprint else None
 
-    def shared(self, parts: int) -> Measurement:
+    def shared(self, parts: float) -> Measurement:
         """The measurement of one of `parts` trainings that ran together; see `Reading.shared`."""
         return replace(
             self,

@@ -34,6 +34,7 @@ from contextlib import AbstractContextManager, suppress
 from types import FunctionType, MethodType, SimpleNamespace, coroutine
 from typing import Any, Literal, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
+from joulelab.budget import check_on_budget
 from joulelab.energy.agreement import agreement
 from joulelab.energy.ending import window_budget
 from joulelab.energy.gathering import gathering
@@ -88,9 +89,10 @@ def measure(
     Raises:
         MeterError: on entry, if meters cannot be opened or, with ``strict=True``, nothing can be
             measured.
-        UsageError: the budget is not an amount, or in CO2e and there is no place; a sink is unknown
-            or, on entry, cannot be opened.
+        UsageError: the budget is not an amount, or in CO2e and there is no place; `on_budget` is
+            something else; a sink is unknown or, on entry, cannot be opened.
     """
+    check_on_budget(on_budget, ("raise", "flag"))
     measuring = _measuring(label, to, options, gather=gather)
     if budget is not None:
         measuring.budget = window_budget(budget, options.get("place"))

@@ -168,7 +168,7 @@ class Reading:
         known = {**data, "status": Status(data["status"]), "within": tuple(data["within"])}
         return cls(**known)
 
-    def shared(self, parts: int) -> Reading:
+    def shared(self, parts: float) -> Reading:
         """This reading divided equally among `parts` trainings that ran together.
 
         The time is divided with the energy, so that mean power, idle and net stay consistent.

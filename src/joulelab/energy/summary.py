@@ -299,7 +299,10 @@ def _peak_w(channel_samples: Sequence[ChannelSamples]) -> float | None:
         times, power = readings_of(samples)
         if samples.channel.kind == "counter":
             steps_s = times[1:] - times[:-1]
+            # The whole is a step too, so that a peak is never below the mean.
+            whole = power_of_counter(times[[0, -1]], power[[0, -1]])[1:] if len(times) else power
             power = power_of_counter(times, power)[1:][steps_s >= samples.interval_s / 2]
+            power = np.concatenate((power, whole)) if len(power) else power
         if len(power):
             return float(power.max())
     return None

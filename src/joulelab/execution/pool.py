@@ -13,6 +13,7 @@ do not depend on the number of workers.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from typing import Any
 import joulelab
 from joulelab.errors import JoulelabError
 from joulelab.execution.engine import Engine, Worker, execution_engines
+from joulelab.execution.node_time import NodeTime
 from joulelab.execution.relay import Line, Receiver, measured
 from joulelab.execution.waiting import Waiting
 from joulelab.study.code_copies import CodeCopies
@@ -154,6 +156,7 @@ class Pool:
         self._lost = 0
         self._blocks = self._begun_blocks()
         self._gone_by_name: list[str] = []
+        self._times: dict[str, NodeTime] = {}
         self._first_session = store.session()
 
     def _begun_blocks(self) -> dict[int, str]:
@@ -273,6 +276,7 @@ class Pool:
         """Send the study to a worker that can carry it out."""
         name = f"{one.worker.name} ({hello['host']})"
         one.identity, one.host = hello["worker"], hello["host"]
+        one.receiver.time = self._times.setdefault(one.host, NodeTime())
         if hello["joulelab"] != joulelab.__version__:
             one.failed = PoolError(
                 f"{name} has joulelab {hello['joulelab']}, this is {joulelab.__version__}",
@@ -353,6 +357,7 @@ class Pool:
 
     def _enter(self, one: _Member, line: Line) -> None:
         one.receiver.enter(line)
+        self._settle(one)
         kind = line["enter"]
         if kind == "begin" and line["runs"]:
             self._listener.started([self._runs[run_id] for run_id in line["runs"]])
@@ -361,6 +366,12 @@ class Pool:
             self._listener.progress(Heartbeat(0, 0, measurement), total)
         elif kind == "end" and line["rows"]:
             self._listener.finished(line["rows"], measured(line)[1])
+
+    def _settle(self, one: _Member) -> None:
+        """Book what workers of a node have done beside runs, as far as all of it is known."""
+        mates = [other for other in self._members if other.host == one.host]
+        open_s = [at for mate in mates for at in mate.receiver.begun.values()]
+        one.receiver.time.settle(min(open_s, default=math.inf))
 
     def _done(self, one: _Member) -> None:
         assert one.group is not None
@@ -371,6 +382,7 @@ class Pool:
     def _gone(self, one: _Member, why: str) -> None:
         """Book what a worker that has ended was doing, and let another do it again."""
         one.receiver.give_up(f"{one.worker.name} has ended: {why}")
+        self._settle(one)
         self._gone_by_name.append(one.identity)
         if one.stopping:
             return

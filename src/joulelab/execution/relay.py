@@ -24,6 +24,7 @@ from typing import Any
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Status, Total
 from joulelab.energy.traces.trace_file import TraceAbout, write_trace
+from joulelab.execution.node_time import NodeTime
 from joulelab.files import FileLock
 from joulelab.study.run_tables import SUFFIX, write_run_table
 from joulelab.study.store import TRACES, PlannedRun, Store
@@ -171,13 +172,20 @@ class Receiver:
         store: of the results folder.
         session: of the worker.
         runs: of the study, by id.
+
+    Attributes:
+        time: of the node of the worker.
+        begun: when each entry that is open was begun, seconds since the epoch.
     """
 
     def __init__(self, store: Store, session: int, runs: Mapping[str, PlannedRun]) -> None:
         self._store = store
         self._session = session
         self._runs = runs
+        self.time = NodeTime()
+        self.begun: dict[int, float] = {}
         self._entries: dict[int, int] = {}
+        self._heard: Measurement | None = None
 
     def enter(self, line: Line) -> None:
         """Enter a line.
@@ -195,7 +203,10 @@ class Receiver:
         """
         for entry in self._entries.values():
             self._store.give_up(entry, error)
+        if self._entries and self._heard is not None:
+            self.time.ran(self._heard)
         self._entries.clear()
+        self.begun.clear()
 
     def _propose(self, line: Line) -> None:
         experiment, configuration, number = line["key"]
@@ -209,16 +220,23 @@ class Receiver:
         runs = [self._runs[one] for one in line["runs"]]
         entry = self._store.begin(self._session, line["kind"], line["at"], runs)
         self._entries[line["entry"]] = entry
+        self.begun[line["entry"]] = line["at"]
 
     def _book(self, line: Line) -> None:
-        measurement, total = measured(line)
-        self._store.book(self._session, line["kind"], measurement, total, line["state"])
+        def book(measurement: Measurement, total: Total) -> None:
+            self._store.book(self._session, line["kind"], measurement, total, line["state"])
+
+        self.time.book(*measured(line), book)
 
     def _progress(self, line: Line) -> None:
-        self._store.progress(self._entries[line["entry"]], *measured(line))
+        measurement, total = measured(line)
+        self._heard = measurement
+        self._store.progress(self._entries[line["entry"]], measurement, total)
 
     def _end(self, line: Line) -> None:
         entry = self._entries.pop(line["entry"])
+        self.begun.pop(line["entry"], None)
+        self.time.ran(measured(line)[0])
         rest = (line["error"], line["rows"])
         self._store.end(entry, line["state"], *measured(line), *rest, part=line["part"])
 

@@ -26,8 +26,9 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
-from typing import Generic, Literal, TextIO, TypeVar, Unpack
+from typing import Generic, Literal, TextIO, TypeVar, Unpack, get_args
 
+from joulelab.budget import check_on_budget
 from joulelab.energy.agreement import Agreement, agreement
 from joulelab.energy.measurement import Measurement, answer
 from joulelab.energy.monitor import Options
@@ -75,8 +76,10 @@ def track(
         options: see `joulelab.energy.monitor.Options`.
 
     Raises:
-        UsageError: the budget is not an amount, or is in grams of CO2e and there is no ``place``.
+        UsageError: the budget is not an amount, or is in grams of CO2e and there is no ``place``;
+            `on_budget` is something else.
     """
+    check_on_budget(on_budget, get_args(OnBudget))
     if total is None and isinstance(items, Sized):
         total = len(items)
     follower = Follower(total, budget, label, options, to, gather=gather)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -107,7 +108,7 @@ class StudyLog(Listener):
         if left := len(self._pending):
             print(
                 f"{self.name}: {formats.count(left, 'run')} not logged; later: "
-                f"joulelab log {self._folder} --to mlflow:{self._uri}",
+                f"joulelab log {shlex.quote(str(self._folder))} --to mlflow:{self._uri}",
                 file=sys.stderr,
             )
 
