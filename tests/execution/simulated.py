@@ -32,6 +32,7 @@ class SimulatedEngine(Engine):
         self.stops_after = None
         self.kills = 0
         self.says = {}
+        self.interrupted_loading = 0
         self.started = 0
         self._alive = {}
 
@@ -76,7 +77,11 @@ class SimulatedWorker(Worker):
         }
 
     def send(self, line):
-        if "study" in line:
+        if "study" in line and self.engine.interrupted_loading:
+            self.engine.interrupted_loading -= 1
+            self.lines.append({"failed": "interrupted", "hint": "", "interrupted": True})
+            self.why = "exit code 130"
+        elif "study" in line:
             machine = {"device": {"name": "cuda:0", "model": self.engine.nodes[self.node]}}
             entry = {"session": line["study"]["session"], "host": self.name, "conditions": machine}
             setup = {"enter": "book", "kind": "setup", "state": "finished", **energy(0.0)}

@@ -7,13 +7,16 @@ import sys
 import time
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import psutil
 import pytest
 from simulated import WATTS, SimulatedEngine
 
 from joulelab.errors import JoulelabError, UnknownNameError, UsageError
+from joulelab.execution.local import Process
 from joulelab.execution.pool import Pool, PoolError
+from joulelab.execution.waiting import workers_of
 from joulelab.present import terminal
 from joulelab.report.ledger import ReportedStudy
 from joulelab.report.pages import study_view
@@ -225,6 +228,39 @@ def test_a_worker_with_another_version_is_refused(tmp_path):
     engine.says = {"joulelab": "9.9"}
     with pytest.raises(PoolError, match=r"node 0 \(node 0\) has joulelab 9\.9, this is"):
         simulated(tmp_path, engine)
+
+
+def test_a_worker_that_is_interrupted_while_it_loads_is_replaced(tmp_path):
+    engine = SimulatedEngine(["A"])
+    engine.interrupted_loading = 1
+    frame = simulated(tmp_path, engine).to_frame()
+    assert set(frame["state"]) == {"finished"}
+    assert engine.started == 2
+
+
+def test_a_worker_has_ended_although_a_process_that_it_left_holds_its_pipe(tmp_path):
+    worker = Process(0, tmp_path / "log")
+    (ours,) = workers()
+    pipe = Path(f"/proc/{ours.pid}/fd/{ours.cmdline()[-1]}")
+    with pipe.open("wb"):
+        ours.kill()
+        until(lambda: worker.ended() is not None, patience_s=10)
+    assert worker.ended() == "signal SIGKILL"
+
+
+@pytest.mark.parametrize("on", ["local", "local:none", "local:0", "local:257"])
+def test_a_plan_refuses_what_is_no_number_of_workers(on):
+    with pytest.raises(UsageError, match="local:2"):
+        workers_of(on, None)
+
+
+def test_a_plan_refuses_an_unknown_engine():
+    with pytest.raises(UnknownNameError, match="local"):
+        workers_of("locl:2", None)
+
+
+def test_the_name_of_a_partition_is_no_number_of_workers():
+    assert workers_of("slurm:16", ExecutionSpec(workers=3)) == 3
 
 
 def test_a_clock_that_is_off_is_said(tmp_path):

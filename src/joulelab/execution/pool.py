@@ -65,6 +65,7 @@ class _Member:
         ready: it has loaded the study.
         stopping: it was told to stop.
         failed: why it cannot work.
+        interrupted: another may work in its place: its time was up, or it was told to end.
     """
 
     worker: Worker
@@ -74,6 +75,7 @@ class _Member:
     ready: bool = False
     stopping: bool = False
     failed: JoulelabError | None = None
+    interrupted: bool = False
     identity: str = ""
     host: str = ""
     machine: str = ""
@@ -266,6 +268,7 @@ class Pool:
             self._tell_waiting(one, line["waiting"])
         elif "failed" in line:
             one.failed = PoolError(f"{one.worker.name}: {line['failed']}", line["hint"])
+            one.interrupted = line.get("interrupted", False)
         elif "ended" in line:
             self._note(one, line["ended"])
 
@@ -374,7 +377,7 @@ class Pool:
         self._gone_by_name.append(one.identity)
         if one.stopping:
             return
-        if not one.ready and one.failed is not None:
+        if not one.ready and one.failed is not None and not one.interrupted:
             raise one.failed
         self._lost += 1
         said = one.failed.message if one.failed else f"{one.worker.name} has ended: {why}"
