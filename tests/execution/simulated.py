@@ -33,6 +33,7 @@ class SimulatedEngine(Engine):
         self.kills = 0
         self.says = {}
         self.interrupted_loading = 0
+        self.end_between = 0
         self.started = 0
         self._alive = {}
 
@@ -100,6 +101,9 @@ class SimulatedWorker(Worker):
         if not self._todo:
             self.due_s = 0.0
             self.lines.append({"done": self._group})
+            if self.engine.end_between:
+                self.engine.end_between -= 1
+                self.why = "exit code 130"
             return
         self._begun_s = time.monotonic()
         self.due_s = self._begun_s + self.engine.seconds(self.engine.chance)

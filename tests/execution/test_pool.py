@@ -238,6 +238,14 @@ def test_a_worker_that_is_interrupted_while_it_loads_is_replaced(tmp_path):
     assert engine.started == 2
 
 
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_no_group_goes_to_a_worker_that_has_ended_between_two(tmp_path, number):
+    engine = SimulatedEngine(["A", "A"])
+    engine.end_between = number
+    frame = simulated(tmp_path, engine, levels=2, repetitions=3).to_frame()
+    assert set(frame["state"]) == {"finished"}
+
+
 def test_a_worker_has_ended_although_a_process_that_it_left_holds_its_pipe(tmp_path):
     worker = Process(0, tmp_path / "log")
     (ours,) = workers()

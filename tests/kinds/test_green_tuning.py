@@ -63,7 +63,7 @@ def unbroken(tmp_path_factory):
     console = Console(file=StringIO(), width=100)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("joulelab.cli.running.QUIET_LINE_S", 0.0)
-        with _Display(console) as display:
+        with _Display(console, verbose=False) as display:
             results = study().run(folder, display)
     return results, folder, console.file.getvalue()
 

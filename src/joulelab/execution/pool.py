@@ -207,6 +207,8 @@ class Pool:
         self._engine.wait(WAIT_S)
         for one in list(self._members):
             self._take(one)
+            if one not in self._members:  # it has ended
+                continue
             self._say_waiting(one)
             if one.ready and one.group is None and not one.stopping:
                 self._give(one)
