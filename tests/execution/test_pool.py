@@ -81,7 +81,9 @@ class OnFirst(Listener):
 def test_workers_give_the_table_of_one_process(tmp_path):
     command = script(tmp_path, "print(json.dumps({'twice': 2 * int(a)}))")
     alone = study(tmp_path, command).run(tmp_path / "alone")
-    together = study(tmp_path, command).run(tmp_path / "together", on="local:2")
+    listener = OnFirst(None)
+    together = study(tmp_path, command).run(tmp_path / "together", listener, on="local:2")
+    assert not any("is measuring on" in one for one in listener.said)  # it is one of the study
     names = ["run_id", "position", "block", "seed", "state", "twice", "attempts"]
     assert together.to_frame()[names].equals(alone.to_frame()[names])
     ledger = together.ledger_frame()
