@@ -33,6 +33,8 @@ class SimulatedEngine(Engine):
         self.kills = 0
         self.says = {}
         self.fails = set()
+        self.interrupted_loading = 0
+        self.end_between = 0
         self.started = 0
         self._alive = {}
 
@@ -77,7 +79,11 @@ class SimulatedWorker(Worker):
         }
 
     def send(self, line):
-        if "study" in line:
+        if "study" in line and self.engine.interrupted_loading:
+            self.engine.interrupted_loading -= 1
+            self.lines.append({"failed": "interrupted", "hint": "", "interrupted": True})
+            self.why = "exit code 130"
+        elif "study" in line:
             machine = {"device": {"name": "cuda:0", "model": self.engine.nodes[self.node]}}
             entry = {"session": line["study"]["session"], "host": self.name, "conditions": machine}
             setup = {"enter": "book", "kind": "setup", "state": "finished", **energy(0.0)}
@@ -96,6 +102,9 @@ class SimulatedWorker(Worker):
         if not self._todo:
             self.due_s = 0.0
             self.lines.append({"done": self._group})
+            if self.engine.end_between:
+                self.engine.end_between -= 1
+                self.why = "exit code 130"
             return
         self._begun_s = time.monotonic()
         self.due_s = self._begun_s + self.engine.seconds(self.engine.chance)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import psutil
 import pytest
@@ -15,7 +16,9 @@ from simulated import WATTS, SimulatedEngine
 
 from joulelab.cli.inspecting import status
 from joulelab.errors import JoulelabError, UnknownNameError, UsageError
+from joulelab.execution.local import Process
 from joulelab.execution.pool import Pool, PoolError
+from joulelab.execution.waiting import workers_of
 from joulelab.present import terminal
 from joulelab.report.ledger import ReportedStudy
 from joulelab.report.pages import study_view
@@ -80,7 +83,9 @@ class OnFirst(Listener):
 def test_workers_give_the_table_of_one_process(tmp_path):
     command = script(tmp_path, "print(json.dumps({'twice': 2 * int(a)}))")
     alone = study(tmp_path, command).run(tmp_path / "alone")
-    together = study(tmp_path, command).run(tmp_path / "together", on="local:2")
+    listener = OnFirst(None)
+    together = study(tmp_path, command).run(tmp_path / "together", listener, on="local:2")
+    assert not any("is measuring on" in one for one in listener.said)  # it is one of the study
     names = ["run_id", "position", "block", "seed", "state", "twice", "attempts"]
     assert together.to_frame()[names].equals(alone.to_frame()[names])
     ledger = together.ledger_frame()
@@ -227,6 +232,47 @@ def test_a_worker_with_another_version_is_refused(tmp_path):
     engine.says = {"joulelab": "9.9"}
     with pytest.raises(PoolError, match=r"node 0 \(node 0\) has joulelab 9\.9, this is"):
         simulated(tmp_path, engine)
+
+
+def test_a_worker_that_is_interrupted_while_it_loads_is_replaced(tmp_path):
+    engine = SimulatedEngine(["A"])
+    engine.interrupted_loading = 1
+    frame = simulated(tmp_path, engine).to_frame()
+    assert set(frame["state"]) == {"finished"}
+    assert engine.started == 2
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_no_group_goes_to_a_worker_that_has_ended_between_two(tmp_path, number):
+    engine = SimulatedEngine(["A", "A"])
+    engine.end_between = number
+    frame = simulated(tmp_path, engine, levels=2, repetitions=3).to_frame()
+    assert set(frame["state"]) == {"finished"}
+
+
+def test_a_worker_has_ended_although_a_process_that_it_left_holds_its_pipe(tmp_path):
+    worker = Process(0, tmp_path / "log")
+    (ours,) = workers()
+    pipe = Path(f"/proc/{ours.pid}/fd/{ours.cmdline()[-1]}")
+    with pipe.open("wb"):
+        ours.kill()
+        until(lambda: worker.ended() is not None, patience_s=10)
+    assert worker.ended() == "signal SIGKILL"
+
+
+@pytest.mark.parametrize("on", ["local", "local:none", "local:0", "local:257"])
+def test_a_plan_refuses_what_is_no_number_of_workers(on):
+    with pytest.raises(UsageError, match="local:2"):
+        workers_of(on, None)
+
+
+def test_a_plan_refuses_an_unknown_engine():
+    with pytest.raises(UnknownNameError, match="local"):
+        workers_of("locl:2", None)
+
+
+def test_the_name_of_a_partition_is_no_number_of_workers():
+    assert workers_of("slurm:16", ExecutionSpec(workers=3)) == 3
 
 
 def test_a_clock_that_is_off_is_said(tmp_path):

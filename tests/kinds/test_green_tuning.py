@@ -63,7 +63,7 @@ def unbroken(tmp_path_factory):
     console = Console(file=StringIO(), width=100)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("joulelab.cli.running.QUIET_LINE_S", 0.0)
-        with _Display(console) as display:
+        with _Display(console, verbose=False) as display:
             results = study().run(folder, display)
     return results, folder, console.file.getvalue()
 
@@ -139,6 +139,22 @@ def test_a_search_that_was_interrupted_goes_on_and_books_what_it_trains_again(
     assert again
     assert {line["spent"]["epochs"] for line in again} == {again[0]["step"]["end"]}
     assert {len(line["scores"]) for line in again} == {again[0]["step"]["end"] - 1}
+
+
+def test_attempts_are_those_of_the_search_and_not_the_sessions_of_the_study(tmp_path, monkeypatch):
+    train = Population.train
+
+    def interrupted(self, segments):
+        train(self, segments)
+        raise KeyboardInterrupt
+
+    twice = study(strategies=["halving"], budget="20 epochs", repetitions=2)
+    monkeypatch.setattr(Population, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        twice.run(tmp_path / "out")
+    monkeypatch.setattr(Population, "train", train)
+    frame = twice.run(tmp_path / "out").to_frame()
+    assert sorted(frame["attempts"]) == [1, 2]
 
 
 def test_the_report_says_what_each_strategy_reached(unbroken):

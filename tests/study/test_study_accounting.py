@@ -1,8 +1,10 @@
 """What counts as the energy of a run."""
 
+from joulelab.energy.detection import open_recorder
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Reading, Status
-from joulelab.study.accounting import counted
+from joulelab.files import FileLock
+from joulelab.study.accounting import Ledger, counted
 
 
 def reading(domain, gross_j, status=Status.MEASURED, within=("wall",)):
@@ -64,3 +66,31 @@ def test_a_named_domain_that_is_absent_makes_the_sum_missing():
 
 def test_domains_that_the_study_names_are_all_that_counts():
     assert total(GPU, CPU_ESTIMATE, domains=["cpu:0"]).gross_j == 40.0
+
+
+class Booked:
+    """A store that keeps the kinds of what is booked."""
+
+    def __init__(self):
+        self.kinds = []
+
+    def session(self):
+        return 1
+
+    def book(self, session, kind, *rest):
+        self.kinds.append(kind)
+
+
+def test_a_strategy_is_measured_under_the_lock_of_the_device(tmp_path, monkeypatch):
+    monkeypatch.setenv("JOULELAB_LOCK_DIR", str(tmp_path))
+    store = Booked()
+    with open_recorder(["estimate"], interval_s=0.02) as meters:
+        ledger = Ledger(store, meters, None, "cpu")
+        ledger.switch("between")
+        with ledger.tuning():
+            assert not FileLock(tmp_path / "joulelab-cpu.lock").try_to_take()
+        other = FileLock(tmp_path / "joulelab-cpu.lock")
+        assert other.try_to_take()
+        other.give_back()
+        ledger.close()
+    assert store.kinds == ["between", "tuner", "between"]

@@ -46,13 +46,14 @@ def timed(study: Study, folders: Sequence[Path] | None = None, on: str | None = 
         on: engine of the workers; default: that of the study, or this process.
     """
     results_folders(folders or ())  # refuses one that does not exist, before anything is timed
+    on = on or (study.spec.execution.on if study.spec.execution else None)
+    count = None if on is None else workers_of(on, study.spec.execution)
     listener = _Waiting()
     plan, prediction = study.predict(listener)
     history = _beside(study, listener.summaries, folders)
     states = study.states()
     parts = plan_parts(study.spec, plan, prediction, states, listener.summaries)
-    on = on or (study.spec.execution.on if study.spec.execution else None)
-    workers = None if on is None else _on_workers(on, study, plan, prediction, states)
+    workers = None if count is None else _on_workers(count, plan, prediction, states)
     return View(
         [
             *parts,
@@ -68,10 +69,9 @@ def timed(study: Study, folders: Sequence[Path] | None = None, on: str | None = 
 
 
 def _on_workers(
-    on: str, study: Study, plan: Plan, prediction: Prediction, states: Mapping[str, str]
+    workers: int, plan: Plan, prediction: Prediction, states: Mapping[str, str]
 ) -> tuple[str, dict[str, Any]]:
     """The predicted time on workers like this machine, in words and as data."""
-    workers = workers_of(on, study.spec.execution)
     pending = {run.run_id for run in plan.left(states)}
     seconds = makespan_s(plan, prediction, pending, workers)
     said = (

@@ -78,6 +78,19 @@ class Engine(ABC):
     def wait(self, seconds: float) -> None:
         """Wait until a line has come from any worker, at most so long."""
 
+    @classmethod
+    def most_workers(cls, address: str, settings: ExecutionSpec) -> int:
+        """Number of workers at most, without using the engine.
+
+        Args:
+            address: what follows the name.
+            settings: of the study.
+
+        Raises:
+            UsageError: the address is not valid.
+        """
+        return settings.workers
+
     def close(self) -> None:  # noqa: B027 - most engines hold nothing
         """Release what was held."""
 

@@ -31,11 +31,7 @@ class LocalEngine(Engine):
     """
 
     def __init__(self, address: str, settings: ExecutionSpec) -> None:
-        if not address.isdecimal() or not 0 < int(address) <= MOST_WORKERS:
-            raise UsageError(
-                f"--on local:{address} names no number of workers", "write --on local:2"
-            )
-        self.workers = int(address)
+        self.workers = self.most_workers(address, settings)
         self._selector = selectors.DefaultSelector()
         self._devices: dict[int, Process] = {}
 
@@ -49,6 +45,16 @@ class LocalEngine(Engine):
         self._selector.register(worker.lines, selectors.EVENT_READ)
         worker.when_closed = self._selector.unregister
         return worker
+
+    @classmethod
+    def most_workers(cls, address: str, settings: ExecutionSpec) -> int:
+        """As `Engine.most_workers`: the address."""
+        if not address.isdecimal() or not 0 < int(address) <= MOST_WORKERS:
+            raise UsageError(
+                f"--on local:{address} names no number of workers from 1 to {MOST_WORKERS}",
+                "write --on local:2",
+            )
+        return int(address)
 
     def wait(self, seconds: float) -> None:
         """Wait for a line."""
@@ -100,6 +106,11 @@ class Process(Worker):
 
     def receive(self) -> list[Line]:
         """The lines that have come."""
+        self._read()
+        *whole, self._text = self._text.split(b"\n")
+        return [json.loads(line) for line in whole]
+
+    def _read(self) -> None:
         while self._open:
             try:
                 part = os.read(self.lines, READ_BYTES)
@@ -110,14 +121,13 @@ class Process(Worker):
                 self.when_closed(self.lines)
                 os.close(self.lines)
             self._text += part
-        *whole, self._text = self._text.split(b"\n")
-        return [json.loads(line) for line in whole]
 
     def ended(self) -> str | None:
         """Its exit code or signal."""
         code = self._process.poll()
-        if code is None or self._open:
+        if code is None:
             return None
+        self._read()  # what it has left running may hold the pipe: its end is not waited for
         self._close()
         return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 

@@ -67,6 +67,7 @@ class _Member:
         ready: it has loaded the study.
         stopping: it was told to stop.
         failed: why it cannot work.
+        interrupted: another may work in its place: its time was up, or it was told to end.
     """
 
     worker: Worker
@@ -76,6 +77,7 @@ class _Member:
     ready: bool = False
     stopping: bool = False
     failed: JoulelabError | None = None
+    interrupted: bool = False
     identity: str = ""
     host: str = ""
     machine: str = ""
@@ -208,6 +210,8 @@ class Pool:
         self._engine.wait(WAIT_S)
         for one in list(self._members):
             self._take(one)
+            if one not in self._members:  # it has ended
+                continue
             self._say_waiting(one)
             if one.ready and one.group is None and not one.stopping:
                 self._give(one)
@@ -269,6 +273,7 @@ class Pool:
             self._tell_waiting(one, line["waiting"])
         elif "failed" in line:
             one.failed = PoolError(f"{one.worker.name}: {line['failed']}", line["hint"])
+            one.interrupted = line.get("interrupted", False)
         elif "ended" in line:
             self._note(one, line["ended"])
 
@@ -386,7 +391,7 @@ class Pool:
         self._gone_by_name.append(one.identity)
         if one.stopping:
             return
-        if not one.ready and one.failed is not None:
+        if not one.ready and one.failed is not None and not one.interrupted:
             raise one.failed
         self._lost += 1
         said = one.failed.message if one.failed else f"{one.worker.name} has ended: {why}"

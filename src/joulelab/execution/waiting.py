@@ -13,6 +13,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Collection, Sequence, Set
 
+from joulelab.execution.engine import execution_engines
 from joulelab.study.plan import Plan
 from joulelab.study.prediction import Prediction
 from joulelab.study.spec import ExecutionSpec
@@ -27,9 +28,13 @@ def workers_of(on: str, settings: ExecutionSpec | None) -> int:
     Args:
         on: the engine: ``"local:2"``, ``"slurm"``.
         settings: of the study.
+
+    Raises:
+        UnknownNameError: there is no such engine.
+        UsageError: what follows its name is not valid.
     """
-    address = on.partition(":")[2]
-    return int(address) if address.isdecimal() else (settings or ExecutionSpec()).workers
+    name, _, address = on.partition(":")
+    return execution_engines.get(name).most_workers(address, settings or ExecutionSpec())
 
 
 def makespan_s(plan: Plan, prediction: Prediction, pending: Collection[str], workers: int) -> float:

@@ -67,7 +67,7 @@ def work(connection: Connection) -> int:
         asked = inbox.get()
         _carry_out(asked["study"], inbox, send)
     except KeyboardInterrupt:
-        send({"failed": "interrupted", "hint": ""})
+        send({"failed": "interrupted", "hint": "", "interrupted": True})
         return INTERRUPTED
     except JoulelabError as error:
         send({"failed": error.message, "hint": error.hint})

@@ -11,10 +11,12 @@ and the entries of all sessions to the energy of the study. One rule defines the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from joulelab.energy.lock import DeviceLock
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Reading, Status, Total, family, total
 from joulelab.energy.recorder import Recorder, Window
@@ -59,6 +61,17 @@ class Ledger:
             self._closed.append((before, ended.close()))
         self._open = (kind, window)
         self._write()
+
+    @contextmanager
+    def tuning(self) -> Iterator[None]:
+        """Book the work of a strategy, under the device's lock: runs of others are not in it."""
+        with DeviceLock(self._device, "tuner") as lock:
+            lock.acquire(on_wait=lambda _: self.switch("waiting"))
+            self.switch("tuner")
+            try:
+                yield
+            finally:
+                self.switch("between")
 
     def adopt(self, kind: str, window: Window) -> None:
         """Continue with a window that was opened before the store."""

@@ -92,7 +92,7 @@ class Session:
             self.recorder,
             self.device.domain,
             self.spec.energy.cool_down_s,
-            self.listener.doing,
+            self.listener.doing if self.alone else self.listener.waiting,
             self.listener.waiting,
         )
 

@@ -55,13 +55,12 @@ class BookedTrainer:
     def thinking(self) -> Iterator[Thinking]:
         """Measure the search's own work; the ledger has it as the tuner's."""
         measured = Thinking()
-        self.recorder.ledger.switch("tuner")
-        window = self.session.recorder.open("tuner")
-        try:
-            yield measured
-        finally:
-            measured.spent = self.spent(window.close(), 0.0)
-            self.recorder.ledger.switch("between")
+        with self.recorder.ledger.tuning():
+            window = self.session.recorder.open("tuner")
+            try:
+                yield measured
+            finally:
+                measured.spent = self.spent(window.close(), 0.0)
 
     def spent(self, measurement: Measurement, epochs: float, share: float = 1.0) -> Spent:
         """What a measured work has spent, or a part of it.

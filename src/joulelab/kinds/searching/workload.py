@@ -21,7 +21,7 @@ from joulelab.energy.booking import Booking
 from joulelab.energy.carbon.footprint import footprint
 from joulelab.energy.reading import Status, Total
 from joulelab.errors import MeterError, SpecError
-from joulelab.kinds.searching.booked import KIND, why_unknown
+from joulelab.kinds.searching.booked import JUDGING, KIND, why_unknown
 from joulelab.kinds.searching.journal import STEPS, Journal
 from joulelab.kinds.searching.keys import ENERGY, RETURNED
 from joulelab.kinds.searching.loop import Asked, run_search
@@ -147,7 +147,7 @@ class SearchWorkload(Workload):
             "run_id": run.run_id,
             "state": "failed" if outcome.failure else "finished",
             "error": outcome.failure or None,
-            "attempts": max(recorder.ledger.session, 1),
+            "attempts": 1 + self._interruptions(run, recorder),
             "device": self.session.device.name,
             "scale": self.session.spec.scale,
             "group_size": 1,
@@ -169,6 +169,10 @@ class SearchWorkload(Workload):
         status = Status(spent.status)
         total = Total(status, spent.joules, None, spent.error_j, (), ())
         self.session.listener.finished([row], total)
+
+    @staticmethod
+    def _interruptions(run: PlannedRun, recorder: RunRecorder) -> int:
+        return sum(len(recorder.store.interrupted(one, run.run_id)) for one in (KIND, JUDGING))
 
     def _note_lost(self, journal: Journal, run: PlannedRun, recorder: RunRecorder) -> None:
         """Enter what interrupted steps have spent, by the ledger, each once."""

@@ -225,9 +225,8 @@ class TrainingWorkload(Workload):
     def _propose(
         self, strategy: Strategy, one: TrainingConfiguration, number: int, recorder: RunRecorder
     ) -> dict[str, Any]:
-        recorder.ledger.switch("tuner")
-        values = dict(strategy.propose(number))
-        recorder.ledger.switch("between")
+        with recorder.ledger.tuning():
+            values = dict(strategy.propose(number))
         recorder.store.propose(*one.key, number, values)
         return values
 
