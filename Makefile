@@ -41,6 +41,7 @@ test-long: $(READY)
 	$(BIN)/pytest -m long
 
 test-cluster: $(READY)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -c requirements.lock -r pyproject.toml --extra ray
 	$(BIN)/pytest -m cluster tests/execution
 
 lint: $(READY)
