@@ -169,7 +169,7 @@ class Pacer:
         self._when_due = when_due
         self._loop = asyncio.get_running_loop()
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="joulelab pacing", daemon=True)
+        self._thread = threading.Thread(target=self._beat, name="joulelab-pacing", daemon=True)
 
     def __enter__(self) -> Pacer:
         self._thread.start()

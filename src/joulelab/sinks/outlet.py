@@ -79,7 +79,7 @@ class Outlet(Generic[ItemT]):
         self._busy_since_s: float | None = None
         self._said = False
         self._thread = threading.Thread(
-            target=self._run, name=f"joulelab {taker.name}", daemon=True
+            target=self._run, name=f"joulelab-{taker.name}", daemon=True
         )
         self._thread.start()
 
