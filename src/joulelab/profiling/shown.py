@@ -28,6 +28,10 @@ QUEUED = (
 )
 
 
+LEAST_NAMED = 0.005
+"""A smaller share of the energy is not worth a name: the program was too short."""
+
+
 def profile_answer(profile: Profile) -> str:
     """What costs most, of how much, in one line.
 
@@ -37,7 +41,7 @@ def profile_answer(profile: Profile) -> str:
         profile: of the whole.
     """
     said, top = amount_said(profile.measurement), profile.top
-    if top is None:
+    if top is None or top.own_share < LEAST_NAMED:
         return f"{said[0].upper()}{said[1:]}"
     libraries = top.own_share - top.self_share > LIBRARY_SHARE
     takes = f"{top.function} takes {formats.percent(top.own_share, 0)}"
