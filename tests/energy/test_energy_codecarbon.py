@@ -22,9 +22,6 @@ from joulelab.energy.meters.processor import Processor
 from joulelab.energy.reading import Reading, Status, total
 from joulelab.errors import MeterError, SettingsError
 
-# Its thread may measure once more while the tracker stops, and then finds no start time.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-
 INTERVAL_S = codecarbon_meter.SHORTEST_INTERVAL_S
 PATIENCE_S = 30.0
 

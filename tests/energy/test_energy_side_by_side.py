@@ -16,11 +16,7 @@ from joulelab.energy.reading import Status, instrument_of
 from joulelab.energy.recorder import Recorder
 from joulelab.study.accounting import counted
 
-pytestmark = [
-    pytest.mark.usefixtures("simulated_time"),
-    # codecarbon's thread may measure once more while its tracker stops.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
-]
+pytestmark = pytest.mark.usefixtures("simulated_time")
 
 
 def flowing(power_w):
