@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from codecarbon import OfflineEmissionsTracker
 from codecarbon.core import cpu, hardware_cache
 from codecarbon.core.units import Energy, Power
 from codecarbon.external.hardware import CPU
@@ -71,6 +72,23 @@ def rise(counter, microjoules):
 
 def codecarbon_threads() -> list[threading.Thread]:
     return [one for one in threading.enumerate() if isinstance(one, threading.Timer)]
+
+
+def test_it_ends_after_a_measurement_that_was_under_way(no_sensor, monkeypatch):
+    """It would find no start time, and fail in its thread, which pytest takes for an error."""
+    measuring = threading.Event()
+    prepare = OfflineEmissionsTracker._prepare_emissions_data
+
+    def slowly(tracker):
+        if isinstance(threading.current_thread(), threading.Timer):
+            measuring.set()
+            time.sleep(0.2)
+        return prepare(tracker)
+
+    monkeypatch.setattr(OfflineEmissionsTracker, "_prepare_emissions_data", slowly)
+    meter = CodeCarbonMeter("USA", INTERVAL_S)
+    assert measuring.wait(PATIENCE_S)
+    meter.release()
 
 
 def wait_for(read):

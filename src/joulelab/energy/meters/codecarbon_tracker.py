@@ -111,9 +111,10 @@ class Tracker:
         """Stop it and wait for its threads. A second call has no effect."""
         tracker, self._tracker = self._tracker, None
         if tracker is not None:
+            # Before: a timer that measures while the tracker stops finds no start time.
+            _end_timers(tracker)
             with _unchanged_log():
                 tracker.stop()
-            _end_timers(tracker)
         logging.getLogger("codecarbon").removeFilter(self._silence)
 
 
@@ -272,13 +273,13 @@ def _timers(tracker: object) -> Iterator[threading.Timer]:
 def _end_timers(tracker: object) -> None:
     """Wait until the last timer is gone.
 
-    A timer that was about to run when the tracker stopped starts the next one, endlessly: cancel
-    timers until none is left.
+    A timer that is about to run starts the next one, endlessly: cancel timers until none is left.
     """
     deadline_s = time.monotonic() + STOP_S
     while timers := list(_timers(tracker)):
-        for timer in timers:
+        for timer in timers:  # all before any is waited for: meanwhile the next would begin
             timer.cancel()
+        for timer in timers:
             timer.join(max(0.0, deadline_s - time.monotonic()))
         if time.monotonic() > deadline_s:
             return  # they are daemons: they do not keep the program alive
