@@ -105,6 +105,9 @@ class SlurmCluster:
 
     def close(self):
         """End all of it."""
+        for number in range(1, NODES + 1):
+            with suppress(OSError, ValueError):
+                self.kill_node(f"n{number}")
         for path in self.folder.glob("*.pid"):
             with suppress(ProcessLookupError, ValueError):
                 os.kill(int(path.read_text()), signal.SIGKILL)
