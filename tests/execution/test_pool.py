@@ -252,6 +252,7 @@ def test_no_group_goes_to_a_worker_that_has_ended_between_two(tmp_path, number):
 
 def test_a_worker_has_ended_although_a_process_that_it_left_holds_its_pipe(tmp_path):
     worker = Process(0, tmp_path / "log")
+    until(workers)  # the command line of a new process is known a moment after it has begun
     (ours,) = workers()
     pipe = Path(f"/proc/{ours.pid}/fd/{ours.cmdline()[-1]}")
     with pipe.open("wb"):
