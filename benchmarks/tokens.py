@@ -58,6 +58,7 @@ LOADS = {
     "4/s, 5 min": Simulated(4.0, 300.0),
     "2/s, 2 min, 1 J a step": Simulated(2.0, 120.0, step_j=1.0),
 }
+LEAST, MOST = 0.90, 0.99
 SPLITS = {"10 min at 4/s": Simulated(4.0, 600.0), "5 min at 2/s": Simulated(2.0, 300.0)}
 
 
@@ -90,7 +91,7 @@ def coverage(name: str, load: Simulated, repeats: int) -> list[str]:
         net_held += cost.net.low is not None and cost.net.low <= net_truth <= cost.net.high
         widths.append((cost.gross.high - cost.gross.value) / truth if cost.gross.high else math.nan)
     shares = held / repeats, net_held / repeats
-    met = all(0.90 <= share <= 0.99 for share in shares)
+    met = all(LEAST <= share <= MOST for share in shares)
     return [
         name,
         f"{truth:.3f}",

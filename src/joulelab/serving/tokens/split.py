@@ -8,9 +8,9 @@ prompt and output tokens worked on in it::
 The constant a is what the machine takes whether it works or not: idle power, and what is on because
 a server runs. So b and c are what one more token adds, and b P + c O is less than the whole energy.
 
-A sensor shows what was spent up to one tick ago, and what it shows is a mean of some ticks. A lag of
-a tick in a part of 30 hides much of what is sought: energy goes with the tokens of the next part. So
-E is taken with the lag, from 0 to 2 ticks, that leaves the least noise.
+A sensor shows what was spent up to one tick ago, and what it shows is a mean of some ticks. A lag
+of a tick in a part of 30 hides much of what is sought: energy goes with the tokens of the next
+part. So E is taken with the lag, from 0 to 2 ticks, that leaves the least noise.
 
 Parts are not independent: work at an edge falls on one side in E and on the other in P and O. The
 covariance is that of Newey and West (Econometrica 55, 1987) with a lag of 4 (m / 100)^(2/9), times
@@ -24,8 +24,7 @@ Diagnostics, 1980).
 
 Tokens have to be counted in the part in which they cost: the prefill of one request holds up the
 tokens of the others. Spread evenly over their request, output tokens would be charged with a share
-of the prompts (4 % less for a prompt token, in ``benchmarks/tokens.py``). So the times of the chunks
-have to be known.
+of the prompts. So the times of the chunks have to be known.
 """
 
 from __future__ import annotations
@@ -43,8 +42,8 @@ from joulelab.serving.tokens.batch_means import Ratio
 from joulelab.serving.tokens.flow import Flow, SteadyWindow
 
 Floats = NDArray[np.float64]
-MOST_PARTS, LEAST_PARTS = 200, 30
-TICKS = 10
+MOST_PARTS, LEAST_PARTS = 100, 30
+TICKS = 40
 """A part is at least as many ticks of the sensor long, so that its edges weigh little ..."""
 FEWER_TICKS = 4
 """... or as many as this, where the window is short."""
