@@ -11,8 +11,8 @@ The page is read once a second, and at both edges of a window::
     window                       [    at once, at its edge ...
 
 What it says is as old as the exporter lets it grow, ``update_s``. An edge is uncertain by that
-time, and by the time of one reading, at most a quarter of a second. A page that takes longer is not read
-at edges, since other meters would wait for it: then the last answer counts, and the edge is
+time, and by the time of one reading, at most a quarter of a second. A page that takes longer is not
+read at edges, since other meters would wait for it: then the last answer counts, and the edge is
 uncertain by its age. Ask the exporter for short times where it takes them (``dcgm-exporter
 --collect-interval 1000``), and say so with ``update_s=1``.
 
