@@ -1,98 +1,14 @@
 """Joules per token: what is counted where, intervals, and costs apart, against known servers."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from token_loads import IDLE_W, Load, constant, even, net_truth_j, served
 
 from joulelab.serving.tokens.batch_means import batch_means, ratio_of
 from joulelab.serving.tokens.energy import compared, repeated, token_energy
-from joulelab.serving.tokens.flow import Flow, steady_window
-
-STEP_S, PROMPT_S, TOKEN_S = 8e-3, 40e-6, 0.4e-3
-IDLE_W, PROMPT_J, OUTPUT_J = 60.0, 0.02, 0.4
-
-
-@dataclass
-class Course:
-    """The energy of a domain, as the energy room gives it."""
-
-    domain: str
-    times_s: np.ndarray
-    joules: np.ndarray
-    status: str = "measured"
-    tick_s: float = 0.1
-    error_j: float | None = 0.0
-    idle_w: float | None = None
-    idle_error_w: float | None = 0.0
-    counts: bool = True
-
-
-def constant(power_w, duration_s, start_s=0.0, **settings):
-    times_s = np.arange(0.0, duration_s + 0.05, 0.1)
-    domain = settings.pop("domain", "gpu:0")
-    return Course(domain, start_s + times_s, power_w * times_s, **settings)
-
-
-def even(count, gap_s=0.5, prompt=50.0, output=20.0):
-    """Requests at equal distances, each answered within a second, with a chunk for each token."""
-    due_s = gap_s * np.arange(count)
-    first_s, last_s = due_s + 0.1, due_s + 1.0
-    chunk_s = (first_s[:, None] + np.linspace(0, 0.9, int(output))[None, :]).ravel()
-    tokens = np.full(count, output)
-    return Flow(
-        due_s,
-        due_s,
-        first_s,
-        last_s,
-        last_s,
-        np.full(count, prompt),
-        tokens,
-        float(due_s[-1]),
-        float(last_s[-1]),
-        chunk_s,
-        np.ones(len(chunk_s)),
-    )
-
-
-def served(seed, rate_per_s=4.0, duration_s=120.0, prompt_spread=0.8):
-    """A load on a server with continuous batching and known costs, read every 100 ms."""
-    random = np.random.default_rng(seed)
-    count = int(rate_per_s * duration_s)
-    due_s = np.cumsum(random.exponential(1 / rate_per_s, count))
-    due_s -= due_s[0]
-    prompt = np.ceil(random.lognormal(np.log(200), prompt_spread, count))
-    output = np.ceil(random.lognormal(np.log(60), 0.6 if prompt_spread else 0.0, count))
-    first_s, last_s, left = np.zeros(count), np.zeros(count), output.copy()
-    now_s, spent_j, waiting, under_way = 0.0, 0.0, 0, []
-    steps = [(0.0, 0.0, 0)]
-    while waiting < count or under_way:
-        if not under_way and due_s[waiting] > now_s:
-            now_s = float(due_s[waiting])
-            steps.append((now_s, spent_j, 0))
-        taken = waiting if waiting < count and due_s[waiting] <= now_s else -1
-        if taken >= 0:
-            waiting += 1
-            under_way.append(taken)
-        tokens = prompt[taken] if taken >= 0 else 0.0
-        now_s += STEP_S + PROMPT_S * tokens + TOKEN_S * len(under_way)
-        spent_j += PROMPT_J * tokens + OUTPUT_J * len(under_way)
-        steps.append((now_s, spent_j, len(under_way)))
-        if taken >= 0:
-            first_s[taken] = now_s
-        left[under_way] -= 1
-        last_s[under_way] = now_s
-        under_way = [one for one in under_way if left[one] > 0]
-    times_s, joules, chunks = np.array(steps).T
-    read_s = np.arange(-1.0, times_s[-1] + 1.0, 0.1)
-    at_j = np.interp(read_s, times_s, joules) + IDLE_W * (read_s + 1.0)
-    late_s = read_s + random.uniform(0, 0.1)
-    course = Course("gpu:0", late_s, at_j, idle_w=IDLE_W)
-    ends = float(due_s[-1]), float(last_s.max())
-    flow = Flow(
-        due_s, due_s, first_s, last_s, last_s, prompt, output, *ends, times_s, chunks.astype(float)
-    )
-    return flow, course
+from joulelab.serving.tokens.flow import steady_window
 
 
 def test_tokens_are_counted_when_they_come():
@@ -198,13 +114,11 @@ def test_what_is_unknown_has_a_reason():
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say():
-    random = np.random.default_rng(1)
-    mean_tokens = float(np.ceil(random.lognormal(np.log(60), 0.6, 10**6)).mean())
-    mean_prompt = float(np.ceil(random.lognormal(np.log(200), 0.8, 10**6)).mean())
-    truth = OUTPUT_J + PROMPT_J * mean_prompt / mean_tokens
+    load = Load(duration_s=60.0)
+    truth = net_truth_j(load)
     held = []
     for seed in range(40):
-        flow, course = served(seed, duration_s=60.0)
+        flow, course = served(load, seed)
         net = token_energy(flow, [course], 0.0).per_output_token.net
         held.append(net.low <= truth <= net.high)
     # Of 40 draws, 95 % hold; fewer than 32 would come once in 30,000.
@@ -247,31 +161,31 @@ def test_repetitions_give_the_interval():
 
 
 def _of(seed):
-    flow, course = served(seed, duration_s=30.0)
+    flow, course = served(Load(duration_s=30.0), seed)
     return flow, [course]
 
 
 def test_costs_of_prompt_and_output_tokens_are_found_apart():
-    flow, course = served(7, duration_s=600.0)
+    flow, course = served(Load(duration_s=600.0), 7)
     split = token_energy(flow, [course], 0.0).split
-    assert split.prompt.value == pytest.approx(PROMPT_J, rel=0.05)
-    assert split.output.value == pytest.approx(OUTPUT_J, rel=0.05)
+    assert split.prompt.value == pytest.approx(Load.prompt_j, rel=0.05)
+    assert split.output.value == pytest.approx(Load.output_j, rel=0.05)
     assert split.base_w == pytest.approx(IDLE_W, rel=0.05)
     assert split.prompt.low < split.prompt.value < split.prompt.high
 
 
 def test_costs_apart_are_unknown_where_all_requests_are_alike():
-    flow, course = served(7, prompt_spread=0.0)
+    flow, course = served(Load(same_lengths=True), 7)
     split = token_energy(flow, [course], 0.0).split
     assert (split.prompt, split.output) == (None, None)
     assert "nearly the same lengths" in split.reason
 
 
 def test_costs_apart_need_a_steady_window_and_the_times_of_chunks():
-    flow, course = served(7, duration_s=60.0)
+    flow, course = served(Load(duration_s=60.0), 7)
     blind = replace(flow, chunk_s=None, chunk_tokens=None)
     assert "chunks" in token_energy(blind, [course], 0.0).split.reason
-    short, course = served(7, duration_s=3.0)
+    short, course = served(Load(duration_s=3.0), 7)
     assert "no steady window" in token_energy(short, [course], 0.0).split.reason
 
 
