@@ -31,8 +31,10 @@ from ipaddress import ip_address
 from typing import ClassVar
 
 from joulelab import formats
+from joulelab.energy import nvidia_cards
 from joulelab.energy.counter import PACKAGE_LIMIT_W, Counter
 from joulelab.energy.meter import Channel, Detector, Meter, Missing, Sample
+from joulelab.energy.meters import estimate, rapl
 from joulelab.energy.meters.plug_http import Address, PlugHttpClient
 from joulelab.energy.meters.prometheus_pages import (
     EXPORTERS,
@@ -59,10 +61,11 @@ SLOW_S = 0.25
 MACHINE_LIMIT_W = 20_000.0
 """Above the power of any server."""
 UNKNOWN_UPDATE_S = 5.0
-RELATIVE_ERROR = 0.05
+ERRORS = {"gpu": nvidia_cards.RELATIVE_ERROR, "dram": rapl.DRAM_RELATIVE_ERROR}
+"""Bounds of the sensors that the exporters read; of the others that of RAPL."""
 _URL = re.compile(r"(?:http://)?([^/?#]+)(/[^\s?#]*(?:\?[^\s#]*)?)?")
 _OWN = "any exporter's page: prometheus:http://HOST:9400/metrics"
-REMARK = "5 % is an assumption: the exporter does not state the error of its sensor"
+REMARK = "the bound is that of such sensors: the exporter states none"
 
 
 class PageReader:
@@ -206,7 +209,7 @@ class PrometheusMeter(PollingMeter):
             source=f"{self._exporter.name}-counter",
             kind="counter",
             status=device.status,
-            relative_error=settings.relative_error or RELATIVE_ERROR,
+            relative_error=settings.relative_error or _error(device),
             tick_s=self._update_s + (SLOW_S if self._quick else self.max_age_s),
             within=tuple(f"{node}{outer}" for outer in device.within),
             remark=REMARK if settings.relative_error is None else "the bound was given by the user",
@@ -346,6 +349,12 @@ class PrometheusDetector(Detector):
 
     def _choose(self) -> str:
         return 'name one row: metric=NAME{label="value"}, and what it covers: domain=wall'
+
+
+def _error(device: Device) -> float:
+    """The bound of the error of a device's sensor, or of an estimate."""
+    error = ERRORS.get(family(device.domain), rapl.RELATIVE_ERROR)
+    return error if device.status is Status.MEASURED else max(error, estimate.RELATIVE_ERROR)
 
 
 def named(url: str, metric: str = "") -> str:
