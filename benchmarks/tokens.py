@@ -26,7 +26,8 @@ from pathlib import Path
 import numpy as np
 from figures import machine, table
 
-from joulelab.serving.tokens.energy import TokenEnergy, token_energy
+from joulelab.serving.tokens.costs import TokenEnergy
+from joulelab.serving.tokens.energy import token_energy
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "serving"))
 from token_loads import IDLE_W, Load, mean_length, net_truth_j, served

@@ -12,7 +12,8 @@ from joulelab.cli.token_answer import energy_of_tokens, token_answer, token_data
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.meters.prometheus import named
 from joulelab.present.terminal import to_text
-from joulelab.serving.tokens.energy import repeated, token_energy
+from joulelab.serving.tokens.energy import token_energy
+from joulelab.serving.tokens.repetitions import repeated
 
 POWER_W, GAP_S, TOKENS = 150.0, 0.05, 4
 BY_HAND_J = POWER_W * GAP_S / TOKENS

@@ -7,8 +7,10 @@ import pytest
 from token_loads import IDLE_W, Load, constant, even, net_truth_j, served
 
 from joulelab.serving.tokens.batch_means import batch_means, ratio_of
-from joulelab.serving.tokens.energy import compared, repeated, token_energy
-from joulelab.serving.tokens.flow import steady_window
+from joulelab.serving.tokens.costs import compared
+from joulelab.serving.tokens.energy import token_energy
+from joulelab.serving.tokens.flow import Flow, steady_window
+from joulelab.serving.tokens.repetitions import repeated
 
 
 def test_tokens_are_counted_when_they_come():
@@ -23,6 +25,27 @@ def test_tokens_are_counted_when_they_come():
 def test_chunks_carry_their_own_tokens():
     flow = replace(even(1), chunk_s=np.array([0.1, 0.7]), chunk_tokens=np.array([5.0, 15.0]))
     assert flow.output_until(np.array([0.05, 0.3, 0.9])) == pytest.approx([0, 5, 20])
+
+
+def test_a_table_of_requests_gives_the_answered_ones_and_their_chunks():
+    columns = {
+        "outcome": ["answered", "HTTP 500", "answered"],
+        "due_s": [0.0, 1.0, 2.0],
+        "sent_s": [0.0, 1.0, 2.0],
+        "first_token_s": [0.5, np.nan, 2.5],
+        "last_token_s": [0.9, np.nan, 2.9],
+        "ended_s": [1.0, 4.0, 3.0],
+        "prompt_tokens": [5.0, np.nan, 7.0],
+        "output_tokens": [4.0, np.nan, 6.0],
+    }
+    flow = Flow.of(columns, [[0.5, 0.9], [3.0], [2.5, 2.7, 2.9]])
+    assert len(flow) == 2
+    assert (flow.last_due_s, flow.end_s) == (2.0, 4.0)
+    assert flow.output_until(np.array([0.6, 1.0, 2.8])) == pytest.approx([2, 4, 8])
+    assert Flow.of(columns).chunk_s is None
+    assert Flow.of(columns, [[], [], [2.5]]).chunk_s is None  # those of one are unknown
+    nothing = {name: values[:0] for name, values in columns.items()}
+    assert steady_window(Flow.of(nothing)).reason == "no request was answered"
 
 
 def test_prefill_is_the_last_part_of_a_wait():

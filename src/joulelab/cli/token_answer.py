@@ -17,7 +17,8 @@ from joulelab.energy.reading import Status
 from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.present import Column, Facts, Part, Remark, Table, words
 from joulelab.serving.tokens.batch_means import Ratio
-from joulelab.serving.tokens.energy import Cost, TokenEnergy, token_energy
+from joulelab.serving.tokens.costs import Cost, TokenEnergy
+from joulelab.serving.tokens.energy import token_energy
 from joulelab.serving.tokens.flow import Flow
 
 SURE = (Status.MEASURED, Status.REPLAYED)

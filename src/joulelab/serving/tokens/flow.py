@@ -32,12 +32,15 @@ stands in, ramp-up and drain included.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from joulelab import formats
+from joulelab.serving.http_results import ANSWERED
 
 Floats = NDArray[np.float64]
 UNQUEUED = 0.05
@@ -77,6 +80,36 @@ class Flow:
     end_s: float
     chunk_s: Floats | None = None
     chunk_tokens: Floats | None = None
+
+    @classmethod
+    def of(
+        cls, columns: Mapping[str, Any], chunk_s: Sequence[Sequence[float] | Floats] | None = None
+    ) -> Flow:
+        """The answered requests of a table of all m requests.
+
+        Args:
+            columns: (m,) each, as `TokenExchanges.columns` names them.
+            chunk_s: (m,) the times of the chunks of each, as all times from the first due time.
+        """
+        answered = np.array([outcome == ANSWERED for outcome in columns["outcome"]], bool)
+        names = ("due_s", "sent_s", "first_token_s", "last_token_s", "ended_s")
+        times: list[Floats] = [np.asarray(columns[name], float) for name in names]
+        prompt, output = (
+            np.asarray(columns[f"{kind}_tokens"], float)[answered] for kind in ("prompt", "output")
+        )
+        last_due_s = float(times[0].max()) if len(answered) else 0.0
+        end_s = float(np.nanmax(times[-1])) if len(answered) else 0.0
+        due_s, sent_s, first_s, last_s, ended_s = (one[answered] for one in times)
+        counted = prompt, output, last_due_s, end_s
+        flow = cls(due_s, sent_s, first_s, last_s, ended_s, *counted)
+        if chunk_s is None or not len(flow):
+            return flow
+        known = [np.asarray(chunk_s[number], float) for number in np.flatnonzero(answered).tolist()]
+        counts = np.array([len(one) for one in known])
+        if (counts[output > 0] == 0).any():
+            return flow
+        each = np.divide(output, counts, out=np.zeros(len(output)), where=counts > 0)
+        return replace(flow, chunk_s=np.concatenate(known), chunk_tokens=np.repeat(each, counts))
 
     def __len__(self) -> int:
         return len(self.due_s)
