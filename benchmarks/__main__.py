@@ -29,6 +29,7 @@ QUICK = {
     "proposal": "--observations 8 --pairs 1",
     "serving": "--seconds 0.5 --repeats 1",
     "planner": "--requests 20000 --repeats 1",
+    "tokens": "--repeats 2 --split-repeats 1",
     "live": "--runs 1500 --updates 2 --seconds 1",
     "training": "--pairs 1 --steps 1 --networks DensePolyNN --datasets fashion-mnist",
 }
@@ -44,6 +45,7 @@ TITLES = {
     "analysis": "Analysis and report",
     "serving": "The queue",
     "planner": "A million simulated requests",
+    "tokens": "Joules per token: intervals and costs apart",
     "live": "The live page of 25,000 runs",
     "training": "The fast engine beside the reference engine",
 }

@@ -55,6 +55,10 @@ SMALL = {
     "coverage.py --draws 8": (rf"\| 6 \| {FIGURE} % ", r"\| 1, proportional scatter \| "),
     "serving.py --seconds 0.5 --repeats 1": (r"\| idle \| ", r"\| 32 \| \d"),
     "planner.py --requests 2000 --repeats 1": (r"\| fixed\(32\) \| 2,000 \| \d+ \|",),
+    "tokens.py --repeats 2 --split-repeats 1": (
+        rf"\| 2/s, 2 min \| {FIGURE} \| {FIGURE} % \| {FIGURE} % \| {FIGURE} % \| (met|missed) \|",
+        rf"\| 10 min at 4/s \| prompt token \| {FIGURE} J \| {FIGURE} J \| {FIGURE} % ",
+    ),
     "sinks.py --epochs 4 --seconds 0.05 --repeats 1 --sinks csv": (
         rf"\| none \| {FIGURE} ",
         rf"\| csv \| {FIGURE} .* % \| {FIGURE} ",

@@ -104,6 +104,59 @@ def test_the_trainer_logs_every_epoch_and_stops_at_a_budget(transformers, tmp_pa
     assert any("energy_j" in one for one in trainer.state.log_history)
 
 
+def token_trainer(transformers, tmp_path, **arguments):
+    """A tiny causal model on 32 sequences of 8 tokens."""
+    import torch
+
+    config = transformers.GPT2Config(
+        vocab_size=32,
+        n_positions=16,
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    tokens = torch.arange(8)
+    data = [{"input_ids": tokens, "labels": tokens}] * 32
+    settings = transformers.TrainingArguments(
+        output_dir=str(tmp_path),
+        num_train_epochs=3,
+        per_device_train_batch_size=8,
+        report_to=[],
+        save_strategy="no",
+        use_cpu=True,
+        disable_tqdm=True,
+        **arguments,
+    )
+    return transformers.Trainer(transformers.GPT2LMHeadModel(config), settings, train_dataset=data)
+
+
+def test_the_trainer_counts_the_tokens_of_a_training(transformers, tmp_path):
+    from joulelab.callbacks.transformers import EnergyCallback
+
+    trainer = token_trainer(transformers, tmp_path, include_num_input_tokens_seen=True)
+    callback = EnergyCallback(trainer)
+    trainer.add_callback(callback)
+    trainer.train()
+    assert callback.follower.tokens == 3 * 32 * 8
+    assert callback.j_per_token == pytest.approx(callback.measurement.energy_j / 768)
+    assert any("j_per_token" in one for one in trainer.state.log_history)
+    trainer.train()  # another training begins anew
+    assert callback.follower.tokens == 768
+
+
+def test_joules_per_token_are_unknown_where_the_trainer_does_not_count(transformers, tmp_path):
+    from joulelab.callbacks.transformers import EnergyCallback
+
+    trainer = token_trainer(transformers, tmp_path)
+    callback = EnergyCallback(trainer)
+    trainer.add_callback(callback)
+    trainer.train()
+    assert callback.j_per_token is None
+    assert "include_num_input_tokens_seen=True" in callback.why_no_tokens
+
+
 def test_a_logger_that_raises_does_not_end_the_training(transformers, tmp_path, caplog):
     from joulelab.callbacks.transformers import EnergyCallback
 

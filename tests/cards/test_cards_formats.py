@@ -293,3 +293,56 @@ def test_a_folder_without_a_study_is_refused(card, tmp_path):
     code, _, err = card(tmp_path, "hf")
     assert code == 1
     assert "does not hold a study" in err
+
+
+@pytest.fixture
+def load(measured, stored):
+    """What a load on a language model has left, with a steady window of half its energy."""
+    gross_j = measured.energy_j / 2
+    per = {"request": {"gross": {"value": gross_j / 4}, "bound_j": 0.1}}
+    return stored(
+        {
+            "url": "http://box/v1",
+            "measurement": measurement_data(measured),
+            "energy_per_token": {
+                "window": {"start_s": 1.0, "end_s": 3.0, "steady": True},
+                "output_tokens": 200.4,
+                "prompt_tokens": 800.0,
+                "requests": 4.0,
+                "costs": [
+                    {
+                        "name": "total",
+                        "domains": ["cpu:0"],
+                        "status": "estimated",
+                        "gross_j": gross_j,
+                        "per": per,
+                    }
+                ],
+            },
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("unit", "number"), [("output token", 200), ("token", 1000), ("request", 4)]
+)
+def test_sci_counts_the_tokens_of_a_load(joulelab, load, measured, unit, number):
+    _, out, _ = joulelab("card", load, "--format", "sci", "--unit", unit, "--json")
+    data = json.loads(out)
+    assert data["fields"]["R"] == number
+    assert data["fields"][f"SCI_g_per_{unit}"] == pytest.approx(measured.co2e_g / 2 / number)
+    assert data["work"]["phase"] == "inference"
+    assert data["work"]["duration_s"] == 2.0
+    assert data["work"]["error_j"] == pytest.approx(0.4)
+
+
+def test_sci_of_a_load_is_per_output_token_by_default(joulelab, load):
+    _, out, _ = joulelab("card", load, "--format", "sci", "--json")
+    assert json.loads(out)["fields"]["unit"] == "output token"
+
+
+def test_a_load_that_is_not_one_is_refused(joulelab, stored, measured):
+    data = {"measurement": measurement_data(measured), "energy_per_token": {"window": 1}}
+    code, _, said = joulelab("card", stored(data), "--format", "sci")
+    assert code == 2
+    assert "energy_per_token" in said

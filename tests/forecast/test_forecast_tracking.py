@@ -227,3 +227,23 @@ def test_a_loop_without_for_is_started_and_stopped(capsys):
     for late in (tracked.step_done, tracked.start):
         with pytest.raises(MeterError, match="'mine' has ended"):
             late()
+
+
+def test_a_loop_that_counts_tokens_says_joules_per_token(capsys):
+    tracked = joulelab.track(range(4))
+    for step in tracked:
+        work(0.02)
+        tracked.tokens_done(100 * step)
+    assert tracked.tokens == 600
+    assert tracked.j_per_token == pytest.approx(tracked.result.energy_j / 600)
+    assert "per token, 600 tokens" in capsys.readouterr().err
+
+
+def test_joules_per_token_are_unknown_where_nobody_counts():
+    tracked = joulelab.track(range(2), quiet=True)
+    for _ in tracked:
+        work(0.01)
+    assert (tracked.tokens, tracked.j_per_token) == (None, None)
+    assert tracked.follower.why_no_tokens == "nobody has counted the tokens"
+    with pytest.raises(UsageError, match="-1 tokens"):
+        tracked.tokens_done(-1)

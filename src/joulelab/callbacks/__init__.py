@@ -71,6 +71,18 @@ class Followed:
         """Of the latest training, until now where it runs; None where there is no follower."""
         return self.follower.so_far() if self.follower is not None else None
 
+    @property
+    def j_per_token(self) -> float | None:
+        """Gross joules per token of the training; None where that is unknown: `why_no_tokens`."""
+        if self.follower is None:
+            return None
+        return self.follower.j_per_token(self.follower.so_far())
+
+    @property
+    def why_no_tokens(self) -> str:
+        """Why the number of tokens is unknown; empty where it is known."""
+        return "" if self.follower is None else self.follower.why_no_tokens
+
     def begin(self, total: int | None, *, here: bool = True) -> None:
         """Begin to measure a training.
 

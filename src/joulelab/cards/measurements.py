@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 import joulelab
 from joulelab import formats
+from joulelab.cards.loads import KEY, work_in_window
 from joulelab.cards.work import Asked, Units, Work, assumed, status_remark
 from joulelab.energy.booking import Booking
 from joulelab.energy.carbon.footprint import JOULES_IN_KWH, Footprint
@@ -21,7 +22,10 @@ from joulelab.errors import UnknownNameError, UsageError
 from joulelab.plain import PlainDataError, parse_json, read_text
 
 MOST_BYTES = 1 << 26
-FORMS = "give a results folder, the output of `joulelab measure --json`, or an emissions.csv"
+FORMS = (
+    "give a results folder, the output of `joulelab measure --json` or `joulelab load --json`, or "
+    "an emissions.csv"
+)
 """What a card can be made of."""
 NO_HARDWARE = "a measurement does not name it: give it with --hardware"
 NOT_COUNTED = "a measurement counts no operations"
@@ -31,6 +35,7 @@ class _Run(NamedTuple):
     name: str
     measurement: Measurement
     exit_code: int = 0
+    per_token: dict[str, Any] | None = None
 
 
 def _runs(path: Path) -> list[_Run]:
@@ -55,7 +60,13 @@ def _runs(path: Path) -> list[_Run]:
 def _run(path: Path, data: dict[str, Any]) -> _Run:
     code = data.get("exit_code")
     measurement = _measurement(path, data.get("measurement"))
-    return _Run(str(data.get("command", "")), measurement, code if isinstance(code, int) else 0)
+    per_token = data.get(KEY)
+    return _Run(
+        str(data.get("command") or data.get("url") or ""),
+        measurement,
+        code if isinstance(code, int) else 0,
+        per_token if isinstance(per_token, dict) else None,
+    )
 
 
 def _measurement(path: Path, data: object) -> Measurement:
@@ -111,7 +122,7 @@ def work_of_measurements(path: Path, asked: Asked) -> Work:
         *(f"Not measured: {one}." for one in lost),
         *(f"The command ended with exit code {code}." for code in codes),
     ]
-    return Work(
+    work = Work(
         name=formats.listing(names) if any(names) else "measurement",
         scope=f"{_times(len(parts))} from start to end, {domains or 'of no known domain'}, with "
         "idle power",
@@ -129,6 +140,9 @@ def work_of_measurements(path: Path, asked: Asked) -> Work:
         },
         remarks=(*said, *(f"Note: {flag}." for flag in flags), assumed("training")),
     )
+    if len(chosen) == 1 and (per_token := chosen[0].per_token) is not None:
+        return work_in_window(work, per_token, str(path))
+    return work
 
 
 def _times(runs: int) -> str:

@@ -281,6 +281,10 @@ meters: Registry[type[Detector]] = Registry(
             "joulelab.energy.meters.tasmota:TasmotaDetector",
             "a plug with Tasmota's firmware: tasmota:192.168.1.21",
         ),
+        "prometheus": (
+            "joulelab.energy.meters.prometheus:PrometheusDetector",
+            "joules on an exporter's page (DCGM, Kepler ...): prometheus:http://HOST:9400/metrics",
+        ),
         "replay": (
             "joulelab.energy.meters.replay:ReplayDetector",
             "a recorded power trace: replay:FILE",

@@ -1,4 +1,4 @@
-"""The energy of parts of a window: phases of a program.
+"""The energy of parts of a window: phases of a program, or any time within it.
 
 A domain's energy is interpolated between the samples around each edge::
 
@@ -7,6 +7,9 @@ A domain's energy is interpolated between the samples around each edge::
 
 so that the energies of phases that cover a window add up to its energy. Where a phase is shorter
 than the time between two samples, its share is that of its time: such energies are estimates.
+
+A counter that ticks more slowly than it is read stands still in between. C(t) is then linear from
+one tick to the next, not a staircase: what it shows is up to one tick late.
 """
 
 from __future__ import annotations
@@ -42,6 +45,81 @@ class PhaseEnergy:
     times: int
 
 
+@dataclass(frozen=True)
+class EnergyCurve:
+    """The energy of one domain since the beginning of a window.
+
+    Attributes:
+        domain: the domain.
+        times_s: (k,) on the monotonic clock, rising; k is at least 2.
+        joules: (k,) gross energy since the first of these times, up to that of the window.
+        status: of this energy.
+        tick_s: the time between two values of the sensor, or between two samples if that is longer.
+        error_j: bound of the error of the window's energy; ``None`` where unknown.
+        idle_w: power at idle in watts; ``None`` where unknown.
+        idle_error_w: bound of its error; ``None`` where unknown.
+        counts: whether the domain is in the sum of the window.
+    """
+
+    domain: str
+    times_s: Floats
+    joules: Floats
+    status: Status
+    tick_s: float
+    error_j: float | None = None
+    idle_w: float | None = None
+    idle_error_w: float | None = None
+    counts: bool = True
+
+    def energy_j(self, begins_s: Floats, ends_s: Floats) -> Floats:
+        """The energy between times, of the same shape; nothing outside of the window.
+
+        Args:
+            begins_s: times on the monotonic clock.
+            ends_s: likewise.
+        """
+        at = np.interp(np.stack((begins_s, ends_s)), self.times_s, self.joules)
+        return np.asarray(at[1] - at[0])
+
+
+def energy_curves(
+    measurement: Measurement, samples: Sequence[ChannelSamples]
+) -> tuple[EnergyCurve, ...]:
+    """The course of the energy of each domain that is known.
+
+    Args:
+        measurement: of a window.
+        samples: of every channel in it.
+    """
+    counted = measurement.total.domains
+    channels = {(one.channel.domain, one.channel.source): one for one in samples}
+    curves = []
+    for one in measurement.readings:
+        channel = channels.get((one.domain, one.source))
+        if one.gross_j is None or channel is None:
+            continue
+        times_s, shape = _cumulative(channel)
+        if len(times_s) < 2 or times_s[-1] <= times_s[0]:  # noqa: PLR2004 - no time between samples
+            continue
+        if shape[-1] <= shape[0]:  # nothing to share out by
+            shape = times_s
+        share = (shape - shape[0]) / (shape[-1] - shape[0])
+        curves.append(
+            EnergyCurve(
+                one.domain,
+                times_s,
+                one.gross_j * share,
+                one.status,
+                max(channel.interval_s, channel.channel.tick_s),
+                one.error_j,
+                one.idle_w,
+                one.idle_error_w,
+                one.domain in counted,
+            )
+        )
+    return tuple(curves)
+
+
 def phase_energies(
     phases: Iterable[tuple[str, float, float]],
     measurement: Measurement,
@@ -59,20 +137,15 @@ def phase_energies(
     spans: dict[str, list[tuple[float, float]]] = {}
     for name, begin_s, end_s in phases:
         spans.setdefault(name, []).append((begin_s, end_s))
-    counted = {one.domain: one for one in measurement.readings if one.domain in total.domains}
-    curves = [
-        (one.gross_j, _cumulative(channel), max(channel.interval_s, channel.channel.tick_s))
-        for channel in samples
-        if (one := counted.pop(channel.channel.domain, None)) is not None
-        and one.source == channel.channel.source
-    ]
+    curves = [one for one in energy_curves(measurement, samples) if one.domain in total.domains]
+    whole = {one.domain for one in curves} == set(total.domains) and bool(curves)
+    seen_s = SHORT * max((one.tick_s for one in curves), default=0.0)
     found = {}
     for name, those in spans.items():
         begins, ends = np.array(those).T
         energy_j = None
-        if total.gross_j is not None and curves and not counted:
-            energy_j = math.fsum(_part_j(whole, curve, begins, ends) for whole, curve, _ in curves)
-        seen_s = SHORT * max((tick_s for _, _, tick_s in curves), default=0.0)
+        if total.gross_j is not None and whole:
+            energy_j = math.fsum(float(one.energy_j(begins, ends).sum()) for one in curves)
         short = float(np.median(ends - begins)) < seen_s
         found[name] = PhaseEnergy(
             float((ends - begins).sum()),
@@ -89,19 +162,16 @@ def _cumulative(samples: ChannelSamples) -> tuple[Floats, Floats]:
     """Times, and the energy since the first sample in any unit."""
     known = ~np.isnan(samples.values)
     times_s, values = samples.times_s[known], samples.values[known]
-    if samples.channel.kind == "counter" or len(values) < 2:  # noqa: PLR2004 - no step to integrate
+    if samples.channel.kind == "counter":
+        return _ticks(times_s, values)
+    if len(values) < 2:  # noqa: PLR2004 - no step to integrate
         return times_s, values
     steps_j = np.diff(times_s) * (values[1:] + values[:-1]) / 2
     return times_s, np.concatenate(([0.0], np.cumsum(steps_j)))
 
 
-def _part_j(
-    whole_j: float | None, curve: tuple[Floats, Floats], begins: Floats, ends: Floats
-) -> float:
-    times_s, energy_j = curve
-    if whole_j is None or len(times_s) < 2:  # noqa: PLR2004 - no time between samples
-        return 0.0
-    if energy_j[-1] <= energy_j[0]:  # nothing to share out by
-        energy_j = times_s
-    steps = np.interp(ends, times_s, energy_j) - np.interp(begins, times_s, energy_j)
-    return whole_j * float(steps.sum()) / float(energy_j[-1] - energy_j[0])
+def _ticks(times_s: Floats, values: Floats) -> tuple[Floats, Floats]:
+    """The samples of a counter at which it had moved, and the edges."""
+    kept = np.ones(len(values), bool)
+    kept[1:-1] = np.diff(values)[:-1] != 0
+    return times_s[kept], values[kept]

@@ -142,9 +142,32 @@ class PollingMeter(Meter):
         self.interrupt()
         thread.join(CLOSE_S)
 
+    @property
+    def failure(self) -> str:
+        """Why the last request failed; empty where it did not."""
+        return self._latest.failure
+
+    def older_than(self, age_s: float) -> str:
+        """Why there is no answer as new as this; empty where there is one.
+
+        Args:
+            age_s: since its request, in seconds.
+        """
+        latest = self._latest
+        old_s = time.monotonic() - latest.asked_s
+        if latest.samples and old_s <= age_s:
+            return ""
+        return latest.failure or (f"no answer for {old_s:.2f} s" if latest.samples else "no answer")
+
+    def poll_now(self) -> None:
+        """Poll once in the calling thread; `ask` must then be safe from two threads."""
+        now = self._asked()
+        if now.asked_s >= self._latest.asked_s:  # else another thread has asked since
+            self._latest = now
+
     def _run(self) -> None:
         for _ in deadlines(self.poll_s, self._stop):
-            self._latest = self._asked()
+            self.poll_now()
 
     def _asked(self) -> _Latest:
         asked_s = time.monotonic()

@@ -33,6 +33,7 @@ from joulelab.energy.order import already_ended, already_started, not_ended, not
 from joulelab.energy.other_rank import OtherRank
 from joulelab.energy.phases import PhaseEnergy, phase_energies
 from joulelab.energy.ranks import here
+from joulelab.errors import UsageError
 from joulelab.forecast.looking import Looks
 from joulelab.forecast.outcome import TrainingPrediction
 from joulelab.forecast.training_forecast import TrainingForecast
@@ -45,6 +46,7 @@ MARGIN = TOLERANCE / 2
 for the end, and for what sensors lag."""
 QUARTER = 0.25
 AGAIN = "call joulelab.track again"
+NOBODY_COUNTS = "nobody has counted the tokens"
 
 
 class Follower:
@@ -62,6 +64,9 @@ class Follower:
         rank: of this process; only the first on each node measures.
         steps: number of steps that have ended.
         predictions: one for each look, where `total` is known.
+        tokens: number of tokens that the steps so far were trained on, in all ranks; None where
+            nobody counts them.
+        why_no_tokens: why that is unknown; empty where it is known.
         over: whether another step, should it take as much as the last ones, would overshoot the
             budget by more than 1 %, or more than half a step.
 
@@ -84,6 +89,8 @@ class Follower:
         self.total = total
         self.label = label
         self.steps = 0
+        self.tokens: int | None = None
+        self.why_no_tokens = NOBODY_COUNTS
         self.over = False
         self.predictions: list[TrainingPrediction] = []
         self._budget = None if budget is None else window_budget(budget, options.get("place"))
@@ -279,6 +286,34 @@ class Follower:
             "overshoot"
         )
 
+    def count_tokens(self, tokens: int) -> None:
+        """Add tokens that a step was trained on.
+
+        Args:
+            tokens: number of them.
+
+        Raises:
+            UsageError: it is below 0.
+        """
+        if tokens < 0:
+            raise UsageError(f"{tokens} tokens are not possible", "count those of the step")
+        self.tokens = (self.tokens or 0) + int(tokens)
+        self.why_no_tokens = ""
+
+    def j_per_token(self, measurement: Measurement) -> float | None:
+        """Gross joules per token so far; None where tokens or energy are unknown.
+
+        Args:
+            measurement: of the same steps.
+        """
+        if not self.tokens or measurement.energy_j is None:
+            return None
+        if self.rank.nodes > 1 and not self.ended:
+            return (
+                None  # tokens are of all nodes, and energy is until they are gathered of this one
+            )
+        return measurement.energy_j / self.tokens
+
     def _last_seen(self) -> Measurement:
         """The measurement of the last look."""
         if self._measurement is None and self._seen is None:
@@ -286,12 +321,16 @@ class Follower:
         return self._measurement or self._seen or self.so_far()
 
     def values(self) -> dict[str, float]:
-        """What the last look has seen, for a logger: energy, power, CO2e, forecast; in J, W, g."""
+        """What the last look has seen, for a logger: energy, power, CO2e, forecast; in J, W, g.
+
+        Where tokens are counted, also joules per token.
+        """
         found = self._last_seen()
         known = {
             "energy_j": found.energy_j,
             "power_w": found.mean_power_w,
             "co2e_g": found.co2e_g,
+            "j_per_token": self.j_per_token(found),
         }
         spent_now = {name: value for name, value in known.items() if value is not None}
         return spent_now | self._forecast_values()

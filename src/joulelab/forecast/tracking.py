@@ -19,6 +19,13 @@ Without a ``for``::
         train()
         training.step_done()
     print(training.stop())
+
+Joules per token, where each step says how many it was trained on::
+
+    for batch in (training := joulelab.track(batches)):
+        train(batch)
+        training.tokens_done(batch["input_ids"].numel())
+    print(training.j_per_token)
 """
 
 from __future__ import annotations
@@ -28,6 +35,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Generic, Literal, TextIO, TypeVar, Unpack, get_args
 
+from joulelab import formats
 from joulelab.budget import check_on_budget
 from joulelab.energy.agreement import Agreement, agreement
 from joulelab.energy.measurement import Measurement, answer
@@ -156,6 +164,31 @@ class Tracked(Generic[T]):
             self._show()
         return looked
 
+    def tokens_done(self, tokens: int) -> None:
+        """Count tokens that the loop was trained on, of all ranks.
+
+        Args:
+            tokens: number of them, in addition to those before.
+
+        Raises:
+            UsageError: it is below 0.
+        """
+        self.follower.count_tokens(tokens)
+
+    @property
+    def tokens(self) -> int | None:
+        """Number of tokens so far; None where nobody has counted them."""
+        return self.follower.tokens
+
+    @property
+    def j_per_token(self) -> float | None:
+        """Gross joules per token, until now or of the whole; None where something is unknown.
+
+        Raises:
+            MeterError: it was never started.
+        """
+        return self.follower.j_per_token(self.so_far())
+
     def _show(self) -> None:
         if self._line.is_due():
             self._line.show(self.follower.progress())
@@ -179,6 +212,9 @@ class Tracked(Generic[T]):
         self._ended = True
         if not ended:
             said = answer(measurement)
+            if (per_token_j := follower.j_per_token(measurement)) is not None:
+                counted = formats.count(follower.tokens or 0, "token")
+                said += f"\n{formats.joules(per_token_j)} per token, {counted}"
             if follower.over and self._on_budget == "stop":
                 said += f"\nstopped: {follower.why_over()}"
             self._line.end(said)

@@ -1,9 +1,9 @@
 """HTTP requests to one device on the local network, bounded in time and in size, with digest login.
 
 Common clients limit only the time between two bytes, so a slow device can block them forever. Here
-a request has one deadline from connecting to the last byte, an answer has at most 64 KiB, redirects
-are refused, and no proxy is used. Every request opens its own connection, so a device that was
-offline or restarted needs no special case.
+a request has one deadline from connecting to the last byte, an answer has at most 64 KiB if not
+said otherwise, redirects are refused, and no proxy is used. Every request opens its own connection,
+so a device that was offline or restarted needs no special case.
 
 Digest authentication uses SHA-256, as RFC 7616 defines it and Shelly's plugs require it::
 
@@ -41,7 +41,6 @@ EXCERPT = 60
 SUCCESSES = range(200, 300)
 REDIRECTIONS = range(300, 400)
 _HOST = re.compile(r"(?:http://)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(\d{1,5}))?/?")
-NOT_THE_PLUG = "check that this is the address of the plug"
 _LAST_PORT = 65535
 _FIELD = re.compile(r'(\w+)\s*=\s*(?:"([^"\\\x00-\x1f]*)"|([^\s,"]+))')
 
@@ -93,12 +92,27 @@ class PlugHttpClient:
         timeout_s: total time of a request in seconds. The system limits name lookups, not this
             timeout.
         secret: a secret that no message shows, even if the device repeats it.
+        what: the device, for hints.
+        accept: the kind of answer that is wanted.
+        longest: the size of the longest answer in bytes.
     """
 
-    def __init__(self, address: Address, timeout_s: float, secret: str = "") -> None:
+    def __init__(
+        self,
+        address: Address,
+        timeout_s: float,
+        secret: str = "",
+        *,
+        what: str = "the plug",
+        accept: str = "application/json",
+        longest: int = LONGEST_ANSWER,
+    ) -> None:
         self.address = address
         self.timeout_s = timeout_s
         self.secret = secret
+        self.what = what
+        self._accept = accept
+        self._longest = longest
         self._guard = threading.Lock()
         self._socket: socket.socket | None = None
         self._interrupted = False
@@ -120,7 +134,7 @@ class PlugHttpClient:
         """
         request = (
             f"GET {path} HTTP/1.1\r\nHost: {self.address}\r\nConnection: close\r\n"
-            "Accept: application/json\r\nUser-Agent: joulelab\r\n"
+            f"Accept: {self._accept}\r\nUser-Agent: joulelab\r\n"
         )
         if authorization:
             request += f"Authorization: {authorization}\r\n"
@@ -135,7 +149,7 @@ class PlugHttpClient:
             why = error.strerror or str(error) or type(error).__name__
             raise MeterError(
                 f"{self.address} cannot be reached: {why}",
-                "check that the plug has power, is in the network and has this address",
+                f"check that {self.what} has power, is in the network and has this address",
             ) from None
         except (HTTPException, _TooLongError) as error:
             what = {
@@ -144,7 +158,7 @@ class PlugHttpClient:
             }
             default = "it answered with something that is not HTTP"
             raise MeterError(
-                f"{self.address}: {what.get(type(error), default)}", NOT_THE_PLUG
+                f"{self.address}: {what.get(type(error), default)}", self._not_it
             ) from None
 
     def excerpt(self, text: str) -> str:
@@ -155,30 +169,43 @@ class PlugHttpClient:
         text = " ".join(text.split())
         return repr(text if len(text) <= EXCERPT else f"{text[:EXCERPT]}...")
 
+    @property
+    def _not_it(self) -> str:
+        return f"check that this is the address of {self.what}"
+
+    def check_success(self, answer: Answer) -> None:
+        """Refuse an answer whose status is not a success.
+
+        Raises:
+            MeterError: it is a redirection, which is not followed, or an error.
+        """
+        if answer.status in REDIRECTIONS:
+            raise MeterError(
+                f"{self.address}: it redirects to another address (HTTP {answer.status})",
+                f"use the address at which {self.what} itself answers",
+            )
+        if answer.status not in SUCCESSES:
+            said = self.excerpt(answer.text)
+            raise MeterError(f"{self.address}: HTTP status {answer.status}: {said}", self._not_it)
+
     def table(self, answer: Answer) -> dict[str, Any]:
         """The JSON object in an answer; numbers with a point are Decimal, with all their digits.
 
         Raises:
             MeterError: it is not that, or its status is not a success.
         """
+        self.check_success(answer)
         said = self.excerpt(answer.text)
-        if answer.status in REDIRECTIONS:
-            raise MeterError(
-                f"{self.address}: it redirects to another address (HTTP {answer.status})",
-                "use the address at which the plug itself answers",
-            )
-        if answer.status not in SUCCESSES:
-            raise MeterError(f"{self.address}: HTTP status {answer.status}: {said}", NOT_THE_PLUG)
         try:
             table = json.loads(answer.text, parse_float=Decimal)
         except (ValueError, ArithmeticError, RecursionError):
             raise MeterError(
-                f"{self.address}: it answered with something that is not JSON: {said}", NOT_THE_PLUG
+                f"{self.address}: it answered with something that is not JSON: {said}", self._not_it
             ) from None
         if not isinstance(table, dict):
             raise MeterError(
                 f"{self.address}: it answered with something that is not a JSON object: {said}",
-                NOT_THE_PLUG,
+                self._not_it,
             )
         return table
 
@@ -194,7 +221,9 @@ class PlugHttpClient:
         try:
             connection.settimeout(_left_s(deadline_s))
             connection.sendall(request)
-            response = HTTPResponse(cast(socket.socket, _Incoming(connection, deadline_s)))
+            response = HTTPResponse(
+                cast(socket.socket, _Incoming(connection, deadline_s, self._longest))
+            )
             try:
                 response.begin()
                 text = response.read().decode("utf-8", "replace")
@@ -244,10 +273,10 @@ class _TooLongError(Exception):
 class _Incoming(io.RawIOBase):
     """Reads from a socket up to a deadline and a size; file-like."""
 
-    def __init__(self, connection: socket.socket, deadline_s: float) -> None:
+    def __init__(self, connection: socket.socket, deadline_s: float, longest: int) -> None:
         self._connection = connection
         self._deadline_s = deadline_s
-        self._left = LONGEST_ANSWER
+        self._left = longest
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         return io.BufferedReader(self)
