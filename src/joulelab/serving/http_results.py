@@ -11,7 +11,9 @@ second quarter, and this mean plus 2.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +50,8 @@ class Exchanges:
         outcome: (n,) index of the outcome in `outcomes`; 0 for answered.
         outcomes: ``"answered"``, then the reasons for which requests failed or were not sent.
         location: target of the first redirect; empty without one.
+        details: what the server said about the first failure of a kind, by outcome.
+        start_s: the first due time on the monotonic clock; NaN if unknown.
     """
 
     due_s: Times
@@ -58,6 +62,8 @@ class Exchanges:
     outcome: NDArray[np.int32]
     outcomes: tuple[str, ...]
     location: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
+    start_s: float = math.nan
 
     def __len__(self) -> int:
         return len(self.due_s)
@@ -126,6 +132,7 @@ class Record:
     due_s: Times
     start_s: float
     location: str = ""
+    details: dict[str, str] = field(default_factory=dict)
     _outcomes: dict[str, int] = field(default_factory=lambda: {ANSWERED: 0})
 
     def __post_init__(self) -> None:
@@ -150,6 +157,8 @@ class Record:
         self._status[number] = answer.status
         self._outcome[number] = self._code(answer.failure or ANSWERED)
         self.location = self.location or answer.location
+        if answer.failure and answer.detail:
+            self.details.setdefault(answer.failure, answer.detail)
 
     def failed(self, number: int, reason: str, at_s: float) -> None:
         """It was started and failed."""
@@ -174,6 +183,8 @@ class Record:
             self._outcome[:begun],
             tuple(self._outcomes),
             self.location,
+            self.details,
+            self.start_s,
         )
 
     def _code(self, name: str) -> int:
