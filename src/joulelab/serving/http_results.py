@@ -199,11 +199,13 @@ class LimitCheck:
         limit: percentile and seconds; failed and unsent requests count as not answered in time.
         share_within: share of requests answered in time.
         requests: number of requests.
+        of_what: which time, if not that of the whole response: ``"to the first token"``.
     """
 
     limit: ResponseLimit
     share_within: float
     requests: int
+    of_what: str = ""
 
     @classmethod
     def of(cls, exchanges: Exchanges, limit: ResponseLimit) -> LimitCheck:
@@ -213,8 +215,20 @@ class LimitCheck:
             exchanges: what came of each request.
             limit: to be kept.
         """
-        within = int((exchanges.response_s <= limit.seconds).sum())
-        return cls(limit, within / max(len(exchanges), 1), len(exchanges))
+        response_s = np.where(exchanges.answered, exchanges.ended_s - exchanges.due_s, np.nan)
+        return cls.within(response_s, limit)
+
+    @classmethod
+    def within(cls, times_s: Times, limit: ResponseLimit, of_what: str = "") -> LimitCheck:
+        """Check times against a limit.
+
+        Args:
+            times_s: (n,) one for each request; NaN for one that never came.
+            limit: to be kept.
+            of_what: as above.
+        """
+        within = int((times_s <= limit.seconds).sum())
+        return cls(limit, within / max(len(times_s), 1), len(times_s), of_what)
 
     @property
     def held(self) -> bool:
@@ -227,9 +241,10 @@ class LimitCheck:
         seconds = self.limit.seconds
         limit = f"{seconds:g} s" if seconds >= 1 else f"{1e3 * seconds:g} ms"
         return (
-            f"{self.limit.name} within {limit} {'held' if self.held else 'was missed'}: "
-            f"{formats.percent(self.share_within)} of {formats.count(self.requests, 'request')} "
-            "answered in that time"
+            f"{' '.join(filter(None, (self.limit.name, self.of_what)))} within {limit} "
+            f"{'held' if self.held else 'was missed'}: {formats.percent(self.share_within)} of "
+            f"{formats.count(self.requests, 'request')} {'' if self.of_what else 'answered '}"
+            "in that time"
         )
 
 
