@@ -82,9 +82,7 @@ def run_token_load(asked: Load) -> int:
         if plan.texts:
             raise UsageError("--tokenizer is for --input-tokens", "remove it")
         tokenizer = ExactWriter(load_tokenizer(asked.tokenizer))
-    schedule, before = (
-        _in_order(Schedule.of(asked, arrivals, 1, warm_up=w)) for w in (False, True)
-    )
+    schedule, before = _schedules(asked, arrivals)
     addresses = endpoint.target.addresses()
     loopback = is_loopback(addresses)
     if not loopback and not asked.yes:
