@@ -88,7 +88,8 @@ class TokenSummary:
             if (which & answered & np.isfinite(tokens.output_tokens)).any()
         ]
         gaps = [np.diff(np.frombuffer(one.chunk_s)) for one in read if one and one.chunk_s]
-        streamed = np.array([one is not None and one.streamed for one in streams[: len(tokens)]])
+        streamed = np.array([one is not None and one.streamed for one in streams], bool)
+        streamed = streamed[: len(tokens)]
         usage = answered & streamed & tokens.by_usage
         wanted = np.array([np.nan if one is None else one for one in asked[: len(tokens)]], float)
         return cls(
