@@ -123,6 +123,7 @@ def test_the_example_server_refuses_what_it_cannot_do(joulelab, example):
     assert "exceed the context of 1024" in data["details"]["HTTP 400"]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not SERVING, reason='needs "transformers[serving]"')
 def test_the_server_of_transformers(joulelab, tmp_path):
     """A server that others wrote: no [DONE], usage unasked, and unknown fields refused."""
