@@ -4,8 +4,8 @@
 
 All of them send the same requests at the same times, set by the same thread (`Pacer`), and read the
 answers into the same `TokenStream`, so that only the client differs. The server, a process of its
-own, waits instead of computing. A request is late from due until the client begins it, and until the
-server has it, by the server's own clock; processor time is that of the whole client process.
+own, waits instead of computing. A request is late from due until the client begins it, and until
+the server has it, by the clock of the server; processor time is that of the whole client process.
 """
 
 from __future__ import annotations
@@ -91,10 +91,10 @@ def waiting_server() -> Iterator[str]:
             server.terminate()
 
 
-def truth(url: str) -> dict[int, dict[str, float]]:
-    """What the server has done since the last question, by the number of the request."""
+def truth(url: str) -> list[dict[str, float]]:
+    """What the server has done since the last question, a row for each request."""
     with urllib.request.urlopen(f"{url}/truth") as answer:
-        return {int(one["number"]): one for one in json.load(answer)}
+        return list(json.load(answer))
 
 
 def measured(name: str, url: str, count: int, rate: float, tokens: int) -> dict[str, float]:
@@ -108,7 +108,7 @@ def measured(name: str, url: str, count: int, rate: float, tokens: int) -> dict[
     send(name, url, body, due_s[: count // 10])  # connections, imports, caches
     truth(url)
     start_s, begun_s, streams, processor_s = send(name, url, body, due_s)
-    known = truth(url)
+    known = {int(one["number"]): one for one in truth(url)}
     if len(known) != count or any(one.end() for one in streams):
         raise SystemExit(f"{name}: not every request was answered")
     begun_late_s = begun_s - start_s - due_s

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+from typing import Any
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\ntransfer-encoding: chunked\r\n\r\n"
 EVENTS, JSON = b"text/event-stream", b"application/json"
@@ -50,12 +51,12 @@ class Server:
         return json.dumps({"object": "list", "data": [{"id": MODEL}]}).encode()
 
     async def _complete(
-        self, writer: asyncio.StreamWriter, asked: dict[str, object], arrived_s: float, number: int
+        self, writer: asyncio.StreamWriter, asked: dict[str, Any], arrived_s: float, number: int
     ) -> None:
         loop = asyncio.get_running_loop()
-        count, chat = int(str(asked.get("max_tokens") or 16)), "messages" in asked
-        prompt = asked.get("prompt") or asked.get("messages")
-        tokens = len(str(prompt).split())
+        count = asked.get("max_tokens") or asked.get("max_completion_tokens") or 16
+        chat = "messages" in asked
+        tokens = len(prompt_of(asked).split())
         writer.write(HEAD % EVENTS)
         times_s = []
         for one in range(count):
@@ -69,7 +70,16 @@ class Server:
         last = chunk(chat, "", "length") + event({"choices": [], "usage": usage})
         writer.write(framed(last + b"data: [DONE]\n\n") + framed(b""))
         truth = {"arrived_s": arrived_s, "first_s": times_s[0], "last_s": times_s[-1]}
-        self._done.append(truth | {"tokens": count, "number": number})
+        self._done.append(truth | {"prompt": tokens, "tokens": count, "number": number})
+
+
+def prompt_of(asked: dict[str, Any]) -> str:
+    """The text of a prompt, or of all messages, which may come in parts."""
+    if "prompt" in asked:
+        return str(asked["prompt"])
+    contents = [one["content"] for one in asked["messages"]]
+    parts = [part for one in contents for part in ([one] if isinstance(one, str) else one)]
+    return " ".join(part if isinstance(part, str) else part.get("text", "") for part in parts)
 
 
 def chunk(chat: bool, text: str, finish: str | None = None) -> bytes:
