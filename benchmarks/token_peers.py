@@ -89,7 +89,8 @@ def ours(args: argparse.Namespace, url: str, model: str, prompts: Path) -> Figur
     """The figures of joulelab."""
     command = [sys.executable, "-m", "joulelab", "load", url, "--api", "openai", "--model", model]
     command += ["--arrivals", f"uniform-jitter({args.rate}, 0)", "--requests", str(args.requests)]
-    command += ["--prompts", prompts, "--output-tokens", str(args.tokens), "--idle", "0", "--json"]
+    command += ["--prompts", prompts, "--output-tokens", str(args.tokens), "--idle", "0"]
+    command += ["--busy", "share", "--json"]
     data = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
     tokens = data["tokens"]
     return {

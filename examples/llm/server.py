@@ -3,7 +3,7 @@
 python examples/llm/server.py --model gpt2 --most 8
 
 POST /v1/chat/completions, /v1/completions   streamed or whole, with usage
-GET  /v1/models
+GET  /v1/models, /health
 
 handlers ──> waiting ──> batch ──> tokens ──> handlers
                `─ full: 429
@@ -17,6 +17,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import torch
 import uvicorn
@@ -51,11 +52,7 @@ def application(
     async def complete(request: Request) -> Response:
         try:
             asked, chat = await request.json(), request.url.path == CHAT
-            messages = {"add_generation_prompt": True, "return_dict": False}
-            prompt = asked["messages" if chat else "prompt"]
-            encode = tokenizer.apply_chat_template if chat else tokenizer.encode
-            ids = encode(prompt, **messages if chat else {})
-            wanted = int(asked.get("max_tokens") or 16)
+            ids, wanted = read(tokenizer, asked, chat=chat)
         except Exception as error:  # whatever a client sends
             return refused(400, f"not a request: {type(error).__name__}: {error}")
         if asked.get("model") != name:
@@ -104,8 +101,29 @@ def application(
     async def models(_: Request) -> JSONResponse:
         return JSONResponse({"object": "list", "data": [{"id": name, "object": "model"}]})
 
+    async def health(_: Request) -> JSONResponse:
+        return JSONResponse({"status": "ready", "waiting": len(engine.waiting)})
+
     routes = [Route(path, complete, methods=["POST"]) for path in (CHAT, COMPLETIONS)]
+    routes.append(Route("/health", health))
     return Starlette(routes=[*routes, Route("/v1/models", models)], lifespan=lifespan)
+
+
+def read(
+    tokenizer: PreTrainedTokenizerBase, asked: dict[str, Any], *, chat: bool
+) -> tuple[list[int], int]:
+    """The tokens of a prompt, and how many are wanted."""
+    wanted = int(asked.get("max_tokens") or asked.get("max_completion_tokens") or 16)
+    if not chat:
+        return tokenizer.encode(asked["prompt"]), wanted
+    messages = [one | {"content": text_of(one["content"])} for one in asked["messages"]]
+    settings = {"add_generation_prompt": True, "return_dict": False}
+    return tokenizer.apply_chat_template(messages, **settings), wanted
+
+
+def text_of(content: str | list[dict[str, str]]) -> str:
+    """The text of a message, which may come in parts."""
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
 
 
 def main() -> None:

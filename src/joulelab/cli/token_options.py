@@ -29,7 +29,7 @@ class TokenOptions:
     """What is asked of the server of a language model."""
 
     api: Api | None = option(
-        None, "The server of a language model: OpenAI's protocol, streamed. The next ten need it."
+        None, "Protocol of a language model's server; for the options --model to --p99-token."
     )
     model: str | None = option(None, "Name of the model.", "NAME")
     endpoint: EndpointKind | None = option(
