@@ -73,7 +73,7 @@ class TokenReport(LoadReport):
         """The model, the prompts, and tokens in and out."""
         counts = self.counts
         tokens = (
-            f"{formats.cell(counts.prompt_tokens)} in, {formats.cell(counts.output_tokens)} out; "
+            f"{_counted(counts.prompt_tokens)} in, {_counted(counts.output_tokens)} out; "
             f"{per_s(counts.output_tokens_per_s)} out, {per_s(counts.tokens_per_s)} in all"
         )
         model = f"{self.asked.model} ({self.probed.endpoint.kind})"
@@ -103,4 +103,8 @@ class TokenReport(LoadReport):
             "between chunks": self.counts.gaps,
             "to the answer": self.summary.response,
         }
-        return spread_table("time, from due", times)
+        return spread_table("time", times)
+
+
+def _counted(tokens: int | None) -> str:
+    return formats.UNKNOWN if tokens is None else f"{tokens:,}"

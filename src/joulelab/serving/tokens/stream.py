@@ -34,7 +34,7 @@ LONG_CHUNK = "a chunk of the stream has no end"
 ERROR = "the server reported an error in mid-stream"
 MOST_KEPT_BYTES = 4 * 1024 * 1024
 LONGEST_DETAIL = 300
-_REASONING = ("reasoning_content", "reasoning")
+_TEXTS = ("content", "text", "reasoning_content", "reasoning")
 
 
 class TokenStream(Body):
@@ -48,7 +48,6 @@ class TokenStream(Body):
         streamed: whether the answer was a stream of events.
         prompt_tokens: by the server's ``usage``; ``None`` without one.
         output_tokens: likewise.
-        text_length: characters of the answer.
         retry_after: the header ``Retry-After`` of a refusal; empty without one.
     """
 
@@ -59,7 +58,6 @@ class TokenStream(Body):
         self.streamed = False
         self.prompt_tokens: int | None = None
         self.output_tokens: int | None = None
-        self.text_length = 0
         self.retry_after = ""
         self.detail = ""
         self._secret = secret
@@ -132,7 +130,7 @@ class TokenStream(Body):
         if not isinstance(chunk, dict):
             self._wrong = self._wrong or BAD_CHUNK
             return
-        if chunk.get("error"):
+        if chunk.get("error") or chunk.get("object") == "error":
             self._wrong = self._wrong or ERROR
             self.detail = self.detail or self._shown(_message(chunk))
             return
@@ -142,10 +140,8 @@ class TokenStream(Body):
         if choice is None:
             return
         delta = choice.get("delta")
-        size = _text_length(delta if isinstance(delta, dict) else choice)
-        if size:
+        if _has_text(delta if isinstance(delta, dict) else choice):
             self.chunk_s.append(at_s)
-            self.text_length += size
         self._finished |= bool(choice.get("finish_reason"))
 
     def _whole(self) -> str:
@@ -159,8 +155,6 @@ class TokenStream(Body):
         choice = _first_choice(answer) if isinstance(answer, dict) else None
         if choice is None:
             return BAD_ANSWER
-        message = choice.get("message")
-        self.text_length = _text_length(message if isinstance(message, dict) else choice)
         self._count(answer.get("usage"))
         return ""
 
@@ -196,21 +190,19 @@ def _first_choice(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return None
 
 
-def _text_length(part: Mapping[str, Any]) -> int:
-    """Characters of content, reasoning and calls of tools in a chunk, message or completion."""
-    content = part.get("content") or part.get("text")
-    size = len(content) if isinstance(content, str) else 0
-    for name in _REASONING:
-        reasoning = part.get(name)
-        if isinstance(reasoning, str) and reasoning:
-            size += len(reasoning)
-            break
+def _has_text(part: Mapping[str, Any]) -> bool:
+    """Whether a chunk has content, reasoning, or a part of a call of a tool."""
+    if any(part.get(name) for name in _TEXTS):
+        return True
     calls = part.get("tool_calls")
-    for call in calls if isinstance(calls, list) else ():
-        function = call.get("function") if isinstance(call, dict) else None
-        if isinstance(function, dict):
-            size += len(str(function.get("name") or "")) + len(str(function.get("arguments") or ""))
-    return size
+    functions = [
+        call.get("function")
+        for call in (calls if isinstance(calls, list) else ())
+        if isinstance(call, dict)
+    ]
+    return any(
+        isinstance(one, dict) and bool(one.get("name") or one.get("arguments")) for one in functions
+    )
 
 
 def _message(answer: Mapping[str, Any]) -> str:
