@@ -34,6 +34,10 @@ SMALL = {
         rf"\| {FIGURE} points \| {FIGURE} points \| 3: (met|missed) \|",
         rf"\| loop \| {FIGURE} % \({FIGURE} to {FIGURE}\) ",
     ),
+    "streaming.py --seconds 0.2 --repeats 1 --tokens 3": (
+        rf"\| joulelab \| {FIGURE} \({FIGURE} to {FIGURE}\) \| {FIGURE} .*\| (met|missed) \| \d+ ",
+        rf"\| httpx \| {FIGURE} ",
+    ),
     "windows.py --without-peers --imports 1 --windows 20": (
         rf"\| joulelab \| {FIGURE} ",
         r"\| joulelab, one RAPL counter \| \d+ us \| \d+ us \| 20 \|",

@@ -28,8 +28,10 @@ EXTRAS = {
     "starlette": "serve",
     "submitit": "slurm",
     "syne_tune": "syne-tune",
+    "tokenizers": "llm",
     "torch": "train",
     "torchvision": "train",
+    "transformers": "llm",
     "uvicorn": "serve",
     "zeus": "zeus",
 }

@@ -19,6 +19,7 @@ from joulelab.cli.options import (
     command,
     option,
 )
+from joulelab.cli.token_options import TokenOptions
 
 commands = typer.Typer()
 
@@ -54,11 +55,12 @@ class Expected(StrEnum):
     needs=("h11",),
 )
 @dataclass(frozen=True, kw_only=True)
-class Load(MeterOptions):
+class Load(TokenOptions, MeterOptions):
     """Send requests to your own HTTP server and measure this machine meanwhile.
 
-    Each request is sent when due, however slow the server; rate and count are never exceeded. Exit
-    code 1: no request was answered; 4: some failed, or --p99 was missed.
+    Each request is sent when due, however slow the server; rate and count are never exceeded. With
+    --api openai, the server of a language model, and joules per token. Exit code 1: no request was
+    answered; 4: some failed, or a limit was missed.
     """
 
     url: str = argument(..., "URL, http:// or https://.")
@@ -75,13 +77,17 @@ class Load(MeterOptions):
     expect: Expected = option(
         Expected.ANYTHING, "With json, any other response body counts as a failure."
     )
-    timeout: str = option("10s", "Timeout per request, such as 500ms or 10s.", "TIME")
+    timeout: str | None = option(
+        None,
+        "Timeout per request, such as 500ms or 10s; default: 10s, 10min with --api openai.",
+        "TIME",
+    )
     p99: str | None = option(None, *P99)
     concurrency: int = option(
         256, "Maximum number of open requests, one connection each.", "N", min=1
     )
     warm_up: int = option(0, "Number of warm-up requests, not counted.", "N", min=0)
-    seed: int = option(0, "Seed for arrivals and the order of images.", min=0)
+    seed: int = option(0, "Seed for arrivals, prompts and the order of images.", min=0)
     yes: bool = option(False, "Allow a heavy load on another machine.")
     idle: Idle = None
     busy: Busy = option(Busy.WAIT, "What to do if another program is measuring.")

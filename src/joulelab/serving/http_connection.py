@@ -6,14 +6,13 @@
       |                     |             `-----------> closed   it does not, or says too much
       `---server closes-----+---closed, nonsense, aborted------> closed
 
-Responses are parsed by h11, a strict HTTP/1.1 parser. Bodies are counted and discarded; only bodies
-to check are kept, up to a limit.
+Responses are parsed by h11, a strict HTTP/1.1 parser; what becomes of a body is up to a
+`joulelab.serving.http_body.Body`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import ssl
 from collections.abc import Sequence
@@ -22,21 +21,17 @@ from dataclasses import dataclass
 import h11
 
 from joulelab.errors import ServingError
+from joulelab.serving.http_body import CLOSED, SUCCESS, Body
 from joulelab.serving.http_target import Request, Target
 
 MOST_HEADER_BYTES = 64 * 1024
-MOST_CHECKED_BYTES = 4 * 1024 * 1024
 FIRST_WORD = b"HTTP/"
-SUCCESS = range(200, 300)
 REDIRECT = range(300, 400)
 SETTLE_S = 0.01
 """Time for the event loop to read the end of idle connections."""
 
 TIMED_OUT = "timed out"
-CLOSED = "connection closed before the answer"
 NOT_HTTP = "not an HTTP answer"
-NOT_JSON = "body is not JSON"
-TOO_LONG = f"body over {MOST_CHECKED_BYTES >> 20} MiB, not checked as JSON"
 
 
 class ExchangeError(Exception):
@@ -52,12 +47,14 @@ class Answer:
         at_s: when its last byte was read, on the clock of the event loop.
         location: redirect target, if any.
         wrong: why a successful answer is not as expected; empty if it is.
+        detail: what the server said about a failure; empty if nothing.
     """
 
     status: int
     at_s: float
     location: str = ""
     wrong: str = ""
+    detail: str = ""
 
     @property
     def failure(self) -> str:
@@ -72,23 +69,21 @@ class Answer:
 class Connection(asyncio.Protocol):
     """A connection that carries one request at a time.
 
-    Args:
-        json_expected: keep bodies and check that they are JSON.
-
     Attributes:
         sent_s: time when the last request was passed to the system, on the event loop's clock.
     """
 
-    def __init__(self, *, json_expected: bool = False) -> None:
+    def __init__(self) -> None:
         self.sent_s = math.nan
-        self._json_expected = json_expected
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MOST_HEADER_BYTES)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Answer] | None = None
         self._response: h11.Response | None = None
         self._first = b""
-        self._body = bytearray()
+        self._body = Body()
+        self._heard_s = math.nan
+        self._silence: asyncio.TimerHandle | None = None
 
     @property
     def usable(self) -> bool:
@@ -101,8 +96,13 @@ class Connection(asyncio.Protocol):
             and self._http.our_state is h11.IDLE
         )
 
-    async def exchange(self, request: Request) -> Answer:
+    async def exchange(self, request: Request, body: Body, silence_s: float = math.inf) -> Answer:
         """Send a request and wait for the whole answer; the caller sets a timeout.
+
+        Args:
+            request: to send.
+            body: takes that of the answer.
+            silence_s: longest time without a byte of the answer.
 
         Raises:
             ExchangeError: the server closed the connection, or did not speak HTTP.
@@ -111,18 +111,20 @@ class Connection(asyncio.Protocol):
         if self._transport is None or not self.usable:
             raise ExchangeError(CLOSED)
         self._waiter = self._loop.create_future()
-        self._response, self._first = None, b""
-        self._body.clear()
+        self._response, self._first, self._body = None, b"", body
         parts = [self._http.send(request.head)]
         if request.body:
             parts.append(self._http.send(h11.Data(data=request.body)))
         parts.append(self._http.send(h11.EndOfMessage()))
         self._transport.write(b"".join(part for part in parts if part))
-        self.sent_s = self._loop.time()
+        self.sent_s = self._heard_s = self._loop.time()
+        self._listen(silence_s)
         try:
             return await self._waiter
         finally:
             self._waiter = None
+            if self._silence is not None:
+                self._silence.cancel()
 
     def abort(self) -> None:
         """Close at once; nothing more is sent or read."""
@@ -139,6 +141,7 @@ class Connection(asyncio.Protocol):
         if self._waiter is None or self._waiter.done():
             self.abort()  # an unsolicited answer: the next one could not be assigned
             return
+        self._heard_s = self._loop.time()
         if len(self._first) < len(FIRST_WORD):
             # h11 would wait for the end of a line that may never come.
             self._first = (self._first + data)[: len(FIRST_WORD)]
@@ -161,11 +164,11 @@ class Connection(asyncio.Protocol):
         try:
             self._http.receive_data(data)
             while not isinstance(event := self._http.next_event(), type):
-                if isinstance(event, h11.Response):
+                if isinstance(event, h11.Data):
+                    self._body.receive(bytes(event.data), self._heard_s)
+                elif isinstance(event, h11.Response):
                     self._response = event
-                elif isinstance(event, h11.Data):
-                    if self._json_expected and len(self._body) <= MOST_CHECKED_BYTES:
-                        self._body += event.data
+                    self._body.begin(event.status_code, dict(event.headers))
                 elif isinstance(event, h11.EndOfMessage):
                     self._finish()
                     return
@@ -179,28 +182,34 @@ class Connection(asyncio.Protocol):
         assert self._response is not None
         location = dict(self._response.headers).get(b"location", b"").decode("ascii", "replace")
         status = self._response.status_code
-        wrong = self._wrong() if status in SUCCESS else ""
+        wrong = self._body.end()
         kept = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
         if kept and not self._http.trailing_data[0]:
             self._http.start_next_cycle()
         else:
             self.abort()
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(Answer(status, self._loop.time(), location, wrong))
+            self._waiter.set_result(
+                Answer(status, self._loop.time(), location, wrong, self._body.detail)
+            )
 
-    def _wrong(self) -> str:
-        if not self._json_expected:
-            return ""
-        if len(self._body) > MOST_CHECKED_BYTES:
-            return TOO_LONG
-        try:
-            json.loads(self._body)
-        except (ValueError, RecursionError):
-            return NOT_JSON
-        return ""
+    def _listen(self, silence_s: float) -> None:
+        """End the exchange if the server has been silent for too long, or look again later.
+
+        One timer for an answer: moving it at each of its chunks would cost more than reading them.
+        """
+        if math.isinf(silence_s):
+            return
+        left_s = self._heard_s + silence_s - self._loop.time()
+        if left_s <= 0:
+            self._fail(f"{TIMED_OUT}: nothing for {silence_s:g} s")
+        else:
+            self._silence = self._loop.call_later(left_s, self._listen, silence_s)
 
     def _fail(self, reason: str) -> None:
         self.abort()
+        if reason == CLOSED and self._response is not None:
+            reason = self._body.cut_short
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(ExchangeError(reason))
 
@@ -211,13 +220,11 @@ class Pool:
     Args:
         target: the endpoint.
         addresses: of its host; the first reachable one is used.
-        json_expected: as for `Connection`.
     """
 
-    def __init__(self, target: Target, addresses: Sequence[str], *, json_expected: bool) -> None:
+    def __init__(self, target: Target, addresses: Sequence[str]) -> None:
         self._target = target
         self._addresses = list(addresses)
-        self._json_expected = json_expected
         self._tls = ssl.create_default_context() if target.scheme == "https" else None
         self._idle: list[Connection] = []
 
@@ -273,7 +280,7 @@ class Pool:
 
     async def _open(self, address: str) -> Connection:
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(json_expected=self._json_expected),
+            Connection,
             address,
             self._target.port,
             ssl=self._tls,

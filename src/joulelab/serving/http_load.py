@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulelab.errors import UsageError
+from joulelab.serving.http_body import Body, JsonBody
 from joulelab.serving.http_connection import TIMED_OUT, ExchangeError, Pool, reason
 from joulelab.serving.http_results import LATE, NOT_SENT, Exchanges, Record
 from joulelab.serving.http_target import Request, Target
@@ -38,6 +39,8 @@ LATEST_S = 1.0
 PROGRESS_S = 1.0
 
 Progress = Callable[[int, int], None]
+Bodies = Callable[[int], Body]
+"""Makes what takes the body of the answer to each request, by its number."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Limits:
         timeout_s: from the beginning of a request to the end of its answer.
         connections: maximum number of open requests, one connection each.
         json_expected: whether an answer whose body is not JSON has failed.
+        silence_s: longest time without a byte of the answer.
 
     Raises:
         UsageError: a number is impossible.
@@ -56,10 +60,13 @@ class Limits:
     timeout_s: float = 10.0
     connections: int = 256
     json_expected: bool = False
+    silence_s: float = math.inf
 
     def __post_init__(self) -> None:
         if not (self.timeout_s > 0 and math.isfinite(self.timeout_s)):
             raise UsageError(f"a timeout of {self.timeout_s:g} s is impossible", "write 10s")
+        if not self.silence_s > 0:
+            raise UsageError(f"a silence of {self.silence_s:g} s is impossible", "write 60s")
         if self.connections < 1:
             raise UsageError("a load needs a connection", "allow at least 1")
 
@@ -72,6 +79,9 @@ class HttpLoad:
         addresses: of its host, from `Target.addresses`: the name is resolved once.
         requests: what is sent; each request of a load is one of them.
         limits: see `Limits`.
+
+    Attributes:
+        requests: as given; may be replaced between two loads.
     """
 
     def __init__(
@@ -81,9 +91,9 @@ class HttpLoad:
         requests: Sequence[Request],
         limits: Limits | None = None,
     ) -> None:
-        self._requests = list(requests)
+        self.requests = list(requests)
         self._limits = limits or Limits()
-        self._pool = Pool(target, addresses, json_expected=self._limits.json_expected)
+        self._pool = Pool(target, addresses)
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Self:
@@ -112,6 +122,7 @@ class HttpLoad:
         due_s: NDArray[np.float64],
         which: NDArray[np.int64],
         progress: Progress = lambda begun, under_way: None,
+        bodies: Bodies | None = None,
     ) -> Exchanges:
         """Send requests when due, and wait until each is answered or has failed.
 
@@ -121,6 +132,8 @@ class HttpLoad:
             due_s: (n,) seconds, never decreasing; the first counts as 0.
             which: (n,) index of the request to send.
             progress: called about once a second with the numbers of started and of open requests.
+            bodies: called as each request is sent; default: bodies are discarded, or checked as the
+                limits say.
 
         Raises:
             UsageError: the times decrease or are too few, because of a faulty arrival process.
@@ -130,14 +143,30 @@ class HttpLoad:
                 f"the due times of {len(which)} requests decrease or differ in number",
                 "joulelab.serving.conformance.check_arrivals checks an arrival process",
             )
-        return self._runner.run(self._send(due_s - due_s[:1], which, progress))
+        requests = [self.requests[number] for number in which]
+        kept = JsonBody if self._limits.json_expected else Body
+        bodies = bodies or (lambda _: kept())
+        return self._runner.run(self._send(due_s - due_s[:1], requests, progress, bodies))
+
+    def ask(self, request: Request, body: Body) -> Exchanges:
+        """Send one request now, and wait.
+
+        Args:
+            request: any to the same host.
+            body: takes that of the answer.
+        """
+        sending = self._send(np.zeros(1), [request], lambda begun, under_way: None, lambda _: body)
+        return self._runner.run(sending)
 
     async def _send(
-        self, due_s: NDArray[np.float64], which: NDArray[np.int64], progress: Progress
+        self,
+        due_s: NDArray[np.float64],
+        requests: Sequence[Request],
+        progress: Progress,
+        bodies: Bodies,
     ) -> Exchanges:
         start_s = asyncio.get_running_loop().time() + LEAD_S
-        requests = [self._requests[number] for number in which]
-        sending = _Sending(self._pool, requests, self._limits, Record(due_s, start_s))
+        sending = _Sending(self._pool, requests, bodies, self._limits, Record(due_s, start_s))
         try:
             with Pacer(due_s, start_s, sending.begin):
                 while not await sending.finished_within(PROGRESS_S):
@@ -190,12 +219,18 @@ class _Sending:
     """State of one call of `HttpLoad.send`: started and open requests."""
 
     def __init__(
-        self, pool: Pool, requests: Sequence[Request], limits: Limits, record: Record
+        self,
+        pool: Pool,
+        requests: Sequence[Request],
+        bodies: Bodies,
+        limits: Limits,
+        record: Record,
     ) -> None:
         self.begun = 0
         self.under_way: set[asyncio.Task[None]] = set()
         self._pool = pool
         self._requests = requests
+        self._bodies = bodies
         self._limits = limits
         self._record = record
         self._loop = asyncio.get_running_loop()
@@ -239,7 +274,9 @@ class _Sending:
         try:
             async with asyncio.timeout(self._limits.timeout_s):
                 connection = await self._pool.take()
-                answer = await connection.exchange(self._requests[number])
+                answer = await connection.exchange(
+                    self._requests[number], self._bodies(number), self._limits.silence_s
+                )
             record.answered(number, answer)
         except TimeoutError:
             record.failed(number, TIMED_OUT, self._loop.time())

@@ -11,7 +11,9 @@ second quarter, and this mean plus 2.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +50,8 @@ class Exchanges:
         outcome: (n,) index of the outcome in `outcomes`; 0 for answered.
         outcomes: ``"answered"``, then the reasons for which requests failed or were not sent.
         location: target of the first redirect; empty without one.
+        details: what the server said about the first failure of a kind, by outcome.
+        start_s: the first due time on the monotonic clock; NaN if unknown.
     """
 
     due_s: Times
@@ -58,6 +62,8 @@ class Exchanges:
     outcome: NDArray[np.int32]
     outcomes: tuple[str, ...]
     location: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
+    start_s: float = math.nan
 
     def __len__(self) -> int:
         return len(self.due_s)
@@ -126,6 +132,7 @@ class Record:
     due_s: Times
     start_s: float
     location: str = ""
+    details: dict[str, str] = field(default_factory=dict)
     _outcomes: dict[str, int] = field(default_factory=lambda: {ANSWERED: 0})
 
     def __post_init__(self) -> None:
@@ -150,6 +157,8 @@ class Record:
         self._status[number] = answer.status
         self._outcome[number] = self._code(answer.failure or ANSWERED)
         self.location = self.location or answer.location
+        if answer.failure and answer.detail:
+            self.details.setdefault(answer.failure, answer.detail)
 
     def failed(self, number: int, reason: str, at_s: float) -> None:
         """It was started and failed."""
@@ -174,6 +183,8 @@ class Record:
             self._outcome[:begun],
             tuple(self._outcomes),
             self.location,
+            self.details,
+            self.start_s,
         )
 
     def _code(self, name: str) -> int:
@@ -188,11 +199,13 @@ class LimitCheck:
         limit: percentile and seconds; failed and unsent requests count as not answered in time.
         share_within: share of requests answered in time.
         requests: number of requests.
+        of_what: which time, if not that of the whole response: ``"to the first token"``.
     """
 
     limit: ResponseLimit
     share_within: float
     requests: int
+    of_what: str = ""
 
     @classmethod
     def of(cls, exchanges: Exchanges, limit: ResponseLimit) -> LimitCheck:
@@ -202,8 +215,20 @@ class LimitCheck:
             exchanges: what came of each request.
             limit: to be kept.
         """
-        within = int((exchanges.response_s <= limit.seconds).sum())
-        return cls(limit, within / max(len(exchanges), 1), len(exchanges))
+        response_s = np.where(exchanges.answered, exchanges.ended_s - exchanges.due_s, np.nan)
+        return cls.within(response_s, limit)
+
+    @classmethod
+    def within(cls, times_s: Times, limit: ResponseLimit, of_what: str = "") -> LimitCheck:
+        """Check times against a limit.
+
+        Args:
+            times_s: (n,) one for each request; NaN for one that never came.
+            limit: to be kept.
+            of_what: as above.
+        """
+        within = int((times_s <= limit.seconds).sum())
+        return cls(limit, within / max(len(times_s), 1), len(times_s), of_what)
 
     @property
     def held(self) -> bool:
@@ -216,9 +241,10 @@ class LimitCheck:
         seconds = self.limit.seconds
         limit = f"{seconds:g} s" if seconds >= 1 else f"{1e3 * seconds:g} ms"
         return (
-            f"{self.limit.name} within {limit} {'held' if self.held else 'was missed'}: "
-            f"{formats.percent(self.share_within)} of {formats.count(self.requests, 'request')} "
-            "answered in that time"
+            f"{' '.join(filter(None, (self.limit.name, self.of_what)))} within {limit} "
+            f"{'held' if self.held else 'was missed'}: {formats.percent(self.share_within)} of "
+            f"{formats.count(self.requests, 'request')} {'' if self.of_what else 'answered '}"
+            "in that time"
         )
 
 

@@ -147,6 +147,18 @@ class Content:
         bodies = [self._body(path, content) for path, content in _contents(self.files)]
         return [self._request(target, body, kind) for body, kind in bodies or [(b"", "")]]
 
+    def with_body(self, target: Target, body: bytes) -> Request:
+        """The request with a body made by the program; its type is among the headers.
+
+        Args:
+            target: where it goes.
+            body: of the request.
+
+        Raises:
+            UsageError: a header is malformed.
+        """
+        return self._request(target, body, "")
+
     def _body(self, path: Path, content: bytes) -> tuple[bytes, str]:
         kind = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         if not self.field:

@@ -130,6 +130,12 @@ class Trace(ArrivalProcess):
             )
         return self._times_s[:count].copy()
 
+    def table(self) -> Table:
+        """The file's other columns, such as token counts: its rows in the order of arrival."""
+        table = _table((self._folder or Path()) / Path(self.file).expanduser())
+        times_s, _, _ = _times(table, self._column)
+        return table.rows(np.argsort(times_s, kind="stable"))
+
     def at_rate(self, rate_per_s: float) -> Trace:
         """The same times, scaled."""
         return Trace(self.file, rate_per_s, self._column, self._folder)

@@ -1,0 +1,167 @@
+"""A load on a language model in figures, and limits on its times.
+
+With t_d the due time of a request, t_1 and t_m the arrival of the first and the last chunk that
+carried text, and k its output tokens:
+
+- time to the first token: ``t_1 - t_d``, with the wait for a connection and in the server's queue;
+- time per output token: ``(t_m - t_1) / (k - 1)``, one value for each answer of at least two tokens
+  in at least two chunks;
+- gap: the time between two chunks of the same answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulelab import formats
+from joulelab.serving.http_results import LimitCheck
+from joulelab.serving.planning.comparison import ResponseLimit
+from joulelab.serving.results import Times
+from joulelab.serving.summary import Spread
+from joulelab.serving.tokens.exchanges import TokenExchanges
+from joulelab.serving.tokens.stream import TokenStream
+
+
+@dataclass(frozen=True)
+class TokenSummary:
+    """Tokens and their times, of answered requests.
+
+    Attributes:
+        prompt_tokens: sum over answers whose server counted them; ``None`` if none did.
+        output_tokens: sum, by usage or by chunks; ``None`` if unknown for every answer.
+        counted_by: ``"usage"``, ``"chunks"``, or ``"usage and chunks"``.
+        output_tokens_per_s: over the duration of the load; ``None`` if unknown.
+        tokens_per_s: prompt and output tokens likewise.
+        first: time to the first token, from due.
+        first_from_sending: the same from sending.
+        per_token: time per output token.
+        gaps: between the chunks of an answer.
+        chunks: number of chunks with text.
+        disagreeing: answers whose usage differs from the number of their chunks.
+        not_streamed: answers that came in one piece.
+        without_tokens: answers whose output tokens are unknown.
+        shorter: answers with fewer tokens than were asked for.
+    """
+
+    prompt_tokens: int | None
+    output_tokens: int | None
+    counted_by: str
+    output_tokens_per_s: float | None
+    tokens_per_s: float | None
+    first: Spread
+    first_from_sending: Spread
+    per_token: Spread
+    gaps: Spread
+    chunks: int
+    disagreeing: int
+    not_streamed: int
+    without_tokens: int
+    shorter: int
+
+    @classmethod
+    def of(
+        cls,
+        tokens: TokenExchanges,
+        streams: Sequence[TokenStream | None],
+        asked: Sequence[int | None],
+    ) -> TokenSummary:
+        """Summarise a load.
+
+        Args:
+            tokens: of n requests.
+            streams: (n,) their answers.
+            asked: (n,) tokens that each answer had to have; ``None`` where the model ends it.
+        """
+        exchanges, answered = tokens.exchanges, tokens.exchanges.answered
+        read = [streams[number] for number in np.flatnonzero(answered).tolist()]
+        prompt, output = (
+            _total(of[answered]) for of in (tokens.prompt_tokens, tokens.output_tokens)
+        )
+        duration_s = exchanges.duration_s
+        both = None if prompt is None or output is None else prompt + output
+        counted = [
+            name
+            for name, which in (("usage", tokens.by_usage), ("chunks", ~tokens.by_usage))
+            if (which & answered & np.isfinite(tokens.output_tokens)).any()
+        ]
+        gaps = [np.diff(np.frombuffer(one.chunk_s)) for one in read if one and one.chunk_s]
+        streamed = np.array([one is not None and one.streamed for one in streams], bool)
+        streamed = streamed[: len(tokens)]
+        usage = answered & streamed & tokens.by_usage
+        wanted = np.array([np.nan if one is None else one for one in asked[: len(tokens)]], float)
+        return cls(
+            prompt_tokens=prompt,
+            output_tokens=output,
+            counted_by=" and ".join(counted),
+            output_tokens_per_s=_rate(output, duration_s),
+            tokens_per_s=_rate(both, duration_s),
+            first=Spread.of(_known(tokens.to_first_s)),
+            first_from_sending=Spread.of(_known((tokens.first_s - exchanges.sent_s)[answered])),
+            per_token=Spread.of(_known(tokens.per_token_s)),
+            gaps=Spread.of(np.concatenate([*gaps, np.zeros(0)])),
+            chunks=int(tokens.chunks[answered].sum()),
+            disagreeing=int((usage & (tokens.output_tokens != tokens.chunks)).sum()),
+            not_streamed=int((answered & ~streamed).sum()),
+            without_tokens=int((answered & np.isnan(tokens.output_tokens)).sum()),
+            shorter=int((answered & (tokens.output_tokens < wanted)).sum()),
+        )
+
+    def sentences(self) -> list[str]:
+        """What a reader of the figures must know."""
+        said = []
+        if self.output_tokens is not None and self.counted_by != "usage":
+            said.append(
+                "output tokens are counted chunks, as the server gave no usage"
+                + (" for some answers" if "usage" in self.counted_by else "")
+            )
+        if self.disagreeing:
+            said.append(
+                f"usage and the number of chunks differ in {_answers(self.disagreeing)} "
+                f"({self.output_tokens:,} tokens, {self.chunks:,} chunks with text): a chunk may "
+                "carry several tokens or none; usage counts"
+            )
+        if self.not_streamed:
+            said.append(
+                f"{_answers(self.not_streamed)} came in one piece: time to the first token unknown"
+            )
+        if self.without_tokens:
+            said.append(f"{_answers(self.without_tokens)} without a number of output tokens")
+        if self.shorter:
+            said.append(f"{_answers(self.shorter)} ended before the number of tokens asked for")
+        return said
+
+
+def first_limit(tokens: TokenExchanges, limit: ResponseLimit) -> LimitCheck:
+    """Whether first tokens came in time; a request without one did not."""
+    return LimitCheck.within(tokens.to_first_s, limit, "to the first token")
+
+
+def per_token_limit(tokens: TokenExchanges, limit: ResponseLimit) -> LimitCheck:
+    """Whether tokens followed each other in time.
+
+    Requests that failed did not; answers of a single token or chunk have no such time, and do not
+    count.
+    """
+    per_token_s = tokens.per_token_s
+    counts = ~tokens.exchanges.answered | np.isfinite(per_token_s)
+    return LimitCheck.within(per_token_s[counts], limit, "per output token")
+
+
+def _total(values: Times) -> int | None:
+    known = _known(values)
+    return int(known.sum()) if len(known) else None
+
+
+def _known(values: Times) -> Times:
+    return values[np.isfinite(values)]
+
+
+def _rate(count: int | None, duration_s: float) -> float | None:
+    return count / duration_s if count is not None and duration_s > 0 else None
+
+
+def _answers(number: int) -> str:
+    return formats.count(number, "answer")
