@@ -21,7 +21,8 @@ import pandas as pd
 import pytest
 from loopback_endpoint import answer, endpoint, saying, silent, vanishing_after
 
-from joulelab.cli.loading import LoadReport
+from joulelab.cli.load_report import LoadReport
+from joulelab.cli.load_window import MeasuredLoad
 from joulelab.cli.serving_commands import Load
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Reading, Status
@@ -79,7 +80,9 @@ def report_of(idle_w):
     exchanges = Exchanges(once, once, once, once + 1, none, none, ("answered",))
     measurement = Measurement("", None, 1.0, (reading,), 2, 0.5)
     asked = Load(url="http://a/", arrivals="poisson(1)", requests=1)
-    return LoadReport(asked, parse_arrivals(asked.arrivals), exchanges, measurement, 0.1, True)
+    return LoadReport(
+        asked, parse_arrivals(asked.arrivals), MeasuredLoad(exchanges, measurement, (), 0.1), True
+    )
 
 
 def test_net_energy_below_0_is_said_to_say_nothing():

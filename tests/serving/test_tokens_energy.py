@@ -10,7 +10,6 @@ from joulelab.serving.tokens.batch_means import batch_means, ratio_of
 from joulelab.serving.tokens.costs import compared
 from joulelab.serving.tokens.energy import token_energy
 from joulelab.serving.tokens.flow import Flow, steady_window
-from joulelab.serving.tokens.repetitions import repeated
 
 
 def test_tokens_are_counted_when_they_come():
@@ -169,23 +168,6 @@ def test_batches_are_longer_than_ticks_or_there_is_no_interval():
     slow = token_energy(flow, [constant(150.0, 120.0, tick_s=4.0)], 0.0)
     assert slow.per_output_token.gross.low is None
     assert "ticks" in slow.per_output_token.gross.reason
-
-
-def test_repetitions_give_the_interval():
-    loads = [token_energy(*_of(seed), 0.0) for seed in range(4)]
-    found = repeated(loads)
-    assert found.repetitions == 4
-    values = [one.per_output_token.gross.value for one in loads]
-    gross = found.per_output_token.gross
-    assert min(values) < gross.value < max(values)
-    assert gross.low < gross.value < gross.high
-    assert gross.batches == 4
-    assert repeated(loads[:1]) is loads[0]
-
-
-def _of(seed):
-    flow, course = served(Load(duration_s=30.0), seed)
-    return flow, [course]
 
 
 def test_costs_of_prompt_and_output_tokens_are_found_apart():

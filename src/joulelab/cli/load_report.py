@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from joulelab import formats
+from joulelab.cli.load_window import MeasuredLoad
 from joulelab.cli.measuring import one_measurement
 from joulelab.cli.serving_commands import Load
 from joulelab.energy.measurement import Measurement, measurement_data
@@ -34,20 +35,26 @@ class LoadReport:
     Attributes:
         asked: the options of the command.
         arrivals: of the requests.
-        exchanges: what came of each that was due.
-        measurement: of this machine, from the first sending to the last answer.
-        busy_s: processor time of the generator and the meters in that time.
-        loopback: whether the endpoint is on this machine's loopback.
+        load: what came of each request, and what was used meanwhile.
+        here: whether the server is on this machine.
         limit: on response times, if any.
     """
 
     asked: Load
     arrivals: ArrivalProcess
-    exchanges: Exchanges
-    measurement: Measurement
-    busy_s: float
-    loopback: bool
+    load: MeasuredLoad
+    here: bool
     limit: ResponseLimit | None = None
+
+    @property
+    def exchanges(self) -> Exchanges:
+        """What came of each request that was due."""
+        return self.load.exchanges
+
+    @property
+    def measurement(self) -> Measurement:
+        """From the first sending to the last answer."""
+        return self.load.measurement
 
     @cached_property
     def summary(self) -> LoadSummary:
@@ -88,7 +95,7 @@ class LoadReport:
     def generator_share(self) -> float | None:
         """Share of one core that generator and meters used."""
         duration_s = self.measurement.duration_s
-        return self.busy_s / duration_s if duration_s > 0 else None
+        return self.load.busy_s / duration_s if duration_s > 0 else None
 
     def sentences(self) -> list[str]:
         """What happened, one line each."""
@@ -126,7 +133,7 @@ class LoadReport:
             "gross_j_per_request": self.per_request_j(total.gross_j),
             "net_j_per_request": self.per_request_j(total.net_j),
             "energy_status": str(total.status),
-            "server_on_loopback": self.loopback,
+            "server_on_this_machine": self.here,
             "generator_processor_share": self.generator_share,
             "measurement": measurement_data(self.measurement),
             "sentences": self.sentences(),
@@ -135,35 +142,35 @@ class LoadReport:
     def parts(self) -> list[Part]:
         """Answers and energy per request first, then rates, times and energy in detail."""
         return [
-            *self._answer(),
+            *self.answer(),
             *self.sentences(),
             self._facts(),
             *([self._times()] if self.summary.answered else ()),
             *one_measurement(self.measurement),
-            OF_THIS_MACHINE if self.loopback else OF_THE_GENERATOR,
+            self.scope(),
         ]
 
     def more_facts(self) -> list[tuple[str, str]]:
         """What else a reader must know of the load."""
         return []
 
-    def energies(self) -> list[tuple[str, float | None, float | None]]:
-        """The energy of one of something, in joules: its name, gross and net."""
-        total = self.measurement.total
-        each = self.per_request_j
-        return [("answered request", each(total.gross_j), each(total.net_j))]
-
-    def _answer(self) -> list[Part]:
-        summary, status = self.summary, self.measurement.total.status
-        said = f"{summary.answered:,} of {formats.count(summary.requests, 'request')} answered"
-        parts: list[Part] = [Remark(said, "" if self.exit_code == 0 else "doubtful")]
-        if summary.answered:
-            parts += [
-                f"energy per {name}: {formats.joules(gross_j)} gross, {formats.joules(net_j)} net "
-                f"({status})"
-                for name, gross_j, net_j in self.energies()
-            ]
+    def answer(self) -> list[Part]:
+        """How many requests were answered, and what one took."""
+        parts, total = [self.answered_in_words()], self.measurement.total
+        if self.summary.answered:
+            gross, net = map(formats.joules, map(self.per_request_j, (total.gross_j, total.net_j)))
+            parts.append(f"energy per answered request: {gross} gross, {net} net ({total.status})")
         return parts
+
+    def answered_in_words(self) -> Part:
+        """How many requests were answered; marked where not all were, or a limit was missed."""
+        summary = self.summary
+        said = f"{summary.answered:,} of {formats.count(summary.requests, 'request')} answered"
+        return Remark(said, "" if self.exit_code == 0 else "doubtful")
+
+    def scope(self) -> str:
+        """What the energy covers."""
+        return OF_THIS_MACHINE if self.here else OF_THE_GENERATOR
 
     def _facts(self) -> Facts:
         summary, late = self.summary, self.summary.late

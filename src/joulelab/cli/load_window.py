@@ -24,6 +24,7 @@ from joulelab.cli.serving_commands import Load
 from joulelab.energy.command import cool_down, idle_duration_s
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Measuring, Monitor
+from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.errors import ServingError, UsageError
 from joulelab.serving.arrivals import ArrivalProcess
 from joulelab.serving.http_load import Bodies, HttpLoad
@@ -62,14 +63,31 @@ class Schedule:
         return int((ends - np.arange(len(ends))).max())
 
 
+@dataclass(frozen=True)
+class MeasuredLoad:
+    """A load that has ended, and what was used meanwhile.
+
+    Attributes:
+        exchanges: what came of each request that was due.
+        measurement: from the first sending to the last answer, with idle power.
+        samples: of every channel in this time.
+        busy_s: processor time of the generator and the meters in it.
+    """
+
+    exchanges: Exchanges
+    measurement: Measurement
+    samples: Sequence[ChannelSamples]
+    busy_s: float
+
+
 def measured(
     http: HttpLoad,
     asked: Load,
     schedule: Schedule,
     monitor: Monitor,
     bodies: Bodies | None = None,
-) -> tuple[Exchanges, Measurement, float]:
-    """The exchanges, the measurement, and the processor time of the generator.
+) -> MeasuredLoad:
+    """Measure idle power, send the load, and measure meanwhile.
 
     Args:
         http: with its requests.
@@ -102,7 +120,9 @@ def measured(
             after_w = dict(recorder.measure_idle(idle_s))
             errors_w.append(recorder.idle_error_w)
     whole = measuring.result.with_idle(before_w, after_w, *errors_w)
-    return exchanges, replace(whole, label="this machine"), busy_s
+    label = "this machine" if asked.energy_url is None else asked.energy_url
+    samples = measuring.window.channel_samples
+    return MeasuredLoad(exchanges, replace(whole, label=label), samples, busy_s)
 
 
 def warm_up(http: HttpLoad, asked: Load, schedule: Schedule, bodies: Bodies | None = None) -> None:

@@ -23,7 +23,7 @@ from joulelab.errors import UsageError
 from joulelab.present import View
 from joulelab.serving.arrivals import parse_arrivals
 from joulelab.serving.http_load import HttpLoad, Limits
-from joulelab.serving.http_target import WITH_BODY, Content, Target, is_loopback
+from joulelab.serving.http_target import WITH_BODY, Content, Target, is_this_machine
 from joulelab.serving.images import image_files, shipped_photographs
 from joulelab.serving.planning.comparison import ResponseLimit
 
@@ -61,8 +61,8 @@ def run_load(asked: Load) -> int:
     schedule = Schedule.of(asked, arrivals, len(requests))
     before = Schedule.of(asked, arrivals, len(requests), warm_up=True)
     addresses = target.addresses()
-    loopback = is_loopback(addresses)
-    if not loopback and not asked.yes:
+    here = is_this_machine(addresses)
+    if not here and not asked.yes:
         check_weight((before, schedule), target)
     options = WHOLE_MACHINE | asked.monitor | {"busy": asked.busy.value, "on_wait": say}
     for remark in arrivals.remarks:
@@ -72,10 +72,10 @@ def run_load(asked: Load) -> int:
         http.connect()
         with Monitor(**options) as monitor:
             warm_up(http, asked, before)
-            exchanges, measurement, busy_s = measured(http, asked, schedule, monitor)
-    report = LoadReport(asked, arrivals, exchanges, measurement, busy_s, loopback, limit)
+            load = measured(http, asked, schedule, monitor)
+    report = LoadReport(asked, arrivals, load, here, limit)
     show(View(report.parts(), report.to_dict), as_json=asked.json)
-    write_rows(exchanges.columns(), asked.out)
+    write_rows(load.exchanges.columns(), asked.out)
     return report.exit_code
 
 

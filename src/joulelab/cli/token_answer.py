@@ -133,8 +133,6 @@ def _window(energy: TokenEnergy) -> str:
         said += f", {energy.output_tokens:,.0f} output tokens"
     if energy.prompt_tokens is not None:
         said += f", {energy.prompt_tokens:,.0f} prompt tokens"
-    if energy.repetitions > 1:
-        said = f"{formats.count(energy.repetitions, 'repetition')}, each about {said}"
     return f"{said}, {energy.requests:,.1f} requests"
 
 

@@ -7,11 +7,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from joulelab.cli.load_window import (
+    MeasuredLoad,
     Schedule,
     check_count,
     check_table,
@@ -25,17 +27,21 @@ from joulelab.cli.output import say, show
 from joulelab.cli.recording import WHOLE_MACHINE
 from joulelab.cli.serving_commands import Expected, Load, Method
 from joulelab.cli.signals import end_on_sigterm
+from joulelab.cli.token_answer import energy_of_tokens
 from joulelab.cli.token_report import TokenReport
+from joulelab.energy.meters.prometheus import named
 from joulelab.energy.monitor import Monitor
 from joulelab.errors import UsageError
 from joulelab.formats import count
 from joulelab.present import View
 from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals
 from joulelab.serving.http_load import HttpLoad, Limits
-from joulelab.serving.http_target import MOST_BYTES, Request, is_loopback
+from joulelab.serving.http_target import MOST_BYTES, Request, is_this_machine
 from joulelab.serving.planning.comparison import ResponseLimit
+from joulelab.serving.tokens.costs import TokenEnergy
 from joulelab.serving.tokens.endpoint import KEY_VARIABLE, Endpoint, TokenEndpoint, key_from
 from joulelab.serving.tokens.exchanges import TokenExchanges
+from joulelab.serving.tokens.flow import Flow
 from joulelab.serving.tokens.lengths import Counts, parse_lengths
 from joulelab.serving.tokens.probe import Probe, Probed
 from joulelab.serving.tokens.prompts import Prompt, TraceLengths, in_turn, read_prompts, repeats
@@ -84,10 +90,15 @@ def run_token_load(asked: Load) -> int:
         tokenizer = ExactWriter(load_tokenizer(asked.tokenizer))
     schedule, before = _schedules(asked, arrivals)
     addresses = endpoint.target.addresses()
-    loopback = is_loopback(addresses)
-    if not loopback and not asked.yes:
+    here = is_this_machine(addresses)
+    if not here and not asked.yes:
         check_weight((before, schedule), endpoint.target)
     options = WHOLE_MACHINE | asked.monitor | {"busy": asked.busy.value, "on_wait": say}
+    if asked.energy_url is not None:
+        page = named(asked.energy_url, asked.energy_metric or "")
+        options["meters"] = [page, *(asked.meter or ())]
+    elif asked.energy_metric is not None:
+        raise UsageError("--energy-metric is a counter of --energy-url", "add --energy-url URL")
     for remark in (*arrivals.remarks, *plan.remarks):
         say(remark, "yellow")
     end_on_sigterm()
@@ -113,19 +124,18 @@ def run_token_load(asked: Load) -> int:
             http.requests = prompts_before
             warm_up(http, asked, before, lambda _: TokenStream(endpoint.key))
             http.requests = requests
-            exchanges, measurement, busy_s = measured(http, asked, schedule, monitor, stream)
-    tokens = TokenExchanges.of(exchanges, streams)
+            load = measured(http, asked, schedule, monitor, stream)
+    tokens = TokenExchanges.of(load.exchanges, streams)
     report = TokenReport(
         asked,
         arrivals,
-        exchanges,
-        measurement,
-        busy_s,
-        loopback,
+        load,
+        here,
         limit,
         probed=probed,
         tokens=tokens,
         streams=streams,
+        energy=_energy(load, tokens, streams) if here or asked.energy_url else None,
         lengths=plan.output_tokens if plan.keeps_length else [None] * asked.requests,
         workload=plan.in_words,
         first=first,
@@ -134,6 +144,19 @@ def run_token_load(asked: Load) -> int:
     show(View(report.parts(), report.to_dict), as_json=asked.json)
     write_rows(tokens.columns(), asked.out)
     return report.exit_code
+
+
+def _energy(
+    load: MeasuredLoad, tokens: TokenExchanges, streams: Sequence[TokenStream | None]
+) -> TokenEnergy:
+    """What the tokens took."""
+    start_s = load.exchanges.start_s
+    chunks = [
+        np.frombuffer(one.chunk_s) - start_s if one is not None else np.empty(0)
+        for one in streams[: len(tokens)]
+    ]
+    flow = Flow.of(tokens.columns(), chunks)
+    return energy_of_tokens(flow, load.measurement, load.samples, start_s)
 
 
 def _endpoint(asked: Load) -> TokenEndpoint:

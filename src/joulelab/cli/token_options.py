@@ -56,6 +56,15 @@ class TokenOptions:
     silence: str | None = option(
         None, "Longest time without a byte of the answer; default: 60s.", "TIME"
     )
+    energy_url: str | None = option(
+        None,
+        "Page for Prometheus with the server's counters of joules: DCGM's, Kepler's, Triton's, "
+        "joulelab's; read instead of this machine's meters.",
+        "URL",
+    )
+    energy_metric: str | None = option(
+        None, "Counter to read there, where the exporter is unknown.", "NAME"
+    )
     p99_first: str | None = option(
         None, "Limit on the 99th percentile of time to the first token.", "TIME"
     )
@@ -75,6 +84,8 @@ class TokenOptions:
             "tokenizer",
             "key_env",
             "silence",
+            "energy_url",
+            "energy_metric",
             "p99_first",
             "p99_token",
         )

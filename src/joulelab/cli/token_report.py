@@ -9,13 +9,20 @@ from typing import Any
 
 from joulelab import formats
 from joulelab.cli.load_report import LoadReport, limit_data, spread_table
-from joulelab.present import Table
+from joulelab.cli.token_answer import token_data, token_parts
+from joulelab.present import Part, Table
 from joulelab.serving.http_results import LimitCheck, per_s
 from joulelab.serving.planning.comparison import ResponseLimit
+from joulelab.serving.tokens.costs import TokenEnergy
 from joulelab.serving.tokens.exchanges import TokenExchanges
 from joulelab.serving.tokens.probe import Probed
 from joulelab.serving.tokens.stream import TokenStream
 from joulelab.serving.tokens.summary import TokenSummary, first_limit, per_token_limit
+
+UNKNOWN = (
+    "energy per output token unknown: the server is another machine; --energy-url reads its "
+    "counters of joules"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +33,7 @@ class TokenReport(LoadReport):
         probed: what the server said before.
         tokens: when the tokens of each request came, and how many.
         streams: (n,) the answers.
+        energy: what its tokens took; ``None`` where the server's energy is unknown.
         lengths: (n,) tokens that each answer had to have; ``None`` where the model ends it.
         workload: where prompts and lengths come from.
         first: limit on the time to the first token, if any.
@@ -35,6 +43,7 @@ class TokenReport(LoadReport):
     probed: Probed
     tokens: TokenExchanges
     streams: Sequence[TokenStream | None]
+    energy: TokenEnergy | None
     lengths: Sequence[int | None]
     workload: str
     first: ResponseLimit | None = None
@@ -55,15 +64,28 @@ class TokenReport(LoadReport):
             kept.append(per_token_limit(self.tokens, self.per_token))
         return kept
 
-    def per_output_token_j(self, energy_j: float | None) -> float | None:
-        """Joules per output token over the whole window; ``None`` if unknown."""
-        tokens = self.counts.output_tokens
-        return energy_j / tokens if energy_j is not None and tokens else None
+    @property
+    def g_per_kwh(self) -> float | None:
+        """Grams of CO2e for a kWh, with PUE; ``None`` without a place."""
+        footprint = self.measurement.footprint
+        if footprint is None or footprint.g_per_kwh is None:
+            return None
+        return footprint.g_per_kwh * footprint.pue
 
-    def energies(self) -> list[tuple[str, float | None, float | None]]:
-        """The energy of an output token, and of a request."""
-        total, each = self.measurement.total, self.per_output_token_j
-        return [("output token", each(total.gross_j), each(total.net_j)), *super().energies()]
+    def answer(self) -> list[Part]:
+        """Joules per output token, in other units, and by device; how many were answered."""
+        if not self.summary.answered:
+            return [self.answered_in_words()]
+        if self.energy is None:
+            return [UNKNOWN, self.answered_in_words()]
+        first, *rest = token_parts(self.energy, self.g_per_kwh)
+        return [first, self.answered_in_words(), *rest]
+
+    def scope(self) -> str:
+        """What the energy covers."""
+        if self.asked.energy_url is None:
+            return super().scope()
+        return f"The energy is what the counters of {self.asked.energy_url} have counted."
 
     def sentences(self) -> list[str]:
         """What happened, one line each."""
@@ -81,7 +103,6 @@ class TokenReport(LoadReport):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; unknown figures are ``None``."""
-        total = self.measurement.total
         named = {"to the first token": "first", "per output token": "per_token"}
         limits = {named.get(check.of_what, "response"): limit_data(check) for check in self.checks}
         return super().to_dict() | {
@@ -92,8 +113,9 @@ class TokenReport(LoadReport):
             "tokens": asdict(self.counts),
             "limits": limits,
             "details": dict(self.exchanges.details),
-            "gross_j_per_output_token": self.per_output_token_j(total.gross_j),
-            "net_j_per_output_token": self.per_output_token_j(total.net_j),
+            "energy_per_token": None
+            if self.energy is None
+            else token_data(self.energy, self.g_per_kwh),
         }
 
     def _times(self) -> Table:

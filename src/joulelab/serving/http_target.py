@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import h11
+import psutil
 
 from joulelab.errors import ServingError, UsageError
 
@@ -92,13 +93,16 @@ class Target:
         return list(dict.fromkeys(str(place[4][0]) for place in found))
 
 
-def is_loopback(addresses: Sequence[str]) -> bool:
-    """Whether every address belongs to this machine's loopback.
+def is_this_machine(addresses: Sequence[str]) -> bool:
+    """Whether every address belongs to this machine: its loopback, or one of its interfaces.
 
     Args:
         addresses: of one host.
     """
-    return all(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in addresses)
+    bare = [one.partition("%")[0] for one in addresses]
+    interfaces = psutil.net_if_addrs().values()
+    own = {place.address.partition("%")[0] for places in interfaces for place in places}
+    return all(one in own or ipaddress.ip_address(one).is_loopback for one in bare)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class Ratio:
         value: of the whole.
         low: lower end; ``None`` where there is no interval.
         high: upper end.
-        batches: number of batches, or of repetitions.
+        batches: number of batches.
         reason: why there is no interval; empty where there is one.
     """
 

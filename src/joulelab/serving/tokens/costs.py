@@ -63,7 +63,6 @@ class TokenEnergy:
         costs: the sum first, then its kinds of domains; empty where no energy is known.
         split: of the sum.
         reason: why something is unknown; empty where all is known.
-        repetitions: number of loads; more than 1 where intervals are over repetitions.
     """
 
     window: SteadyWindow
@@ -73,7 +72,6 @@ class TokenEnergy:
     costs: tuple[DomainCosts, ...]
     split: TokenSplit
     reason: str = ""
-    repetitions: int = 1
 
     @property
     def total(self) -> DomainCosts | None:
