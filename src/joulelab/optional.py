@@ -30,6 +30,7 @@ EXTRAS = {
     "syne_tune": "syne-tune",
     "torch": "train",
     "torchvision": "train",
+    "transformers": "llm",
     "uvicorn": "serve",
     "zeus": "zeus",
 }
