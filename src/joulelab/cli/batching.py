@@ -70,14 +70,18 @@ def run_batch(asked: Batch) -> int:
         ServingError: the model fails.
         KeyboardInterrupt: Ctrl-C came before a batch of one image was measured.
     """
+    if asked.llm is not None:
+        from joulelab.cli.token_batching import run_token_batch
+
+        return run_token_batch(asked)
     _check(asked)
     limit = _limit(asked)
-    rates, whole = _arrivals(asked, limit)
+    rates, whole = batch_arrivals(asked, limit)
     for text in asked.policy or ():
         parse_policy(text)
     site, place = _site(asked)
     table, interrupted = _table(asked, limit)
-    with _doing() as tell:
+    with doing() as tell:
         tell("simulating policies")
         planner = _Planner(asked, limit, table, site)
         answer = Answer(
@@ -225,8 +229,8 @@ def _measure(asked: Batch, limit: ResponseLimit | None) -> tuple[BatchTable, boo
         recorder = stack.enter_context(
             open_recorder(asked.meter or None, interval_s=asked.interval)
         )
-        _check_domains(recorder, domains)
-        tell = stack.enter_context(_doing())
+        check_domains(recorder, domains)
+        tell = stack.enter_context(doing())
         tell("loading torch")
         device = find_device(asked.device)
         executor = ServedAlone(recorder, device.domain, 0.0, tell)
@@ -261,7 +265,7 @@ def _measure(asked: Batch, limit: ResponseLimit | None) -> tuple[BatchTable, boo
 
 
 @contextmanager
-def _doing() -> Iterator[Callable[[str], None]]:
+def doing() -> Iterator[Callable[[str], None]]:
     """Report progress on standard error: in place on a terminal, else a line each."""
     console = progress_console()
     if not console.is_terminal:
@@ -295,7 +299,7 @@ def _rate_per_s(text: str, option: str) -> float:
     return rate_per_s
 
 
-def _arrivals(
+def batch_arrivals(
     asked: Batch, limit: ResponseLimit | None
 ) -> tuple[list[ArrivalProcess], ArrivalProcess | None]:
     """The arrivals at each rate, and at the rate of the fleet, if requested."""
@@ -356,7 +360,8 @@ def _check_module(model: Model) -> None:
         )
 
 
-def _check_domains(recorder: Recorder, domains: Sequence[str] | None) -> None:
+def check_domains(recorder: Recorder, domains: Sequence[str] | None) -> None:
+    """Refuse domains that no meter reads here."""
     readable = {channel.domain for channel in recorder.channels}
     for domain in domains or ():
         if domain not in readable:

@@ -184,6 +184,7 @@ class GenerationWindow:
         self._prompts = generator.prompts(task.batch_size, task.prompt_tokens, task.seed)
         self._done = 0
         self._begin: tuple[Tensor, Any] | None = None
+        self._grown = 0
 
     def prepare(self) -> None:
         """Warm up, and make the cache that steps alone begin with."""
@@ -264,7 +265,9 @@ class GenerationWindow:
         crop = getattr(cache, "crop", None)
         if crop is None or not getattr(cache, "is_croppable", True):
             return tokens, copy.deepcopy(cache)
-        crop(self._task.prompt_tokens)
+        if self._grown:
+            crop(-self._grown)  # so many tokens fewer
+        self._grown = self._task.output_tokens - 1
         return tokens, cache
 
 
