@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from joulelab.cli.batching import INTERRUPTED, batch_arrivals, check_domains, doing
+from joulelab.cli.batch_options import (
+    INTERRUPTED,
+    batch_arrivals,
+    check_device,
+    check_domains,
+    doing,
+)
 from joulelab.cli.options import check_folder, parse_duration_s
 from joulelab.cli.output import say, show
 from joulelab.cli.serving_commands import Batch
@@ -91,10 +96,7 @@ def _check(asked: Batch) -> None:
             f"{given[0]} is not for --llm",
             "its limits are --p99-first and --p99-token, and its plan is for one server",
         )
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", asked.device):
-        raise UsageError(
-            f"--device {asked.device!r} is not a device", "one of auto, cpu, cuda, cuda:INDEX"
-        )
+    check_device(asked.device)
     check_precision(asked.precision)
     parse_duration_s(asked.patience, "--patience")
     if asked.table is None:

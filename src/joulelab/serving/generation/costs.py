@@ -15,17 +15,16 @@ one measurement has the cost of the nearest.
 
 from __future__ import annotations
 
-import math
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from joulelab.errors import UsageError
 
-Floats = NDArray[np.float64]
+Rows = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -44,9 +43,8 @@ class TokenGrid:
 
     batches: tuple[int, ...]
     lengths: tuple[float, ...]
-    seconds: tuple[tuple[float, ...], ...]
-    joules: tuple[tuple[float, ...], ...] | None = None
-    _arrays: list[Floats] = field(init=False, repr=False, compare=False, default_factory=list)
+    seconds: Rows
+    joules: Rows | None = None
 
     def __post_init__(self) -> None:
         for name, axis in (("batches", self.batches), ("lengths", self.lengths)):
@@ -61,7 +59,6 @@ class TokenGrid:
             array = np.array(values, float)
             _require(bool(np.isfinite(array).all()), f"one of the {name} is not finite")
             _require(array.min() >= 0 and array.min() != least, f"{name} of {array.min():g}")
-            self._arrays.append(array)
 
     def seconds_of(self, batch: int, length: float) -> float:
         """Seconds of the work.
@@ -69,7 +66,7 @@ class TokenGrid:
         Raises:
             UsageError: the batch size is outside the measured range.
         """
-        return self._at(self._arrays[0], batch, length)
+        return self._at(self.seconds, batch, length)
 
     def joules_of(self, batch: int, length: float) -> float | None:
         """Joules of the work above idle; ``None`` where unknown.
@@ -77,9 +74,9 @@ class TokenGrid:
         Raises:
             UsageError: the batch size is outside the measured range.
         """
-        return None if self.joules is None else self._at(self._arrays[1], batch, length)
+        return None if self.joules is None else self._at(self.joules, batch, length)
 
-    def _at(self, values: Floats, batch: int, length: float) -> float:
+    def _at(self, values: Rows, batch: int, length: float) -> float:
         if not self.batches[0] <= batch <= self.batches[-1]:
             raise UsageError(
                 f"no measured costs for {batch} sequences together: {self.batches[0]} to "
@@ -89,9 +86,10 @@ class TokenGrid:
         row, u = _place(self.batches, batch)
         column, v = _place(self.lengths, length)
         next_row, next_column = row + (u > 0), column + (v > 0)
-        near = (1 - u) * values[row, column] + u * values[next_row, column]
-        far = (1 - u) * values[row, next_column] + u * values[next_row, next_column]
-        return float((1 - v) * near + v * far)
+        first, last = values[row], values[next_row]
+        near = (1 - u) * first[column] + u * last[column]
+        far = (1 - u) * first[next_column] + u * last[next_column]
+        return (1 - v) * near + v * far
 
 
 @dataclass(frozen=True)
@@ -122,8 +120,8 @@ class TokenCosts:
 def _place(axis: Sequence[float], value: float) -> tuple[int, float]:
     """The point of an axis before a value, and how far the value is to the next, from 0 to 1."""
     inside = min(max(value, axis[0]), axis[-1])
-    at = int(np.searchsorted(axis, inside, "right")) - 1
-    if at == len(axis) - 1 or math.isclose(inside, axis[at]):
+    at = bisect_right(axis, inside) - 1
+    if at == len(axis) - 1 or inside == axis[at]:
         return at, 0.0
     return at, (inside - axis[at]) / (axis[at + 1] - axis[at])
 
