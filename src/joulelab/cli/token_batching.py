@@ -137,7 +137,7 @@ def _measure(asked: Batch, lengths: Lengths, limits: TokenLimits) -> tuple[Token
     threads = asked.threads or available_threads()
     domains = asked.domain or None
     task = GenerationTask(
-        ModelSource(factory, options, (str(Path.cwd()),)),
+        ModelSource(factory, options, (str(Path.cwd()),), model),
         precision,
         1,
         lengths.prompt,

@@ -39,13 +39,17 @@ class ModelSource:
             images (n, 3, S, S), float32.
         options: keyword arguments of the factory, plain data.
         path: folders searched first for the module.
+        name: for messages; default: the factory with its options.
     """
 
     factory: str
     options: Mapping[str, Any] = field(default_factory=dict)
     path: tuple[str, ...] = ()
+    name: str = field(default="", compare=False)
 
     def __str__(self) -> str:
+        if self.name:
+            return self.name
         options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
         return f"{self.factory}({options})" if options else self.factory
 

@@ -91,7 +91,7 @@ class GenerationConfiguration(Configuration):
         """
         factory, options, _ = language_model_source(self.model)
         return GenerationTask(
-            model=ModelSource(factory, options, (str(Path.cwd()),)),
+            model=ModelSource(factory, options, (str(Path.cwd()),), self.model),
             precision=self.precision,
             batch_size=self.batch_size,
             prompt_tokens=self.prompt_tokens,

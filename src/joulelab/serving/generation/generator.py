@@ -117,7 +117,7 @@ class Generator:
         if self._context and tokens > self._context:
             raise UsageError(
                 f"{task.prompt_tokens} + {task.output_tokens} tokens are too long for the context "
-                f"of {self.source.factory}, {self._context}",
+                f"of {self.source}, {self._context}",
                 "shorten the prompt or the output",
             )
 
@@ -157,11 +157,11 @@ class Generator:
             if out_of_memory(error):
                 raise ServingError(
                     f"{what} do not fit in the memory of {self._device} next to the model "
-                    f"{self.source.factory} in {self.precision}",
+                    f"{self.source} in {self.precision}",
                     "use smaller batches or shorter prompts",
                 ) from error
             raise ServingError(
-                f"the model {self.source.factory} failed in {self.precision} on {what}: "
+                f"the model {self.source} failed in {self.precision} on {what}: "
                 f"{type(error).__name__}: {one_line(error)}",
                 "call it directly with input_ids of this shape to see where",
             ) from error
@@ -194,7 +194,7 @@ class GenerationWindow:
             self._begin = self._generator.prefill(self._prompts)
             if self._begin[1] is None:
                 raise UsageError(
-                    f"the model {self._generator.source.factory} returns no cache",
+                    f"the model {self._generator.source} returns no cache",
                     "let it return past_key_values where use_cache is true",
                 )
 
