@@ -99,6 +99,11 @@ def test_too_many_requests_are_said_to_saturate(joulelab, saved):
     assert "saturated, more arrives than can be answered: at most" in " ".join(out.split())
 
 
+def test_a_saving_within_the_scatter_of_windows_is_not_claimed(joulelab, saved):
+    _, out, _ = joulelab(*asked(saved, "--rate", "0.1"))
+    assert "which cannot be told from batch 1 (" in " ".join(out.split())
+
+
 def test_several_rates_have_a_row_each(joulelab, saved):
     _, out, _ = joulelab(*asked(saved, "--rate", "0.5,2", "--json"))
     assert [one["rate_per_s"] for one in json.loads(out)["plans"]] == [0.5, 2]

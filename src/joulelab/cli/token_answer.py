@@ -51,13 +51,18 @@ class TokenAnswer:
         told = f"{at}: {_batch(best)}: {_cost(plan, best)} per output token"
         told += f", {_reached(best)}"
         if best is first:
-            return f"{told}; batching saves nothing"
+            return f"{told}; batching saves nothing" if len(plan.outcomes) > 1 else told
         if first.saturated:
             return (
                 f"{told}; batch 1 ({_cost(plan, first)}) cannot keep up: at most "
                 f"{formats.significant(plan.rate_per_s / first.load)}/s"
             )
-        saving = plan.saving
+        saving, spread = plan.saving, self.table.repeatability or 0.0
+        if saving is not None and saving < spread:
+            return (
+                f"{told}, which cannot be told from batch 1 ({_cost(plan, first)}, "
+                f"{_reached(first)})"
+            )
         less = "" if saving is None else f", {formats.percent(saving, 0)} less than"
         return f"{told}{less or '; '} batch 1 ({_cost(plan, first)}, {_reached(first)})"
 
