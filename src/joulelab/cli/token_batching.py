@@ -17,7 +17,7 @@ from joulelab.cli.options import check_folder, parse_duration_s
 from joulelab.cli.output import say, show
 from joulelab.cli.serving_commands import Batch
 from joulelab.cli.signals import end_on_sigterm
-from joulelab.cli.token_answer import TokenAnswer, token_answer_view
+from joulelab.cli.token_plan import TokenAnswer, token_plan_view
 from joulelab.energy.detection import open_recorder
 from joulelab.errors import UsageError
 from joulelab.kinds.generation.executor import GenerationJob
@@ -74,7 +74,7 @@ def run_token_batch(asked: Batch) -> int:
             plan_tokens(table.costs, one, lengths, limits, trials, spread) for one in rates
         )
     answer = TokenAnswer(table, plans, interrupted)
-    show(token_answer_view(answer, verbose=asked.verbose), as_json=asked.json)
+    show(token_plan_view(answer, verbose=asked.verbose), as_json=asked.json)
     return INTERRUPTED if interrupted else answer.exit_code
 
 

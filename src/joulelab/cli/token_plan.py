@@ -96,7 +96,7 @@ class TokenAnswer:
         }
 
 
-def token_answer_view(answer: TokenAnswer, *, verbose: bool = True) -> View:
+def token_plan_view(answer: TokenAnswer, *, verbose: bool = True) -> View:
     """The sentences, warnings, candidates or rates, and the measured costs.
 
     Args:
