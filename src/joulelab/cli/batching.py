@@ -9,26 +9,29 @@
 from __future__ import annotations
 
 import importlib.util
-import math
-import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from joulelab.cli.batch_answer import Answer, Scenario, answer_view
+from joulelab.cli.batch_options import (
+    INTERRUPTED,
+    batch_arrivals,
+    check_device,
+    check_domains,
+    doing,
+)
 from joulelab.cli.options import check_folder, parse_duration_s
-from joulelab.cli.output import progress_console, say, show
+from joulelab.cli.output import say, show
 from joulelab.cli.serving_commands import Batch
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.booking import Booking
 from joulelab.energy.carbon.footprint import default_place, default_pue
 from joulelab.energy.carbon.intensity import Intensity, mean_intensity
 from joulelab.energy.detection import open_recorder
-from joulelab.energy.recorder import Recorder
 from joulelab.errors import UsageError
 from joulelab.kinds.inference.batch_table import READY, BatchTable, read_table, write_table
 from joulelab.kinds.inference.executor import ServingJob
@@ -36,8 +39,7 @@ from joulelab.kinds.inference.images import RequestImages
 from joulelab.kinds.inference.models import Model, find_model
 from joulelab.kinds.inference.table_measuring import Patience, ServedAlone, TableMeasuring
 from joulelab.optional import require
-from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals, thinned
-from joulelab.serving.call_syntax import parse_rate
+from joulelab.serving.arrivals import ArrivalProcess, thinned
 from joulelab.serving.planning.comparison import ResponseLimit, Trials
 from joulelab.serving.planning.fleet import Fleet, Site, fleet
 from joulelab.serving.planning.plan import BASELINE, Plan, plan
@@ -47,7 +49,6 @@ from joulelab.study.accounting import counted
 from joulelab.study.device import available_threads, find_device
 from joulelab.study.manifest import processor_model
 
-INTERRUPTED = 130
 NO_LIMIT = ResponseLimit(99, 1e9)
 """The limit to plan with if any response time will do; its percentile is shown."""
 FEW_WINDOWS = Trials(windows=2)
@@ -70,14 +71,18 @@ def run_batch(asked: Batch) -> int:
         ServingError: the model fails.
         KeyboardInterrupt: Ctrl-C came before a batch of one image was measured.
     """
+    if asked.llm is not None:
+        from joulelab.cli.token_batching import run_token_batch
+
+        return run_token_batch(asked)
     _check(asked)
     limit = _limit(asked)
-    rates, whole = _arrivals(asked, limit)
+    rates, whole = batch_arrivals(asked, limit)
     for text in asked.policy or ():
         parse_policy(text)
     site, place = _site(asked)
     table, interrupted = _table(asked, limit)
-    with _doing() as tell:
+    with doing() as tell:
         tell("simulating policies")
         planner = _Planner(asked, limit, table, site)
         answer = Answer(
@@ -225,8 +230,8 @@ def _measure(asked: Batch, limit: ResponseLimit | None) -> tuple[BatchTable, boo
         recorder = stack.enter_context(
             open_recorder(asked.meter or None, interval_s=asked.interval)
         )
-        _check_domains(recorder, domains)
-        tell = stack.enter_context(_doing())
+        check_domains(recorder, domains)
+        tell = stack.enter_context(doing())
         tell("loading torch")
         device = find_device(asked.device)
         executor = ServedAlone(recorder, device.domain, 0.0, tell)
@@ -260,17 +265,6 @@ def _measure(asked: Batch, limit: ResponseLimit | None) -> tuple[BatchTable, boo
     return table, windows.interrupted
 
 
-@contextmanager
-def _doing() -> Iterator[Callable[[str], None]]:
-    """Report progress on standard error: in place on a terminal, else a line each."""
-    console = progress_console()
-    if not console.is_terminal:
-        yield partial(say, style="dim")
-        return
-    with console.status("", refresh_per_second=1) as status:
-        yield status.update
-
-
 def _limit(asked: Batch) -> ResponseLimit | None:
     """The limit of the response time."""
     options = {99: asked.p99, 95: asked.p95, 50: asked.p50}
@@ -283,48 +277,9 @@ def _limit(asked: Batch) -> ResponseLimit | None:
     return None
 
 
-def _rate_per_s(text: str, option: str) -> float:
-    """A rate in requests per second: ``50``, ``1e5``, ``50/min``, ``1000000/day``."""
-    rate_per_s = parse_rate(text)
-    if rate_per_s is None or not (rate_per_s > 0 and math.isfinite(rate_per_s)):
-        raise UsageError(
-            f"{option} {text.strip()!r} is not a rate",
-            f"write requests per second, or with a unit: {option} 50, {option} 10,50,100, "
-            f"{option} 3000/min",
-        )
-    return rate_per_s
-
-
-def _arrivals(
-    asked: Batch, limit: ResponseLimit | None
-) -> tuple[list[ArrivalProcess], ArrivalProcess | None]:
-    """The arrivals at each rate, and at the rate of the fleet, if requested."""
-    texts = [one for text in asked.rate or () for one in text.split(",")]
-    rates_per_s = [_rate_per_s(text, "--rate") for text in texts]
-    if asked.fleet is not None and limit is None:
-        raise UsageError(
-            "--fleet needs a limit: without one, replicas would run at the edge of what they can "
-            "answer",
-            "give one: --p99 200ms",
-        )
-    if asked.arrivals is None and not rates_per_s and asked.fleet is None:
-        raise UsageError(
-            "at which rate do requests come?",
-            'give --rate 50, --arrivals "trace(file.csv)", or --fleet 100000',
-        )
-    shape = parse_arrivals(asked.arrivals or "poisson(1)")
-    rates = [shape.at_rate(rate_per_s) for rate_per_s in rates_per_s]
-    if asked.fleet is not None:
-        return rates, shape.at_rate(_rate_per_s(asked.fleet, "--fleet"))
-    return rates or [shape], None
-
-
 def _check(asked: Batch) -> None:
     """Refuse impossible options before measuring."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", asked.device):
-        raise UsageError(
-            f"--device {asked.device!r} is not a device", "one of auto, cpu, cuda, cuda:INDEX"
-        )
+    check_device(asked.device)
     parse_duration_s(asked.patience, "--patience")
     if asked.table is None and asked.model is None:
         raise UsageError(
@@ -354,16 +309,6 @@ def _check_module(model: Model) -> None:
             f"the model {model.name!r}: no module {module} in {Path.cwd()}",
             "run this in its folder, or install its package",
         )
-
-
-def _check_domains(recorder: Recorder, domains: Sequence[str] | None) -> None:
-    readable = {channel.domain for channel in recorder.channels}
-    for domain in domains or ():
-        if domain not in readable:
-            raise UsageError(
-                f"--domain {domain} cannot be read here",
-                f"readable: {', '.join(sorted(readable)) or 'nothing'}",
-            )
 
 
 def _site(asked: Batch) -> tuple[Site, str]:

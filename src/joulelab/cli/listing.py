@@ -11,6 +11,7 @@ from typing import Any
 from joulelab.energy.meter import meters
 from joulelab.learning.engine import engines
 from joulelab.learning.images import datasets
+from joulelab.learning.language_models import language_models
 from joulelab.learning.networks import networks
 from joulelab.learning.protocol import protocols
 from joulelab.present import Facts, Section, View
@@ -24,7 +25,7 @@ from joulelab.tuning.strategy import strategies
 
 
 def parts(plugins: Sequence[Path]) -> View:
-    """Studies, networks, data sets, strategies, meters, protocols, engines, kinds and sinks.
+    """Studies, networks and models, data sets, strategies, meters, engines, kinds, sinks and more.
 
     Args:
         plugins: files with parts of the user's own.
@@ -33,6 +34,7 @@ def parts(plugins: Sequence[Path]) -> View:
         load_plugin(path)
     registries: dict[str, Registry[Any]] = {
         "networks": networks,
+        "language models": language_models,
         "data sets": datasets,
         "strategies": strategies,
         "meters": meters,

@@ -106,12 +106,20 @@ class Load(TokenOptions, MeterOptions):
 class Batch(MeterOptions):
     """Find the batching policy with the lowest energy: measure batches here, then plan.
 
+    With --llm: how many sequences of a language model to decode together.
+
     Without a limit the lowest energy wins, however long requests wait. Exit code 4: the limit
     cannot be met, or requests arrive faster than they can be served.
     """
 
     model: str | None = argument(
         None, "A torchvision network, or your own module:factory from the current folder."
+    )
+    llm: str | None = option(
+        None,
+        "Plan a language model instead: a registered one, a folder with a causal model of Hugging "
+        "Face, or module:factory.",
+        "MODEL",
     )
     rate: list[str] | None = option(
         None,
@@ -123,6 +131,15 @@ class Batch(MeterOptions):
     p99: str | None = option(None, *P99)
     p95: str | None = option(None, "Limit on the 95th percentile.", "TIME")
     p50: str | None = option(None, "Limit on the median.", "TIME")
+    input_tokens: int = option(128, "With --llm: tokens of each prompt.", "N", min=1)
+    output_tokens: int = option(64, "With --llm: tokens of each answer.", "N", min=2)
+    p99_first: str | None = option(
+        None, "With --llm: limit on the 99th percentile of the time to the first token.", "TIME"
+    )
+    p99_token: str | None = option(
+        None, "With --llm: limit on the 99th percentile of the time per token.", "TIME"
+    )
+    precision: str = option("float32", "With --llm: float32, bfloat16 or float16.", "NAME")
     policy: list[str] | None = option(
         None, 'Additional policy, such as "fixed(8, 50)"; repeatable.', "POLICY"
     )

@@ -21,7 +21,7 @@ from joulelab.analysis.kruskal import kruskal
 from joulelab.analysis.posthoc import dunn
 from joulelab.analysis.stratified import level_pairs, stratified
 from joulelab.analysis.two_samples import dominance
-from joulelab.present import Column, Table, Unavailable, table, words
+from joulelab.present import Column, Declared, Table, Unavailable, table, words
 from joulelab.report.experiment import Experiment, energy_column
 from joulelab.report.machines import MACHINE, machines_of
 
@@ -279,6 +279,31 @@ def effects_on(outcome: Outcome) -> Table:
         if reason
     )
     return Table(rows, columns, " ".join([note, *said]))
+
+
+def moved_by(experiment: Experiment, tested_in: Declared[Experiment, Table], noun: str) -> str:
+    """Factors that move a measure in a sentence, strongest first; empty where none was tested.
+
+    Args:
+        experiment: the experiment.
+        tested_in: its table of effects, of `effects_on`.
+        noun: of the measure, as a sentence begins.
+    """
+    try:
+        tested = tested_in(experiment).frame
+    except Unavailable:
+        return ""
+    eta = f"{FIXED}eta_squared"
+    rows = tested.sort_values(eta, ascending=False).to_dict("records")
+    moved = [
+        f"{row['factor']} (η² = {formats.effect(row[eta])}, {row[f'{FIXED}magnitude']})"
+        for row in rows
+        if row[f"{FIXED}p"] < SIGNIFICANT_P
+    ]
+    held = ", the other factors held fixed" if len(rows) > 1 else ""
+    if not moved:
+        return f"No factor has a significant effect on {noun.lower()} (Kruskal-Wallis{held})."
+    return f"{noun} depends on {formats.listing(moved)} (Kruskal-Wallis{held})."
 
 
 def level_pairs_on(outcome: Outcome) -> Table:

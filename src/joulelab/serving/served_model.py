@@ -119,7 +119,7 @@ class ServedModel:
                 self._module(images.to(self._device, non_blocking=True))
             self._synchronize()
         except Exception as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise ServingError(
                     f"the model {self.source} failed on a batch of {len(images)}: "
                     f"{type(error).__name__}: {one_line(error)}",
@@ -168,7 +168,8 @@ def usable_device(name: str) -> torch.device:
     return device
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
+    """Whether an exception of torch says that memory is exhausted."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _OUT_OF_MEMORY)

@@ -23,6 +23,8 @@ import numpy as np
 import torch
 
 from joulelab.errors import ServingError
+from joulelab.serving.generation.generator import GenerationWindow, Generator
+from joulelab.serving.generation.tasks import Generated, GenerationTask
 from joulelab.serving.images import (
     CHANNELS,
     ImageFiles,
@@ -49,6 +51,8 @@ class Server:
         self._descriptor, self._bell = memory, bell
         self._memory = SharedMemory(memory)
         self._model: ServedModel | None = None
+        self._generator: Generator | None = None
+        self._generation: GenerationWindow | None = None
         self._buffer: BatchBuffer | None = None
 
     def use(self, device: str, threads: int) -> None:
@@ -91,6 +95,32 @@ class Server:
         assert self._model is not None, "call load_batches before run_batches"
         return run_batches(self._batch_task, self._model, self._device, self._memory)
 
+    def load_generation(self, task: GenerationTask) -> Loaded:
+        """Make a causal model ready for the parts of a task."""
+        self._buffer = None
+        self._map(HEADER_BYTES)
+        started_s, one = time.monotonic(), self._generator
+        kept = one is not None and (one.source, one.precision) == (task.model, task.precision)
+        if one is None or not kept:
+            self._forget()
+            one = self._generator = Generator(task.model, task.precision, self._device)
+        built_s = time.monotonic()
+        one.check(task)
+        self._generation = GenerationWindow(one, task, self._device)
+        self._generation.prepare()
+        _settle()
+        load_s = 0.0 if kept else built_s - started_s
+        return Loaded(kept, load_s, time.monotonic() - built_s, one.parameters)
+
+    def generate(self) -> Generated:
+        """Carry out the parts of a task."""
+
+        def show(done: int) -> None:
+            self._memory.done = done
+
+        assert self._generation is not None, "call load_generation before generate"
+        return self._generation.run(show)
+
     def _map(self, size_bytes: int) -> None:
         self._memory.close()
         self._memory = SharedMemory(self._descriptor, size_bytes)
@@ -99,18 +129,27 @@ class Server:
         started_s = time.monotonic()
         kept = self._model is not None and self._model.source == task.model
         if self._model is None or not kept:
-            self._model = None
-            gc.unfreeze()
-            gc.collect()
+            self._forget()
             self._model = ServedModel(task.model, self._device)
         model, built_s = self._model, time.monotonic()
         model.clear_remarks()
         model.warm_up(task.warm_up_batches, warm_up_size, task.images.crop)
-        gc.collect()
-        gc.freeze()  # existing objects stay: garbage collection in a window skips them
+        _settle()
         load_s = 0.0 if kept else built_s - started_s
         warm_up_s = time.monotonic() - built_s
         return Loaded(kept, load_s, warm_up_s, model.parameters, model.limit, tuple(model.remarks))
+
+    def _forget(self) -> None:
+        """Free the memory of the previous model before the next one allocates."""
+        self._model = self._generator = self._generation = None
+        gc.unfreeze()
+        gc.collect()
+
+
+def _settle() -> None:
+    """Existing objects stay: garbage collection in a window skips them."""
+    gc.collect()
+    gc.freeze()
 
 
 class BatchBuffer:

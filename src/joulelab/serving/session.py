@@ -26,6 +26,7 @@ from typing import Any, Self
 import psutil
 
 from joulelab.errors import JoulelabError, UsageError
+from joulelab.serving.generation.tasks import Generated, GenerationTask
 from joulelab.serving.images import prepared_bytes
 from joulelab.serving.process import Child
 from joulelab.serving.queue import HEADER_BYTES, Geometry, QueueFiles
@@ -39,6 +40,7 @@ LEAD_S = 0.01
 """Time from the call to the start of the window, for the processes to wake up."""
 
 _LOOK_S = 0.25
+Task = ServingTask | BatchTask | GenerationTask
 _SERVER = "joulelab.serving.server:Server"
 _PRODUCER = "joulelab.serving.producer:Producer"
 
@@ -48,7 +50,7 @@ def _silent(_done: int, _of: int) -> None:
 
 
 class ServingSession:
-    """Serves windows and runs batches on one device.
+    """Serves windows, runs batches and generates text on one device.
 
     Args:
         device: where models run: ``cpu``, ``cuda:0``.
@@ -68,7 +70,7 @@ class ServingSession:
         self._server: Child | None = None
         self._producer: Child | None = None
         self._files: QueueFiles | None = None
-        self._loaded: ServingTask | BatchTask | None = None
+        self._loaded: Task | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -82,7 +84,7 @@ class ServingSession:
         children = (self._server, self._producer)
         return tuple(child.pid for child in children if child is not None)
 
-    def load(self, task: ServingTask | BatchTask) -> Loaded:
+    def load(self, task: Task) -> Loaded:
         """Prepare a task: processes, model, queue, warm-up.
 
         The model of the previous task is kept if it is the same.
@@ -148,6 +150,32 @@ class ServingSession:
             batches: Batches = self._ask(doing, {self._server: ("run_batches",)}, show)[0]
         return batches
 
+    def generate(self, task: GenerationTask, progress: Progress = _silent) -> Generated:
+        """Carry out the parts of a generation.
+
+        Args:
+            task: the one that was loaded.
+            progress: called with the number of pieces of work, and the approximate total.
+
+        Raises:
+            UsageError: another task was loaded.
+            ServingError: the model fails, or the process dies.
+        """
+        self._check_loaded(task)
+        assert self._server is not None, "created by load"
+        seconds = sum(part.seconds for part in task.parts)
+        least = sum(part.least for part in task.parts)
+        began_s = time.monotonic()
+
+        def show(done: int) -> None:
+            elapsed_s = time.monotonic() - began_s
+            progress(done, max(int(done * max(1.0, seconds / elapsed_s)), least))
+
+        with self._processes_ended_by_errors():
+            doing = f"while {task.model} generated text"
+            generated: Generated = self._ask(doing, {self._server: ("generate",)}, show)[0]
+        return generated
+
     def close(self) -> None:
         """End both processes. A second call has no effect."""
         self._end(Child.close)
@@ -169,11 +197,12 @@ class ServingSession:
         loaded: Loaded = self._ask(doing, {server: load, self._producer: load})[0]
         return loaded
 
-    def _load(self, task: BatchTask) -> Loaded:
+    def _load(self, task: BatchTask | GenerationTask) -> Loaded:
         server, files = self._started_server()
         files.resize(HEADER_BYTES)
         doing = f"while {task.model} was loaded"
-        loaded: Loaded = self._ask(doing, {server: ("load_batches", task)})[0]
+        name = "load_batches" if isinstance(task, BatchTask) else "load_generation"
+        loaded: Loaded = self._ask(doing, {server: (name, task)})[0]
         return loaded
 
     def _started_server(self) -> tuple[Child, QueueFiles]:
@@ -224,7 +253,7 @@ class ServingSession:
                 raise errors[0]
         return [results[child] for child in requests]
 
-    def _check_loaded(self, task: ServingTask | BatchTask) -> None:
+    def _check_loaded(self, task: Task) -> None:
         if self._loaded is None or self._loaded != task:
             raise UsageError("this task is not loaded", "call load with the same task first")
 

@@ -39,13 +39,17 @@ class ModelSource:
             images (n, 3, S, S), float32.
         options: keyword arguments of the factory, plain data.
         path: folders searched first for the module.
+        name: for messages; default: the factory with its options.
     """
 
     factory: str
     options: Mapping[str, Any] = field(default_factory=dict)
     path: tuple[str, ...] = ()
+    name: str = field(default="", compare=False)
 
     def __str__(self) -> str:
+        if self.name:
+            return self.name
         options = ", ".join(f"{name}={value!r}" for name, value in self.options.items())
         return f"{self.factory}({options})" if options else self.factory
 
@@ -244,8 +248,8 @@ class ServingTask:
         Raises:
             UsageError: a number or a name is impossible.
         """
-        _require_at_least(1, requests=self.requests, capacity=self.capacity)
-        _require_at_least(
+        require_at_least(1, requests=self.requests, capacity=self.capacity)
+        require_at_least(
             0, warm_up_batches=self.warm_up_batches, warm_up_size=self.warm_up_size, seed=self.seed
         )
         self.images.check()
@@ -293,9 +297,9 @@ class BatchTask:
         Raises:
             UsageError: a number is impossible.
         """
-        _require_at_least(1, size=self.size, least_batches=self.least_batches)
-        _require_at_least(self.least_batches, most_batches=self.most_batches)
-        _require_at_least(0, warm_up_batches=self.warm_up_batches, seed=self.seed)
+        require_at_least(1, size=self.size, least_batches=self.least_batches)
+        require_at_least(self.least_batches, most_batches=self.most_batches)
+        require_at_least(0, warm_up_batches=self.warm_up_batches, seed=self.seed)
         if not self.seconds >= 0:
             raise UsageError(f"seconds = {self.seconds} is not a duration", "give 0 or more")
         if not 0 < self.load <= 1:
@@ -329,7 +333,16 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _require_at_least(least: int, **values: int) -> None:
+def require_at_least(least: int, /, **values: int) -> None:
+    """Check whole numbers.
+
+    Args:
+        least: smallest that is possible.
+        **values: by name.
+
+    Raises:
+        UsageError: one is smaller, or not a whole number.
+    """
     for name, value in values.items():
         if type(value) is not int or value < least:
             raise UsageError(

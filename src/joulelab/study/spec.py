@@ -418,6 +418,10 @@ kinds: Registry[Kind] = Registry(
             "joulelab.kinds.timeline.spec:TIMELINE",
             "networks by year x batch sizes: what does an image cost, for what accuracy?",
         ),
+        "generation": (
+            "joulelab.kinds.generation.spec:GENERATION_KIND",
+            "language models x batch sizes x lengths x precisions: what does a token cost?",
+        ),
         "command": (
             "joulelab.kinds.program.spec:COMMAND",
             "a command of your own, in any language: factors x repetitions",

@@ -28,8 +28,8 @@ from joulelab.kinds.batching.tables import (
     response_interactions,
     response_of_cells,
 )
-from joulelab.present import Declared, Table, Unavailable
-from joulelab.report.effects import FIXED, SIGNIFICANT_P
+from joulelab.present import Unavailable
+from joulelab.report.effects import SIGNIFICANT_P, moved_by
 from joulelab.report.experiment import Experiment
 from joulelab.report.report import Report
 
@@ -57,8 +57,8 @@ def batching_findings(experiment: Experiment) -> list[str]:
         found = []
     said = [_setting(experiment, levels, choice) for levels, choice in found]
     said += [_reach(experiment, found)]
-    said += [_effects(experiment, energy_effects, "Energy per request")]
-    said += [_effects(experiment, response_effects, "Mean response time")]
+    said += [moved_by(experiment, energy_effects, "Energy per request")]
+    said += [moved_by(experiment, response_effects, "Mean response time")]
     if found:
         said += [f"Energy per request is {experiment.energy.name}, {experiment.energy.status}."]
         said += limit_note(experiment)
@@ -231,25 +231,6 @@ def _reach(experiment: Experiment, found: list[Chosen]) -> str:
     if p >= SIGNIFICANT_P:
         return f"{said}, which may be chance ({test})."
     return f"{said}: tune the batch size per model ({test})."
-
-
-def _effects(experiment: Experiment, table: Declared[Experiment, Table], noun: str) -> str:
-    """Factors that affect a measure, strongest first."""
-    try:
-        tested = table(experiment).frame
-    except Unavailable:
-        return ""
-    eta = f"{FIXED}eta_squared"
-    rows = tested.sort_values(eta, ascending=False).to_dict("records")
-    moved = [
-        f"{row['factor']} (η² = {formats.effect(row[eta])}, {row[f'{FIXED}magnitude']})"
-        for row in rows
-        if row[f"{FIXED}p"] < SIGNIFICANT_P
-    ]
-    held = ", the other factors held fixed" if len(rows) > 1 else ""
-    if not moved:
-        return f"No factor has a significant effect on {noun.lower()} (Kruskal-Wallis{held})."
-    return f"{noun} depends on {formats.listing(moved)} (Kruskal-Wallis{held})."
 
 
 def _equals(p: float) -> str:

@@ -1,18 +1,31 @@
-"""Serving jobs, and the executor that runs and measures them in separate processes."""
+"""Jobs of a serving session, and the executors that run and measure them in separate processes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from joulelab.kinds.inference.spec import Task
 from joulelab.serving.results import Batches, Served
 from joulelab.serving.session import ServingSession
+from joulelab.serving.session import Task as SessionTask
 from joulelab.serving.tasks import Loaded, ServingTask
 from joulelab.study.executor import Executor, Job, Progress
 
 
 @dataclass(frozen=True)
-class ServingJob(Job):
+class SessionJob(Job):
+    """The work of a serving session.
+
+    Attributes:
+        task: of the session.
+    """
+
+    task: SessionTask
+
+
+@dataclass(frozen=True)
+class ServingJob(SessionJob):
     """A window of requests, or batches of one size.
 
     Attributes:
@@ -22,8 +35,12 @@ class ServingJob(Job):
     task: Task
 
 
-class ServingExecutor(Executor[ServingJob, Served | Batches]):
-    """Serves on this machine, in processes that are kept between jobs.
+SessionJobT = TypeVar("SessionJobT", bound=SessionJob)
+Result = TypeVar("Result")
+
+
+class SessionExecutor(Executor[SessionJobT, Result]):
+    """Works on this machine, in processes that are kept between jobs.
 
     `prepare` loads the model and warms it up; `run` is only the window. If a model could not be
     loaded, `run` fails with the reason. Arguments are as for `Executor`.
@@ -42,7 +59,7 @@ class ServingExecutor(Executor[ServingJob, Served | Batches]):
             self._session.close()
             self._session = None
 
-    def _prepare(self, job: ServingJob) -> bool:
+    def _prepare(self, job: SessionJobT) -> bool:
         self.loaded, self._trouble = None, None
         if self._session is None:
             self._session = ServingSession(job.device, job.threads)
@@ -53,11 +70,19 @@ class ServingExecutor(Executor[ServingJob, Served | Batches]):
             raise
         return True
 
-    def _carry_out(self, job: ServingJob, progress: Progress) -> Served | Batches:
+    def _ready(self) -> ServingSession:
+        """The session with the model of the last `prepare`."""
         if self._trouble is not None:
             raise self._trouble  # if loading failed, the run failed
         if self._session is None:
             raise RuntimeError("prepare a job before running it")
+        return self._session
+
+
+class ServingExecutor(SessionExecutor[ServingJob, Served | Batches]):
+    """Serves windows of requests, and batches."""
+
+    def _carry_out(self, job: ServingJob, progress: Progress) -> Served | Batches:
         if isinstance(job.task, ServingTask):
-            return self._session.serve(job.task, progress)
-        return self._session.run_batches(job.task, progress)
+            return self._ready().serve(job.task, progress)
+        return self._ready().run_batches(job.task, progress)

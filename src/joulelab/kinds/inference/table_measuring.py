@@ -37,8 +37,14 @@ from joulelab.energy.reading import Total
 from joulelab.errors import ServingError
 from joulelab.formats import duration, share
 from joulelab.kinds.inference.batch_table import LOAD, SizeProfile
-from joulelab.kinds.inference.executor import ServingExecutor, ServingJob
-from joulelab.serving.results import Batches
+from joulelab.kinds.inference.executor import (
+    Result,
+    ServingExecutor,
+    ServingJob,
+    SessionExecutor,
+    SessionJobT,
+)
+from joulelab.serving.results import Batches, Served
 from joulelab.serving.tasks import BatchTask
 
 LEAST_BATCHES = 3
@@ -85,13 +91,13 @@ class Windows:
     interrupted: bool
 
 
-class ServedAlone(ServingExecutor):
+class Alone(SessionExecutor[SessionJobT, Result]):
     """An executor that raises errors instead of returning failed outcomes.
 
-    Arguments are as for `ServingExecutor`.
+    Arguments are as for `SessionExecutor`.
     """
 
-    def load(self, job: ServingJob) -> None:
+    def load(self, job: SessionJobT) -> None:
         """Load the model of a job.
 
         Raises:
@@ -123,6 +129,10 @@ class ServedAlone(ServingExecutor):
         with DeviceLock(self._domain) as lock:
             lock.acquire(wait=True, on_wait=self._on_wait)
             return self._recorder.measure_idle(seconds)
+
+
+class ServedAlone(ServingExecutor, Alone[ServingJob, Served | Batches]):
+    """Serves batches, and raises errors."""
 
 
 class TableMeasuring:
@@ -193,11 +203,7 @@ class TableMeasuring:
         profiles = tuple(
             SizeProfile.of(batches, one.duration_s, self._total(one)) for one, batches in measured
         )
-        if self._others > OTHERS:
-            self._remarks.append(
-                f"other programs kept {share(self._others)} of the processor busy while this one "
-                "was idle: the numbers are for a busy machine"
-            )
+        self._remarks += busy_remarks(self._others)
         flags = [flag for one, _ in measured for flag in one.flags]
         return Windows(profiles, tuple(dict.fromkeys([*self._remarks, *flags])), interrupted)
 
@@ -205,9 +211,8 @@ class TableMeasuring:
         """Idle power by domain."""
         seconds = max(LEAST_IDLE_S, self._least_s)
         self._tell(f"measuring idle power for {duration(seconds)}")
-        before = psutil.cpu_times()
-        idle_w = self._executor.measure_idle(seconds)
-        self._others = max(self._others, _busy_share(before, psutil.cpu_times()))
+        idle_w, others = idle_and_others(self._executor, seconds)
+        self._others = max(self._others, others)
         return idle_w
 
     def _climb(self) -> None:
@@ -318,6 +323,32 @@ class TableMeasuring:
 
     def _window_s(self, size: int, window_s: float) -> float:
         return _window_s(self._seconds[size], window_s)
+
+
+def idle_and_others(executor: Alone[Any, Any], seconds: float) -> tuple[Mapping[str, float], float]:
+    """Idle power by domain, and the share of the processor that other programs used meanwhile.
+
+    Args:
+        executor: with the model loaded.
+        seconds: duration.
+    """
+    before = psutil.cpu_times()
+    idle_w = executor.measure_idle(seconds)
+    return idle_w, _busy_share(before, psutil.cpu_times())
+
+
+def busy_remarks(others: float) -> list[str]:
+    """A remark if other programs were busy while this one was idle.
+
+    Args:
+        others: share of the processor that they used.
+    """
+    if others <= OTHERS:
+        return []
+    return [
+        f"other programs kept {share(others)} of the processor busy while this one was idle: the "
+        "numbers are for a busy machine"
+    ]
 
 
 def _busy_share(before: Any, after: Any) -> float:  # noqa: ANN401 - a type of the system

@@ -1,0 +1,1 @@
+"""Language models in the server process: prefill, decoding, and whole generations."""
