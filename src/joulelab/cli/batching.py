@@ -20,8 +20,8 @@ from functools import partial
 from pathlib import Path
 
 from joulelab.cli.batch_answer import Answer, Scenario, answer_view
-from joulelab.cli.options import check_folder, parse_duration_s
-from joulelab.cli.output import progress_console, say, show
+from joulelab.cli.options import parse_duration_s
+from joulelab.cli.output import check_file, progress_console, say, show
 from joulelab.cli.serving_commands import Batch
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.booking import Booking
@@ -336,7 +336,7 @@ def _check(asked: Batch) -> None:
         return
     if asked.table is not None:
         raise UsageError("--save keeps what is measured, and --table measures nothing", "drop one")
-    check_folder(asked.save)
+    check_file(asked.save)
 
 
 def _check_module(model: Model) -> None:

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from joulelab import formats
 from joulelab.cli.measuring import one_measurement
-from joulelab.cli.options import check_folder, parse_duration_s, parse_pairs
-from joulelab.cli.output import progress_console, say, show, write_frame
+from joulelab.cli.options import parse_duration_s, parse_pairs
+from joulelab.cli.output import check_file, progress_console, say, show, write_frame
 from joulelab.cli.recording import WHOLE_MACHINE
 from joulelab.cli.serving_commands import Expected, Load
 from joulelab.cli.signals import end_on_sigterm
@@ -29,6 +29,7 @@ from joulelab.energy.command import cool_down, idle_duration_s
 from joulelab.energy.measurement import Measurement, measurement_data
 from joulelab.energy.monitor import Measuring, Monitor
 from joulelab.errors import ServingError, UsageError
+from joulelab.optional import require
 from joulelab.present import Column, Facts, Part, Remark, Table, View, words
 from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals
 from joulelab.serving.http_load import HttpLoad, Limits
@@ -369,4 +370,6 @@ def _check_table(path: Path | None) -> None:
         return
     if path.suffix.lower() not in (".parquet", ".csv"):
         raise UsageError(f"{path}: a table of requests is Parquet or CSV", "end it in .parquet")
-    check_folder(path)
+    if path.suffix.lower() == ".parquet":
+        require("pyarrow", user="writing Parquet")
+    check_file(path)

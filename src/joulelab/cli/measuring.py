@@ -9,14 +9,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulelab import formats
 from joulelab.budget import Budget
 from joulelab.cli.comparing import NAMES, QUANTITIES, Compared, interval_data, swept
 from joulelab.cli.options import check_seconds
-from joulelab.cli.output import say, show
+from joulelab.cli.output import check_figure, check_file, say, show
 from joulelab.energy.command import (
     Command,
     CommandRun,
@@ -62,18 +61,6 @@ LEAST_IDLE_S = 1.0
 CAVEAT = "No sensor measured this: good for comparing, not for quoting (joulelab doctor)"
 
 
-def check_figure(path: Path | None) -> None:
-    """Refuse an impossible file name of a figure before measuring.
-
-    Raises:
-        UsageError: its suffix is not a figure format.
-    """
-    if path is not None:
-        from joulelab.present.style import figure_format
-
-        figure_format(path)
-
-
 def run_measure(asked: Measure) -> int:
     """Run, measure and report commands.
 
@@ -113,6 +100,7 @@ def run_measure(asked: Measure) -> int:
     }
     if asked.trace is not None:
         check_suffix(asked.trace)
+        check_file(asked.trace, replaced=True)
     check_figure(asked.plot)
     several = len(commands) * (asked.repeat + asked.warmup) > 1
     if several and (asked.trace or asked.plot or asked.to):
@@ -213,11 +201,12 @@ def _measure(
     rank = here()
     gathered = gathering(rank, "joulelab measure", sure=True)  # commands may differ by rank
     feed = feed if rank.node == 0 else None
-    with Monitor(**options) as monitor, ExitStack() as ended:
+    with ExitStack() as ended:
         if feed is not None:
             feed.open()
             ended.callback(feed.end, failed=True)
             design = replace(design, beside=feed.during)
+        monitor = ended.enter_context(Monitor(**options))
         if gathered is not None:
             gathered.begin()
         idle_s = asked.idle

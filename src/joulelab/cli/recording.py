@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING
 
 from joulelab import formats
 from joulelab.cli.live_pages import asked_place, watched_page
-from joulelab.cli.measuring import check_figure, one_measurement
+from joulelab.cli.measuring import one_measurement
 from joulelab.cli.options import check_seconds
-from joulelab.cli.output import data_console, progress_console, say, show
+from joulelab.cli.output import (
+    check_figure,
+    check_file,
+    data_console,
+    progress_console,
+    say,
+    show,
+)
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.booking import Booking
 from joulelab.energy.detection import Choice
@@ -23,7 +30,7 @@ from joulelab.energy.monitor import Monitor, Options
 from joulelab.energy.reading import Reading, Status
 from joulelab.energy.summary import trace_columns
 from joulelab.energy.traces.recording import read_recording
-from joulelab.energy.traces.trace_file import LiveTrace
+from joulelab.energy.traces.trace_file import LiveTrace, check_suffix
 from joulelab.present import Column, Facts, Part, Section, Table, View, words
 from joulelab.settings import settings_path
 from joulelab.sinks.feed import Feed
@@ -108,6 +115,8 @@ def run_record(asked: Record) -> int:
         asked: the options of the command.
     """
     check_seconds(asked.for_, "--for")
+    check_suffix(asked.out)
+    check_file(asked.out)
     end_on_sigterm()
     label = asked.label or asked.out.stem
     with (
@@ -197,8 +206,8 @@ def run_watch(asked: Watch) -> int:
     console = data_console()
     options: Options = {**_whole_machine(asked), "place": asked.place, "pue": asked.pue}
     with (
-        Monitor(**options) as monitor,
         feed,
+        Monitor(**options) as monitor,
         suppress(KeyboardInterrupt),
         watched_page(place) as tell,
     ):

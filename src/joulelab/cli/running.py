@@ -16,7 +16,7 @@ from joulelab import formats
 from joulelab.cli.inspecting import reported
 from joulelab.cli.live_pages import asked_place, shown_beside
 from joulelab.cli.options import default_folder
-from joulelab.cli.output import progress_console, say, show
+from joulelab.cli.output import check_folder, progress_console, say, show
 from joulelab.cli.planning import plan_parts, remarks
 from joulelab.cli.run_log import study_log
 from joulelab.cli.signals import end_on_sigterm
@@ -49,6 +49,7 @@ def run_command(asked: Run) -> int:
         asked: the options of the command.
     """
     place = asked_place(asked.host, asked.port, live=asked.live, user="joulelab run --live")
+    check_folder(asked.out)
     folder = asked.out or default_folder(asked.study, asked.set_ or [], asked.scale)
     wanted = (asked.study, asked.set_, asked.plugin, asked.data_dir, asked.scale)
     study = load_study(*wanted, trust=asked.trust)

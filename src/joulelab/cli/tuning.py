@@ -11,7 +11,7 @@ from rich.console import Console
 
 from joulelab import formats
 from joulelab.cli.options import parse_duration_s
-from joulelab.cli.output import progress_console, say, show
+from joulelab.cli.output import check_folder, progress_console, say, show
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.reading import Total
 from joulelab.kinds.objective.tune import Tuned, tune
@@ -29,6 +29,7 @@ QUIET_LINE_S = 10.0
 
 def run_tune(asked: Tune) -> None:
     """Tune an objective, and show what was found."""
+    check_folder(asked.out)
     end_on_sigterm()
     console = progress_console()
     display = Display(console, -1.0 if asked.direction == "minimize" else 1.0)

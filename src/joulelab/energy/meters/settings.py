@@ -80,7 +80,7 @@ def _fits(value: Any, hint: Any) -> bool:  # noqa: ANN401 - a type
 
 
 def _in_words(hint: Any) -> str:  # noqa: ANN401 - a type
-    """What may be given, for a hint: ``a table of numbers or a number``."""
+    """What may be given, for a hint: ``a table or a number``."""
     if get_origin(hint) in (Union, UnionType):
         return " or ".join(
             dict.fromkeys(_in_words(one) for one in get_args(hint) if one is not NoneType)
