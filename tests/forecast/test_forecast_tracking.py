@@ -87,6 +87,11 @@ def test_a_misspelt_wish_for_a_spent_budget_is_refused(begin):
         begin(budget="20 kJ", on_budget="rise")
 
 
+def test_what_cannot_be_looped_over_is_refused_with_what_can():
+    with pytest.raises(UsageError, match=r"(?s)track\(5\).*give an iterable, such as range\(5\)"):
+        joulelab.track(5)
+
+
 def test_a_spent_budget_raises_or_is_only_flagged_on_request():
     raising = joulelab.track(range(50), budget="0.2 s", on_budget="raise", quiet=True)
     with pytest.raises(BudgetSpentError, match=r"after \d of 50 steps .* of 0\.20 s are spent"):

@@ -241,7 +241,8 @@ class Follower:
             samples = measuring.window.channel_samples
             self._phases = phase_energies(self._marks, found, found.total, samples)
             if self._feed is not None:
-                self._feed.end(found, self._phases, step=self.steps)
+                forecast = self._forecast_values()
+                self._feed.end(found, self._phases, step=self.steps, forecast=forecast)
             if self._gathering is not None:
                 self._measurement = self._gathering.end(found, measuring.uuids)
         return self._measurement
@@ -297,13 +298,16 @@ class Follower:
         return spent_now | self._forecast_values()
 
     def _forecast_values(self) -> dict[str, float]:
-        last = self.predictions[-1] if self.predictions else None
-        known = {
-            "energy_forecast_j": last.energy_j if last else None,
-            "energy_forecast_low_j": last.low_j if last else None,
-            "energy_forecast_high_j": last.high_j if last else None,
-        }
-        return {name: value for name, value in known.items() if value is not None}
+        """The last forecast; after the end, what it came to."""
+        if not self.predictions:
+            return {}
+        last, whole = self.predictions[-1], self._measurement
+        bounds = [last.energy_j, last.low_j, last.high_j]
+        if whole is not None:
+            bounds = [whole.energy_j] * len(bounds)
+        names = ("energy_forecast_j", "energy_forecast_low_j", "energy_forecast_high_j")
+        known = zip(names, bounds, strict=True)
+        return {name: value for name, value in known if value is not None}
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the sinks, which are of this process.
