@@ -145,6 +145,10 @@ def test_help_lists_the_guides_and_shows_one(cli):
 
 def test_help_of_a_command_is_its_own_help(cli):
     assert "Usage: joulelab run [OPTIONS] {STUDY}" in cli("help", "run")
+    assert "Usage: joulelab predict [OPTIONS] COMMAND" in cli("help", "predict")
+    for words in (["predict", "step"], ["predict step"], ["joulelab", "predict", "step"]):
+        assert "Usage: joulelab predict step [OPTIONS]" in cli("help", *words)
+    assert "there is no topic 'predict stop'" in cli("help", "predict", "stop", code=2)
 
 
 def test_help_suggests_the_nearest_topic(cli):
