@@ -48,7 +48,7 @@ def run_help(asked: Help) -> None:
     if topic not in known:
         raise UsageError(
             f"there is no topic {quoted(topic)}",
-            suggestion(topic, [*found, *known]) or "joulelab help lists them",
+            suggestion(topic, [*found, *known]) or "`joulelab help` lists them",
         )
     app([*topic.split(), "--help"], prog_name="joulelab", standalone_mode=False)
 
