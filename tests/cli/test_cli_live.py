@@ -8,6 +8,7 @@ import urllib.request
 import pytest
 
 from joulelab.cli import live_pages
+from joulelab.files import FileLock
 from joulelab.live.server import Server
 
 STUDY = """\
@@ -70,11 +71,17 @@ def test_a_folder_is_shown_until_it_is_ended(finished_study, joulelab, monkeypat
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Server, "serve_page", serve)
-    code, out, _ = joulelab("live", finished_study("instruments"))
+    folder = finished_study("instruments")
+    code, out, err = joulelab("live", folder)
     assert code == 0
     assert ADDRESS.fullmatch(out.strip())
+    assert err == "Ctrl-C ends the page\n"
+    with FileLock(folder / ".lock"):  # somebody runs it
+        _, _, err = joulelab("live", folder)
+    assert err == "Ctrl-C ends the page; the study goes on\n"
     assert served
-    served[0]._listening.close()
+    for one in served:
+        one._listening.close()
 
 
 def test_watch_is_shown_in_a_browser_too(joulelab):

@@ -66,6 +66,7 @@ def run_live(asked: Live) -> int:
     from joulelab.live.access import address, listen, new_token
     from joulelab.live.server import Server
     from joulelab.live.study_source import StudySource
+    from joulelab.study.store_reading import is_running
 
     source = StudySource(asked.folder)
     source.check()
@@ -74,7 +75,8 @@ def run_live(asked: Live) -> int:
     end_on_sigterm()
     _warn(place)
     print(address(place.host, listening, token), flush=True)
-    say("Ctrl-C ends the page; the study goes on", "dim")
+    goes_on = "; the study goes on" if is_running(asked.folder) else ""
+    say(f"Ctrl-C ends the page{goes_on}", "dim")
     with suppress(KeyboardInterrupt):
         Server(source, token, place.host, listening).serve_page()
     return 0
