@@ -54,7 +54,8 @@ def run_command(asked: Run) -> int:
     wanted = (asked.study, asked.set_, asked.plugin, asked.data_dir, asked.scale)
     study = load_study(*wanted, trust=asked.trust)
     log = study_log(folder, asked.to) if asked.to else None
-    with shown_beside(folder, place, study):
+    kinds = [str(table["kind"]) for table in study.spec.experiment.values()]
+    with shown_beside(folder, place, kinds):
         return run_study(
             study, folder, as_json=asked.json, verbose=asked.verbose, log=log, on=asked.on
         )
