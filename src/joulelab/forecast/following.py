@@ -21,6 +21,7 @@ import functools
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from joulelab import formats
@@ -45,6 +46,7 @@ MARGIN = TOLERANCE / 2
 for the end, and for what sensors lag."""
 QUARTER = 0.25
 AGAIN = "call joulelab.track again"
+NOT_FINISHED = "the training did not come to its end"
 
 
 class Follower:
@@ -220,8 +222,11 @@ class Follower:
             raise not_started(self.label)
         return self._measurement or self._measuring.so_far()
 
-    def stop(self) -> Measurement:
+    def stop(self, *, failed: bool = False) -> Measurement:
         """End, and return the measurement; a second call returns the same.
+
+        Args:
+            failed: whether the steps have not come to their end; the measurement says so.
 
         Raises:
             MeterError: it was never started.
@@ -235,14 +240,19 @@ class Follower:
                 self._feed.pause()
             if self._forecast is not None:
                 self._forecast.stop()
-            found = self._measurement = measuring.stop()
+            found = measuring.stop()
+            if failed:
+                found = replace(found, flags=(*found.flags, NOT_FINISHED))
+            self._measurement = found
             if not self.rank.records:
                 return found
             samples = measuring.window.channel_samples
             self._phases = phase_energies(self._marks, found, found.total, samples)
             if self._feed is not None:
                 forecast = self._forecast_values()
-                self._feed.end(found, self._phases, step=self.steps, forecast=forecast)
+                self._feed.end(
+                    found, self._phases, step=self.steps, forecast=forecast, failed=failed
+                )
             if self._gathering is not None:
                 self._measurement = self._gathering.end(found, measuring.uuids)
         return self._measurement
