@@ -57,6 +57,41 @@ def test_the_last_row_is_the_answer_and_standard_output_stays_json(
     assert line["state"] == "finished"
 
 
+@pytest.mark.parametrize(
+    ("options", "labels"),
+    [
+        (["--repeat", 2, "--warmup", 1, "--", "sleep", "0.01"], ["sleep 0.01"] * 2),
+        (["--compare", "true", "sleep 0.01"], ["sleep 0.01", "true"]),
+        (["--sweep", "s=0,0.01", "--", "sleep", "{s}"], ["s=0", "s=0.01"]),
+        (["--label", "nap", "--sweep", "s=0,1", "--", "echo", "{s}"], ["nap: s=0", "nap: s=1"]),
+    ],
+)
+def test_each_of_several_runs_is_sent_under_the_name_of_its_command(
+    joulelab, tmp_path, options, labels
+):
+    path = tmp_path / "runs.jsonl"
+    code, _, err = joulelab(
+        *("measure", "--idle", 0, "--cool-down", 0, "--to", path, "--to", "prometheus:0"), *options
+    )
+    assert code == 0, err
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    ended = [line for line in lines if line["state"] == "finished"]
+    assert sorted(line["label"] for line in ended) == labels
+    assert all(line["measurement"]["duration_s"] == line["duration_s"] for line in ended)
+
+
+def test_the_runs_before_one_that_fails_are_sent_as_finished(joulelab, tmp_path):
+    path, left = tmp_path / "runs.jsonl", tmp_path / "left"
+    left.write_text("")
+    code, *_ = joulelab(
+        *("measure", "--idle", 0, "--cool-down", 0, "--to", path, "--repeat", 3),
+        *("--", "rm", left),
+    )
+    assert code == 1
+    states = [json.loads(line)["state"] for line in path.read_text().splitlines()]
+    assert states == ["finished", "failed"]
+
+
 def test_a_command_that_fails_is_told_as_failed(joulelab, tmp_path):
     path = tmp_path / "run.jsonl"
     code, *_ = joulelab(
@@ -136,7 +171,7 @@ def test_watch_shows_its_counters_to_prometheus(powercap, joulelab, port, readin
         (["--to", "prometeus"], "unknown sink 'prometeus' did you mean 'prometheus'?"),
         (["--to", "run.csv", "--to", "run.csv"], "two sinks write to"),
         (["--to", "run.csv", "--trace", "run.csv"], "is written by another option too"),
-        (["--to", "run.csv", "--repeat", "2"], "--trace, --plot and --to are for a single run"),
+        (["--trace", "run.csv", "--repeat", "2"], "--trace and --plot are for a single run"),
         (["--to", "none/run.csv"], "none/run.csv cannot be written: No such file or directory"),
         (["--to", "tensorboard"], "tensorboard needs a folder"),
         (["--to", "prometheus:192.0.2.1:9400"], "give an address of this machine"),

@@ -89,11 +89,13 @@ class Feed:
         return any(one.live for one in self._sinks)
 
     def open(self) -> None:
-        """Open all sinks, or none.
+        """Open all sinks, or none; a second call has no effect.
 
         Raises:
             UsageError: one cannot be opened.
         """
+        if self._outlets and self._process == os.getpid():
+            return
         self._tally, self._step, self._forecast = Tally(), None, {}
         self._process, self._next_s = os.getpid(), 0.0
         opened: list[Sink] = []
