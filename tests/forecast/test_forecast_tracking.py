@@ -1,6 +1,8 @@
 """A loop is measured, forecast and ended by its budget."""
 
 import itertools
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -46,6 +48,16 @@ def test_a_loop_is_measured_with_a_forecast_and_its_phases(capsys, every_step):
 def _sleep_in(tracked):
     for _ in tracked:
         time.sleep(0.05)
+
+
+def test_a_loop_waits_for_no_library_that_it_does_not_need():
+    program = (
+        "import sys, joulelab\n"
+        "for _ in joulelab.track(range(2), quiet=True, meters=['estimate']): pass\n"
+        "print({'scipy', 'pandas', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    assert done.stdout.strip() == b"set()"
 
 
 def test_a_phase_outside_a_loop_is_nobodys():
