@@ -83,9 +83,6 @@ def run_study(
     Returns:
         The exit code: 0, or 3 if runs failed.
     """
-    from joulelab.report.ledger import ReportedStudy
-    from joulelab.report.pages import brief_view
-
     end_on_sigterm()
     display = _Display(progress_console(), verbose=verbose)
     try:
@@ -94,6 +91,9 @@ def run_study(
     except KeyboardInterrupt:
         say(f"interrupted; what had finished is in {folder}: run the same command again to go on")
         raise
+    from joulelab.report.ledger import ReportedStudy  # draws figures: not before the study begins
+    from joulelab.report.pages import brief_view
+
     show(reported(ReportedStudy(results), brief_view), as_json=as_json)
     if failed := results.failed():
         say(f"{formats.count(failed, 'run')} failed; `joulelab status {folder}` says why", "red")
