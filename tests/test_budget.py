@@ -19,6 +19,8 @@ from joulelab.errors import UsageError
         ("50 gCO2e", 50, "grams"),
         ("50 g CO2e", 50, "grams"),
         ("1.5kgCO2e", 1500, "grams"),
+        ("1mgCO2e", 0.001, "grams"),
+        ("2 t CO2e", 2_000_000, "grams"),
         ("270epochs", 270, "epochs"),
         ("1 epoch", 1, "epochs"),
         ("27 evaluations", 27, "evaluations"),

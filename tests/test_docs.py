@@ -12,6 +12,7 @@ import pytest
 from typer.main import get_command
 
 from joulelab.cli import app
+from joulelab.cli.helping import guides
 from joulelab.study.study import Study
 from joulelab.study.study_file import check_spec, load_spec, shipped_studies
 
@@ -184,6 +185,17 @@ def test_the_example_of_a_command_is_accepted_and_in_the_reference(name):
     assert example.strip().startswith(f"{name} ") or example.strip() == name
     arguments = shlex.split(example)[len(name.split()) :]
     assert command.make_context(name, arguments).params
+
+
+def test_what_the_package_says_leads_to_guides_and_not_into_the_repository():
+    named = set()
+    for path in (ROOT / "src" / "joulelab").rglob("*"):
+        if path.suffix in {".py", ".toml", ".html", ".js"}:
+            text = path.read_text()
+            assert not re.search(r"\bdocs/[\w-]+\.md", text), path
+            named |= set(re.findall(r"joulelab help ([a-z0-9-]+)", text))
+    known = {*guides(), *get_command(app).commands}
+    assert {"own-program", "study-files"} <= named <= known
 
 
 def test_every_environment_variable_is_documented():

@@ -20,7 +20,7 @@ Unit = Literal["epochs", "evaluations", "seconds", "joules", "grams"]
 
 ENERGIES = {"J": 1.0, "kJ": 1e3, "MJ": 1e6, "Wh": 3600.0, "kWh": 3.6e6}
 TIMES = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
-MASSES = {"gCO2e": 1.0, "kgCO2e": 1e3}
+MASSES = {"mgCO2e": 1e-3, "gCO2e": 1.0, "kgCO2e": 1e3, "tCO2e": 1e6}
 COUNTS: dict[str, Unit] = {
     "epoch": "epochs",
     "epochs": "epochs",
@@ -83,7 +83,8 @@ def parse_budget(text: str) -> Budget:
     """A budget from a number and its unit.
 
     Args:
-        text: with J, kJ, MJ, Wh, kWh; s, min, h, d; gCO2e, kgCO2e; epochs or evaluations.
+        text: with J, kJ, MJ, Wh, kWh; s, min, h, d; mgCO2e, gCO2e, kgCO2e, tCO2e; epochs or
+            evaluations.
 
     Raises:
         UsageError: the number or the unit is missing, or the amount is not above 0.

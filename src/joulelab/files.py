@@ -14,6 +14,7 @@ import re
 import shutil
 import stat
 import sys
+import tempfile
 import time
 import weakref
 from collections.abc import Iterator, MutableMapping
@@ -153,6 +154,38 @@ def write_whole(path: Path, content: str | bytes) -> Path:
     with replacing(path) as file:
         file.write(content.encode("utf-8") if isinstance(content, str) else content)
     return path
+
+
+def check_writable(path: Path, *, replaced: bool = False) -> None:
+    """Try whether a file can be written, without touching it.
+
+    Args:
+        path: of the file; a link stands for what it leads to, a pipe or device for itself.
+        replaced: whether it will be written with `replacing`, beside what is there now.
+
+    Raises:
+        OSError: it cannot be written, or is not a regular file and would be replaced.
+    """
+    path = Path(os.path.realpath(path))  # unlike `resolve`, also of a link that leads to itself
+    exists = path.exists()
+    regular = not exists or path.is_file()
+    if replaced and not regular:
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    if exists and regular:
+        os.close(os.open(path, os.O_WRONLY))
+    if replaced or not exists:
+        tempfile.TemporaryFile(dir=path.parent).close()
+
+
+def check_folder_writable(folder: Path) -> None:
+    """Try whether files can be written into a folder; one that does not exist is not made.
+
+    Raises:
+        OSError: they cannot.
+    """
+    folder = Path(os.path.realpath(folder))
+    there = next(one for one in (folder, *folder.parents) if one.exists())
+    tempfile.TemporaryFile(dir=there).close()
 
 
 def links_within(folder: Path) -> list[Path]:

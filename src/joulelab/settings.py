@@ -26,6 +26,7 @@ optional. A table under ``meter`` goes to the detector of that name; see
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
@@ -113,9 +114,12 @@ def limits_of(table: Mapping[str, Any]) -> Limits:
             raise SettingsError(
                 f"{settings_path()}: limits has no {quoted(name)}", suggestion(name, known)
             )
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 < value < math.inf or (name == "runs" and not whole):
+            kind = "whole number" if name == "runs" else "number"
             raise SettingsError(
-                f"{settings_path()}: limits.{name} = {quoted(value)}", "give a number above 0"
+                f"{settings_path()}: limits.{name} = {quoted(value)}", f"give a {kind} above 0"
             )
     return Limits(
         int(table.get("runs", MOST_RUNS)),

@@ -114,3 +114,4 @@ def test_what_a_failed_training_took_is_kept(tmp_path):
     with pytest.raises(RuntimeError, match="broken"):
         trained(callback, tmp_path, module=Fails)
     assert callback.measurement.duration_s > 0
+    assert "the training did not come to its end" in callback.measurement.flags

@@ -165,6 +165,32 @@ def test_a_copy_has_what_has_ended_and_nothing_that_runs(copied, tmp_path):
     assert running.measurement.duration_s > 0
 
 
+FAILING = """
+import sys
+from joulelab.callbacks import Followed
+kept = Followed(to="run.jsonl", meters=["estimate"])
+kept.begin(3)
+kept.epoch_done(0)
+if sys.argv[1] == "collected":
+    del kept
+    print(open("run.jsonl").read().splitlines()[-1])
+raise RuntimeError("the training has failed")
+"""
+
+
+@pytest.mark.parametrize("how", ["collected", "with the program"])
+def test_a_training_that_has_failed_ends_with_its_callback(how, tmp_path):
+    command = [sys.executable, "-c", FAILING, how]
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith("the training has failed")
+    written = (tmp_path / "run.jsonl").read_text().splitlines()[-1]
+    last = json.loads(done.stdout if how == "collected" else written)
+    assert last["state"] == "failed"
+    assert last["step"] == 1
+    assert "the training did not come to its end" in last["measurement"]["flags"]
+
+
 def test_a_callback_that_is_given_twice_counts_each_epoch_once():
     followed = Followed()
     for _ in "ab":

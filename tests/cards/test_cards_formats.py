@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 import joulelab
 from joulelab.cards.spdx import CONTEXT
 from joulelab.energy.measurement import measurement_data
+from joulelab.energy.node_sum import Share, sum_over_nodes
+from joulelab.energy.ranks import Rank
 from joulelab.energy.reading import Status
 
 STUDIES = Path(__file__).parent.parent / "data" / "studies"
@@ -171,6 +174,37 @@ def test_the_time_of_workers_that_run_side_by_side_counts_once(card, tmp_path):
     store.close()
     told = json.loads(card(folder, "annex-xi", "--json")[1])
     assert told["fields"]["training_time_s"] == 6
+
+
+def test_the_time_of_chosen_runs_that_ran_side_by_side_counts_once(card, tmp_path):
+    folder = Path(shutil.copytree(STUDIES / "architecture", tmp_path / "workers"))
+    with sqlite3.connect(folder / "runs.sqlite") as store:
+        store.execute("ALTER TABLE runs ADD COLUMN last_session INTEGER")
+        store.execute("PRAGMA user_version = 4")
+        # Ten workers begin at 0 and take 8 s for all of theirs; the last one begins at 6.
+        store.execute("UPDATE runs SET last_session = position % 10, started_at = 0")
+        store.execute("UPDATE runs SET started_at = 6 WHERE last_session = 9")
+        of_worker = "SELECT count(*) FROM runs AS r WHERE r.last_session = runs.last_session"
+        store.execute(f"UPDATE runs SET duration_s = 8.0 / ({of_worker})")
+        energy_j = store.execute("SELECT sum(energy_gross_j) FROM runs").fetchone()[0]
+    store.close()
+    told = json.loads(card(folder, "sci", "--json", "--run", "layers")[1])
+    assert told["work"]["duration_s"] == pytest.approx(14)
+    assert told["work"]["energy_j"] == pytest.approx(energy_j)
+
+
+def test_a_measurement_over_nodes_has_the_longest_time_and_all_of_the_energy(
+    card, stored, measured
+):
+    other = replace(measured, duration_s=measured.duration_s + 100.0)
+    shares = [
+        Share(number, f"node{number}", f"machine {number}", 1, one)
+        for number, one in enumerate((measured, other))
+    ]
+    whole = sum_over_nodes(Rank(ranks=2, nodes=2), shares)
+    told = json.loads(card(stored(measurement_data(whole)), "sci", "--json")[1])
+    assert told["work"]["duration_s"] == other.duration_s
+    assert told["work"]["energy_j"] == pytest.approx(2 * measured.energy_j)
 
 
 def test_a_configuration_is_named_as_the_report_names_it(card):

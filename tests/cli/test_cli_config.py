@@ -67,6 +67,28 @@ def test_a_password_is_written_and_not_shown(file, cli):
     assert load_settings()["meter"]["shelly"]["password"] == "hunter2"
 
 
+def test_a_password_that_is_refused_is_not_shown(file, cli):
+    refused = cli("config", "meter.shelly.password", '["hunter2"]', code=2)
+    assert "give a text" in refused
+    assert "hunter2" not in refused
+
+
+def test_settings_of_the_right_type_are_taken(file, cli):
+    for key, value in {
+        "meter.estimate.tdp_w": "95",
+        "meter.nvml.gpus": "[0, 1]",
+        "meter.rapl.root": "/sys/class/powercap",
+        "meter.shelly.password": "1234",
+    }.items():
+        cli("config", key, value)
+    assert load_settings()["meter"] == {
+        "estimate": {"tdp_w": 95},
+        "nvml": {"gpus": [0, 1]},
+        "rapl": {"root": "/sys/class/powercap"},
+        "shelly": {"password": 1234},
+    }
+
+
 def test_a_place_in_a_file_is_found_from_every_folder(file, cli, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "grid.csv").write_text(
@@ -87,6 +109,24 @@ def test_a_place_in_a_file_is_found_from_every_folder(file, cli, tmp_path, monke
         (["meter.nvml", "3"], "meter.NAME.SETTING"),
         (["meter.nvidia.gpus", "3"], "nvml"),
         (["meter.nvml.color", "3"], "has no setting 'color'"),
+        (["limits.runs", "2.5"], "whole number above 0"),
+        (["limits.memory_gb", "inf"], "a number above 0"),
+        (["carbon.pue", "true"], "PUE"),
+        (["meter.estimate.tdp_w", "abc"], "give a number"),
+        (["meter.estimate.tdp_w", "0"], "above 0"),
+        (["meter.estimate.scope", "galaxy"], "one of tree, machine"),
+        (["meter.estimate.measured", "[]"], "has no setting 'measured'"),
+        (["meter.zeus.nvidia", "yes"], "give true or false"),
+        (["meter.zeus.drm", "[7]"], "give a text or a path"),
+        (["meter.rapl.root", "[1]"], "give a text or a path"),
+        (["meter.rapl.calibration", "abc"], "is not a positive number"),
+        (["meter.nvml.gpus", '["a"]'], "gpus"),
+        (["meter.nvml.power_field", "now"], "power_field"),
+        (["meter.shelly.switch", "first"], "give a whole number"),
+        (["meter.shelly.poll_s", "0"], "above 0"),
+        (["meter.codecarbon.measure_power_secs", "soon"], "give a number"),
+        (["meter.replay.interval", "0"], "above 0"),
+        (["meter.replay.timezone", "Mars/Base"], "Mars/Base"),
         (["limits.runs", "3", "--unset"], "takes no value"),
         (["--unset"], "which setting"),
         (["meter.shelly.address"], "is not set"),
@@ -105,6 +145,10 @@ def test_help_lists_the_guides_and_shows_one(cli):
 
 def test_help_of_a_command_is_its_own_help(cli):
     assert "Usage: joulelab run [OPTIONS] {STUDY}" in cli("help", "run")
+    assert "Usage: joulelab predict [OPTIONS] COMMAND" in cli("help", "predict")
+    for words in (["predict", "step"], ["predict step"], ["joulelab", "predict", "step"]):
+        assert "Usage: joulelab predict step [OPTIONS]" in cli("help", *words)
+    assert "there is no topic 'predict stop'" in cli("help", "predict", "stop", code=2)
 
 
 def test_help_suggests_the_nearest_topic(cli):

@@ -8,6 +8,7 @@ import urllib.request
 import pytest
 
 from joulelab.cli import live_pages
+from joulelab.files import FileLock
 from joulelab.live.server import Server
 
 STUDY = """\
@@ -41,9 +42,9 @@ def status_of(url):
         return error.code
 
 
-def test_a_study_is_shown_while_it_runs_and_no_longer(
-    study, joulelab, tmp_path, monkeypatch, undrawn, unpictured
-):
+@pytest.fixture
+def answers(monkeypatch):
+    """Asks each page as soon as its address is said, and then with a wrong token."""
     answers, say = [], live_pages.say
 
     def asked(text, *style):
@@ -52,6 +53,22 @@ def test_a_study_is_shown_while_it_runs_and_no_longer(
         answers.extend(map(status_of, (url, f"{url[:-3]}no/")))
 
     monkeypatch.setattr(live_pages, "say", asked)
+    return answers
+
+
+def test_a_search_is_shown_while_it_runs(joulelab, tmp_path, monkeypatch, answers):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text("def loss(trial):\n    return trial.suggest_float('x', 0, 1)")
+    options = ("--budget", "3evaluations", "--confirm", 0, "--meter", "estimate", "--live")
+    code, _, err = joulelab("tune", "mine.py:loss", *options)
+    assert code == 0, err
+    assert answers == [200, 403]
+    assert (tmp_path / "joulelab-out" / "tune-loss" / "study.toml").exists()
+
+
+def test_a_study_is_shown_while_it_runs_and_no_longer(
+    study, joulelab, tmp_path, answers, undrawn, unpictured
+):
     code, out, err = joulelab("run", study, "--out", tmp_path / "out", "--live")
     assert code == 0
     assert answers == [200, 403]
@@ -70,11 +87,17 @@ def test_a_folder_is_shown_until_it_is_ended(finished_study, joulelab, monkeypat
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Server, "serve_page", serve)
-    code, out, _ = joulelab("live", finished_study("instruments"))
+    folder = finished_study("instruments")
+    code, out, err = joulelab("live", folder)
     assert code == 0
     assert ADDRESS.fullmatch(out.strip())
+    assert err == "Ctrl-C ends the page\n"
+    with FileLock(folder / ".lock"):  # somebody runs it
+        _, _, err = joulelab("live", folder)
+    assert err == "Ctrl-C ends the page; the study goes on\n"
     assert served
-    served[0]._listening.close()
+    for one in served:
+        one._listening.close()
 
 
 def test_watch_is_shown_in_a_browser_too(joulelab):
@@ -119,6 +142,7 @@ def test_a_missing_library_is_said_before_anything_is_done(
         (["live", "."], "does not hold a study"),
         (["run", "quickstart", "--port", "8000"], "--port needs --live"),
         (["watch", "--host", "0.0.0.0"], "--host needs --live"),
+        (["tune", "mine.py:loss", "--port", "8000"], "--port needs --live"),
         (["run", "quickstart", "--live", "--port", "70000"], "--port 70000 is not possible"),
     ],
 )

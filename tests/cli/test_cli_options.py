@@ -1,5 +1,6 @@
 """Commands whose options are the fields of a dataclass, and how options are read."""
 
+import os
 import sys
 from dataclasses import dataclass
 from types import ModuleType
@@ -12,12 +13,12 @@ from joulelab.cli.options import (
     Json,
     Plugins,
     argument,
-    check_folder,
     command,
     option,
     parse_duration_s,
     parse_pairs,
 )
+from joulelab.cli.output import check_file
 from joulelab.errors import UsageError
 
 
@@ -117,6 +118,61 @@ def test_pairs_have_a_name_and_a_value():
 
 
 def test_a_file_needs_its_folder(tmp_path):
-    check_folder(tmp_path / "a.csv")
+    check_file(tmp_path / "a.csv")
     with pytest.raises(UsageError, match="no folder"):
-        check_folder(tmp_path / "none" / "a.csv")
+        check_file(tmp_path / "none" / "a.csv")
+    with pytest.raises(UsageError, match="is a folder"):
+        check_file(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pipe_can_be_written_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    check_file(pipe)
+    with pytest.raises(UsageError, match="not a regular file"):
+        check_file(pipe, replaced=True)
+
+
+def test_a_file_that_is_checked_stays_as_it_is(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("mine")
+    check_file(path)
+    check_file(path, replaced=True)
+    assert path.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "measure --trace file/x.csv -- touch begun",
+        "measure --plot file/x.png -- touch begun",
+        "measure --to file/x.csv -- touch begun",
+        "profile --html file/x.html -- begin.py",
+        "profile --speedscope file/x.json -- begin.py",
+        "record --out file/x.csv",
+        "watch --to file/x.jsonl",
+        "trace none.csv --plot file/x.png",
+        "load http://127.0.0.1:1 --arrivals poisson(5) --requests 9 --out file/x.csv",
+        "batch resnet18 --rate 50 --save file/x.json",
+        "card none --format spdx --out file/x.json",
+        "places none --plot file/x.svg",
+        "instruments none --plot file/x.svg",
+        "export none --out file/x.csv",
+        "report none --out file/x",
+        "analyze tuning none.csv --out file/x",
+        "run quickstart --out file/x",
+        "tune begin.py:objective --budget 20kJ --out file/x",
+    ],
+)
+def test_output_that_cannot_be_written_is_refused_before_anything_is_done(
+    joulelab, tmp_path, monkeypatch, arguments
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "begin.py").write_text("open('begun', 'w')")
+    code, out, err = joulelab(*arguments.split())
+    assert (code, out) == (2, "")
+    assert "cannot be written: Not a directory\ngive another" in err
+    assert not (tmp_path / "begun").exists()

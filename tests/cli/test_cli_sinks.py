@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import urllib.request
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -57,6 +57,41 @@ def test_the_last_row_is_the_answer_and_standard_output_stays_json(
     assert line["state"] == "finished"
 
 
+@pytest.mark.parametrize(
+    ("options", "labels"),
+    [
+        (["--repeat", 2, "--warmup", 1, "--", "sleep", "0.01"], ["sleep 0.01"] * 2),
+        (["--compare", "true", "sleep 0.01"], ["sleep 0.01", "true"]),
+        (["--sweep", "s=0,0.01", "--", "sleep", "{s}"], ["s=0", "s=0.01"]),
+        (["--label", "nap", "--sweep", "s=0,1", "--", "echo", "{s}"], ["nap: s=0", "nap: s=1"]),
+    ],
+)
+def test_each_of_several_runs_is_sent_under_the_name_of_its_command(
+    joulelab, tmp_path, options, labels
+):
+    path = tmp_path / "runs.jsonl"
+    code, _, err = joulelab(
+        *("measure", "--idle", 0, "--cool-down", 0, "--to", path, "--to", "prometheus:0"), *options
+    )
+    assert code == 0, err
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    ended = [line for line in lines if line["state"] == "finished"]
+    assert sorted(line["label"] for line in ended) == labels
+    assert all(line["measurement"]["duration_s"] == line["duration_s"] for line in ended)
+
+
+def test_the_runs_before_one_that_fails_are_sent_as_finished(joulelab, tmp_path):
+    path, left = tmp_path / "runs.jsonl", tmp_path / "left"
+    left.write_text("")
+    code, *_ = joulelab(
+        *("measure", "--idle", 0, "--cool-down", 0, "--to", path, "--repeat", 3),
+        *("--", "rm", left),
+    )
+    assert code == 1
+    states = [json.loads(line)["state"] for line in path.read_text().splitlines()]
+    assert states == ["finished", "failed"]
+
+
 def test_a_command_that_fails_is_told_as_failed(joulelab, tmp_path):
     path = tmp_path / "run.jsonl"
     code, *_ = joulelab(
@@ -66,29 +101,57 @@ def test_a_command_that_fails_is_told_as_failed(joulelab, tmp_path):
     assert json.loads(path.read_text().splitlines()[-1])["state"] == "failed"
 
 
-def test_watch_shows_its_counters_to_prometheus(powercap, joulelab, port, tmp_path):
-    pages = []
+@pytest.fixture
+def reading(port):
+    """Asks a page until it has words, then ends watching as Ctrl-C does; gives the pages."""
 
-    def read():
-        """Ask until there is energy, then end watching as Ctrl-C does."""
-        deadline_s = time.monotonic() + 30
-        while time.monotonic() < deadline_s and not (pages and "energy_joules" in pages[-1]):
-            with (
-                suppress(OSError),
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page,
-            ):
-                pages.append(page.read().decode())
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGINT)
+    @contextmanager
+    def read(words):
+        pages = []
 
-    reader = threading.Thread(target=read)
-    reader.start()
+        def ask():
+            deadline_s = time.monotonic() + 30
+            while time.monotonic() < deadline_s and not (pages and words in pages[-1]):
+                with (
+                    suppress(OSError),
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as page,
+                ):
+                    pages.append(page.read().decode())
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        reader = threading.Thread(target=ask)
+        reader.start()
+        yield pages
+        reader.join()
+
+    return read
+
+
+def test_a_page_of_watch_has_its_counters_before_the_first_view(powercap, joulelab, port, reading):
+    with reading("energy_joules") as pages:
+        code, out, err = joulelab("watch", "--every", 60, "--prometheus", port)
+    assert (code, err) == (0, "")
+    assert len(out.split("\n")) < 4
+    assert 'joulelab_energy_joules_total{domain="cpu:0",source="rapl"' in pages[-1]
+
+
+def test_each_row_of_watch_is_another(powercap, joulelab, tmp_path):
+    path = tmp_path / "watched.csv"
+    code, *_ = joulelab("watch", "--for", 0.1, "--every", 0.05, "--to", path)
+    assert code == 0
+    rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert rows
+    assert len({row["duration_s"] for row in rows}) == len(rows)
+
+
+def test_watch_shows_its_counters_to_prometheus(powercap, joulelab, port, reading, tmp_path):
     path = tmp_path / "watched.jsonl"
-    code, out, err = joulelab(
-        *("watch", "--every", 0.05, "--meter", "rapl", "--place", "NLD"),
-        *("--prometheus", f"127.0.0.1:{port}", "--to", path),
-    )
-    reader.join()
+    with reading("co2e_grams") as pages:
+        code, out, err = joulelab(
+            *("watch", "--every", 0.05, "--meter", "rapl", "--place", "NLD"),
+            *("--prometheus", f"127.0.0.1:{port}", "--to", path),
+        )
     assert (code, err) == (0, "")
     assert "cpu:0" in out
     (energy_j,) = re.findall(
@@ -108,7 +171,7 @@ def test_watch_shows_its_counters_to_prometheus(powercap, joulelab, port, tmp_pa
         (["--to", "prometeus"], "unknown sink 'prometeus' did you mean 'prometheus'?"),
         (["--to", "run.csv", "--to", "run.csv"], "two sinks write to"),
         (["--to", "run.csv", "--trace", "run.csv"], "is written by another option too"),
-        (["--to", "run.csv", "--repeat", "2"], "--trace, --plot and --to are for a single run"),
+        (["--trace", "run.csv", "--repeat", "2"], "--trace and --plot are for a single run"),
         (["--to", "none/run.csv"], "none/run.csv cannot be written: No such file or directory"),
         (["--to", "tensorboard"], "tensorboard needs a folder"),
         (["--to", "prometheus:192.0.2.1:9400"], "give an address of this machine"),

@@ -1,6 +1,8 @@
 """A loop is measured, forecast and ended by its budget."""
 
 import itertools
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -48,6 +50,16 @@ def _sleep_in(tracked):
         time.sleep(0.05)
 
 
+def test_a_loop_waits_for_no_library_that_it_does_not_need():
+    program = (
+        "import sys, joulelab\n"
+        "for _ in joulelab.track(range(2), quiet=True, meters=['estimate']): pass\n"
+        "print({'scipy', 'pandas', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+    assert done.stdout.strip() == b"set()"
+
+
 def test_a_phase_outside_a_loop_is_nobodys():
     with joulelab.phase("before"):
         pass
@@ -85,6 +97,11 @@ def test_a_budget_of_energy_counts_what_the_meters_see():
 def test_a_misspelt_wish_for_a_spent_budget_is_refused(begin):
     with pytest.raises(UsageError, match=r"on_budget = 'rise' is not possible"):
         begin(budget="20 kJ", on_budget="rise")
+
+
+def test_what_cannot_be_looped_over_is_refused_with_what_can():
+    with pytest.raises(UsageError, match=r"(?s)track\(5\).*give an iterable, such as range\(5\)"):
+        joulelab.track(5)
 
 
 def test_a_spent_budget_raises_or_is_only_flagged_on_request():

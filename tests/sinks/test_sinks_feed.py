@@ -90,6 +90,17 @@ def test_the_last_value_of_every_sink_is_the_report(processor, quick, tmp_path):
     assert written["joulelab/cpu:0/energy_j"] == pytest.approx(measured["cpu:0"].gross_j, rel=1e-3)
 
 
+def test_a_page_has_its_counters_from_the_start(processor, monkeypatch, tmp_path):
+    monkeypatch.setattr("joulelab.sinks.feed.TICK_S", 60.0)
+    page, path = PrometheusSink("0"), tmp_path / "run.csv"
+    with joulelab.measure(meters=METERS, to=[page, str(path)]):
+        until(lambda: page._page.seen is not None)
+        with urllib.request.urlopen(f"http://127.0.0.1:{page.port}/metrics") as read:
+            shown = read.read().decode()
+        assert not path.read_text()
+    assert ("cpu:0", "rapl", "measured") in samples(shown, "joulelab_energy_joules_total")
+
+
 def test_the_page_names_domain_source_and_status_and_what_measures(processor, quick):
     page = KeptPage("0")
     with measuring(page):
@@ -254,6 +265,8 @@ def test_a_loop_sends_each_step_with_its_forecast_and_its_phases_at_the_end(
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 4]
     assert "energy_forecast_j" in lines[0]
+    bounds = [f"energy_forecast_{bound}j" for bound in ("", "low_", "high_")]
+    assert [lines[-1][bound] for bound in bounds] == [lines[-1]["energy_j"]] * 3
     assert "evaluation" in lines[-1]["phases"]
     assert lines[-1]["energy_j"] == tracked.measurement.energy_j
 

@@ -34,7 +34,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import ndtri, stdtr, stdtrit
 
 from joulelab.analysis.rounding import sample_std
 
@@ -46,16 +45,22 @@ LARGEST_LOGARITHM = 709.0
 
 def t_quantile(df: float, confidence: float = CONFIDENCE) -> float:
     """Half-width of a Student's t interval in standard errors."""
+    from scipy.special import stdtrit  # heavy, and loops with a forecast do not need it
+
     return float(stdtrit(df, (1 + confidence) / 2))
 
 
 def t_p(statistic: float, df: float) -> float:
     """The two-sided p of a statistic by Student's t."""
+    from scipy.special import stdtr
+
     return 2 * float(stdtr(df, -abs(statistic)))
 
 
 def z_quantile(confidence: float = CONFIDENCE) -> float:
     """Half-width of a normal interval in standard errors."""
+    from scipy.special import ndtri
+
     return float(ndtri((1 + confidence) / 2))
 
 
@@ -276,7 +281,7 @@ def repetitions_to_tell(
         return None
     z = z_quantile(confidence)
     variance = sum(sample_std(_logarithms(sample), 1.0) ** 2 for sample in (first, second))
-    needed = (z + float(ndtri(power))) ** 2 * variance / apart**2 + z**2 / 4
+    needed = (z + z_quantile(2 * power - 1)) ** 2 * variance / apart**2 + z**2 / 4
     return max(LEAST, math.ceil(needed))
 
 
@@ -295,7 +300,7 @@ def pairs_to_show(
     15
     """
     z = z_quantile(confidence)
-    needed = ((z + float(ndtri(power))) * std / math.log1p(size)) ** 2 + z**2 / 2
+    needed = ((z + z_quantile(2 * power - 1)) * std / math.log1p(size)) ** 2 + z**2 / 2
     return max(LEAST, math.ceil(needed))
 
 

@@ -23,12 +23,15 @@ import logging
 import os
 import sys
 import time
+import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Unpack
 
 from joulelab.energy import ranks
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Options, picklable
+from joulelab.errors import JoulelabError
 from joulelab.forecast.following import Follower
 from joulelab.sinks.named import Named
 
@@ -55,6 +58,7 @@ class Followed:
     _process = 0
     _epoch: object = None
     _told = False
+    _left: weakref.finalize[..., Any] | None = None
 
     def __init__(
         self,
@@ -90,11 +94,13 @@ class Followed:
             total: number of its epochs; None where that is unknown.
             here: whether this process measures, if no launcher says otherwise.
         """
-        self.end()
+        self.end(failed=True)  # of one that has not ended
         self._process, self._epoch, self._told, self.follower = os.getpid(), None, False, None
         if here and ranks.here().records:
             self.follower = Follower(total, *self._asked)
             self.follower.start()
+            # Most frameworks do not tell their callbacks that a training has failed.
+            self._left = weakref.finalize(self, _leave, self.follower, self._process)
 
     def epoch_done(self, epoch: object) -> bool:
         """An epoch has ended.
@@ -146,15 +152,29 @@ class Followed:
         distributed.all_gather_object(found, self.over)
         return any(found)
 
-    def end(self) -> None:
-        """End; a second call has no effect."""
+    def end(self, *, failed: bool = False) -> None:
+        """End; a second call has no effect.
+
+        Args:
+            failed: whether the training has not come to its end. One of which nobody says so ends
+                thus when its callback is collected, or with the program.
+        """
         if self.follower is not None and self._process == os.getpid():
-            self.follower.stop()
+            self.follower.stop(failed=failed)
+        if self._left is not None:
+            self._left.detach()
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but a training that runs."""
         asked = (*self._asked[:2], picklable(self._asked[2]), *self._asked[3:])
-        state = {**vars(self), "_asked": asked}
+        state = {**vars(self), "_asked": asked, "_left": None}
         if self.follower is not None and not self.follower.ended:
             state["follower"] = None
         return state
+
+
+def _leave(follower: Follower, process: int) -> None:
+    """End what was not ended, unless it is that of the process that has forked this one."""
+    if process == os.getpid():
+        with suppress(JoulelabError):
+            follower.stop(failed=True)

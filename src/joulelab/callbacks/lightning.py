@@ -34,4 +34,4 @@ class EnergyCallback(Followed, _lightning.Callback):  # type: ignore[misc]  # no
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:  # noqa: ANN401
         """Keep what was measured until the failure."""
-        self.on_train_end(trainer, pl_module)
+        self.end(failed=True)

@@ -24,6 +24,10 @@ from joulelab.study.store_reading import is_running
 
 SERVING, TRAINING = "serving", "training"
 NONE_FINISHED = "no run has finished yet"
+SPAN = (
+    *("energy_gross_j", "energy_error_j", "energy_status"),
+    *("duration_s", "started_at", "session"),
+)
 MOST_NAMED = 3
 LEAST_SHARE = 0.005
 """Parts that are smaller are not named."""
@@ -50,9 +54,7 @@ def work_of_study(folder: Path, asked: Asked) -> Work:
         wanted = set(chosen["run_id"])
         theirs = [not wanted.isdisjoint(json.loads(ids)) for ids in ledger["runs"]]
         ledger = ledger[np.array(theirs, dtype=bool)]
-        spans = done[["energy_gross_j", "energy_error_j", "energy_status", "duration_s"]].assign(
-            started_at=done["started_at"], kind="run", state="finished"
-        )
+        spans = done[[*SPAN]].assign(kind="run", state="finished")
     else:
         spans = ledger
     energy = study_energy(spans)
@@ -90,15 +92,14 @@ def work_of_study(folder: Path, asked: Asked) -> Work:
 
 def _elapsed_s(spans: pd.DataFrame) -> float:
     """Seconds of work; what workers, which are sessions, did at the same time counts once."""
-    summed_s = float(spans["duration_s"].sum())
-    if "session" not in spans:
-        return summed_s
-    ended_at = spans["started_at"] + spans["duration_s"].fillna(0.0)
-    sessions = spans.assign(ended_at=ended_at).groupby("session")
-    extents = sessions.agg({"started_at": "min", "ended_at": "max"}).sort_values("started_at")
-    starts, ends = extents["started_at"].to_numpy(float), extents["ended_at"].to_numpy(float)
+    if spans["session"].nunique() < 2:  # noqa: PLR2004 - it takes two to run side by side
+        return math.fsum(spans["duration_s"].fillna(0.0))
+    # Runs that were trained together have one start, and each a part of the time.
+    lengths = spans.groupby(["started_at", "session"])["duration_s"].sum()
+    starts = lengths.index.get_level_values("started_at").to_numpy(float)
+    ends = starts + lengths.to_numpy(float)
     until = np.concatenate((starts[:1], np.maximum.accumulate(ends)[:-1]))
-    return min(summed_s, math.fsum(np.maximum(0.0, ends - np.maximum(starts, until))))
+    return math.fsum(np.maximum(0.0, ends - np.maximum(starts, until)))
 
 
 def _chosen(runs: pd.DataFrame, wanted: Sequence[str]) -> pd.DataFrame:

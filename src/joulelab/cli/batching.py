@@ -24,8 +24,8 @@ from joulelab.cli.batch_options import (
     check_domains,
     doing,
 )
-from joulelab.cli.options import check_folder, parse_duration_s
-from joulelab.cli.output import say, show
+from joulelab.cli.options import parse_duration_s
+from joulelab.cli.output import check_file, say, show
 from joulelab.cli.serving_commands import Batch
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.booking import Booking
@@ -291,7 +291,7 @@ def _check(asked: Batch) -> None:
         return
     if asked.table is not None:
         raise UsageError("--save keeps what is measured, and --table measures nothing", "drop one")
-    check_folder(asked.save)
+    check_file(asked.save)
 
 
 def _check_module(model: Model) -> None:

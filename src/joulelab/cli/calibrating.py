@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from joulelab.cli.output import say, show
+from joulelab.cli.output import check_figure, say, show
 from joulelab.cli.study_commands import Instruments
 from joulelab.errors import UsageError
 from joulelab.present import Remark, View
@@ -34,13 +34,11 @@ def run_instruments(asked: Instruments) -> None:
         UsageError: fewer than two instruments have read the runs, or a name is wrong.
         SettingsError: the settings file cannot be read or written.
     """
-    from joulelab.present.style import figure_format
     from joulelab.report.instruments.comparison import compare_instruments
     from joulelab.report.instruments.saving import new_factors
     from joulelab.report.instruments.tables import agreement_table, read_table
 
-    if asked.plot is not None:
-        figure_format(asked.plot)
+    check_figure(asked.plot)
     written = asked.instrument or ()
     sums = _sums(written)
     names = [text.partition("=")[0].strip() for text in written]

@@ -13,8 +13,7 @@ from joulelab.cards.sci import sci_card
 from joulelab.cards.source import work_of
 from joulelab.cards.spdx import spdx_card
 from joulelab.cards.work import Asked, Card, Phase, Work
-from joulelab.cli.options import check_folder
-from joulelab.cli.output import say, show
+from joulelab.cli.output import check_file, say, show
 from joulelab.energy.carbon.footprint import in_zone
 from joulelab.errors import StoreWriteError, UsageError
 from joulelab.files import write_whole
@@ -43,7 +42,7 @@ def run_card(asked: CardAsked) -> None:
     if asked.embodied is not None and not math.isfinite(asked.embodied):
         raise UsageError(f"--embodied {asked.embodied} is not possible", "give grams of CO2e")
     if asked.out is not None:
-        check_folder(asked.out)
+        check_file(asked.out, replaced=True)
     phase: Phase | None = asked.phase.value if asked.phase else None
     adds = Asked(
         runs=tuple(asked.run or ()),

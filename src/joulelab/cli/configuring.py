@@ -23,6 +23,7 @@ from joulelab.energy.carbon.footprint import (
 )
 from joulelab.energy.detection import Choice
 from joulelab.energy.meter import meters
+from joulelab.energy.meters.settings import SECRET
 from joulelab.errors import JoulelabError, UsageError, quoted, suggestion
 from joulelab.present import Part, Table, View, words
 from joulelab.settings import (
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from joulelab.cli.help_commands import Config
 
 KEYS = ("carbon.place", "carbon.pue", "limits.runs", "limits.memory_gb")
-SECRET = "password"
 SHOWN_SECRET = "***"
 METER_PARTS = 3
 
@@ -143,7 +143,8 @@ def _changed(key: str, text: str | None) -> View:
         try:
             _check(key, value)
         except JoulelabError as error:
-            raise UsageError(f"{key} = {quoted(text)}: {error.message}", error.hint) from error
+            given = SHOWN_SECRET if key.endswith(f".{SECRET}") else quoted(text)
+            raise UsageError(f"{key} = {given}: {error.message}", error.hint) from error
     path = save_setting(key, value)
     shown = SHOWN_SECRET if key.endswith(f".{SECRET}") and value is not None else value
     said = f"{key} is no longer set" if value is None else f"{key} = {_text(shown)}"
@@ -162,9 +163,10 @@ def _check(key: str, value: Any) -> None:  # noqa: ANN401 - of TOML
     elif area == "meter":
         meter, setting = name.split(".", 1)
         stored = load_settings_if_any().get("meter", {}).get(meter, {})
-        Choice(meter, stored={**stored, setting: value}).detector()
+        Choice(meter, stored={**stored, setting: value}).check()
     elif name == "pue":
-        checked_pue(value if isinstance(value, int | float) else math.nan)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        checked_pue(value if number else math.nan)
     else:
         carbon_intensity(value)
 

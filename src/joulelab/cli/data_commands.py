@@ -13,7 +13,7 @@ import typer
 
 from joulelab import formats
 from joulelab.cli.options import Json, epilog
-from joulelab.cli.output import say, show, show_rows
+from joulelab.cli.output import check_folder, say, show, show_rows
 from joulelab.errors import UsageError
 from joulelab.present import Column, Facts, Remark, Section, Table, View, words
 
@@ -130,6 +130,7 @@ def analyze(
     """
     from joulelab.replication.runs_table import read_runs
 
+    check_folder(out)
     table = read_runs(file, kind.value, factor or [], energy, unit and unit.value)
     show(_analysis(table, kind, out), as_json=json)
 

@@ -32,9 +32,9 @@ class Config:
     json: Json = False
 
 
-@command(commands, "help", "joulelab.cli.helping:run_help", example="joulelab help carbon")
+@command(commands, "help", "joulelab.cli.helping:run_help", example="joulelab help predict step")
 @dataclass(frozen=True, kw_only=True)
 class Help:
     """Show a guide, or the help of a command; without TOPIC, list the guides."""
 
-    topic: str | None = argument(None, "A guide, or a command.")
+    topic: list[str] | None = argument(None, "A guide, or a command.", "TOPIC")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,29 +28,29 @@ def run_help(asked: Help) -> None:
     Raises:
         UsageError: there is neither a guide nor a command of that name.
     """
+    from typer.main import get_command
+
     found = guides()
-    if asked.topic is None:
+    if not asked.topic:
         heading = "joulelab help TOPIC shows a guide; joulelab COMMAND --help, a command:"
         show(
             View([heading, Facts([*found_titles(found).items()])], found_titles(found)),
             as_json=False,
         )
         return
-    topic = asked.topic.removesuffix(".md")
+    topic = " ".join(asked.topic).removesuffix(".md").removeprefix("joulelab ")
     if topic in found:
         _show_guide(found[topic].read_text("utf-8"))
         return
-    known = _commands()
+    from joulelab.cli import app
+
+    known = list(_commands(get_command(app)))
     if topic not in known:
         raise UsageError(
             f"there is no topic {quoted(topic)}",
-            suggestion(topic, [*found, *known]) or "joulelab help lists them",
+            suggestion(topic, [*found, *known]) or "`joulelab help` lists them",
         )
-    import typer
-
-    command = known[topic]
-    with typer.Context(command, info_name=f"joulelab {topic}") as context:
-        print(command.get_help(context))
+    app([*topic.split(), "--help"], prog_name="joulelab", standalone_mode=False)
 
 
 def guides() -> dict[str, Any]:
@@ -72,14 +72,12 @@ def found_titles(found: Mapping[str, Any]) -> dict[str, str]:
     return titles
 
 
-def _commands() -> Mapping[str, Any]:
-    from typer.main import get_command
-
-    from joulelab.cli import app
-
-    found: Any = get_command(app)
-    commands: Mapping[str, Any] = found.commands
-    return commands
+def _commands(group: Any, above: str = "") -> Iterator[str]:  # noqa: ANN401 - of click
+    """The words of every command, also of those of two: ``predict step``."""
+    for name, command in group.commands.items():
+        yield f"{above}{name}"
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{above}{name} ")
 
 
 def _show_guide(text: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from joulelab import formats
 from joulelab.cli.options import OUTPUT_FOLDER
-from joulelab.cli.output import say, write_frame
+from joulelab.cli.output import check_file, check_folder, say, write_frame
 from joulelab.present import Column, Facts, Remark, Table, View, words
 from joulelab.study.manifest import machine_of
 from joulelab.study.now import read_now
@@ -156,6 +156,7 @@ def joint_report(folders: Sequence[Path], out: Path | None) -> View:
     from joulelab.report.pages import claimed, not_joint, write_report, write_side_pages
     from joulelab.report.paper_tables import NOT_OF_PAPER
 
+    check_folder(out)
     studies = [ReportedStudy(Results.open(folder)) for folder in folders]
     every = [one for study in studies for one in study.experiments]
     name = formats.listing([study.name for study in studies])
@@ -198,6 +199,8 @@ def export_table(folder: Path, file_format: str, table: str, out: Path | None) -
         StoreWriteError: the file cannot be written.
         StoreCorruptError: nothing of the table can be read.
     """
+    if out is not None:
+        check_file(out)
     results = Results.open(folder, salvage=True)
     frame = {
         "runs": results.to_frame,

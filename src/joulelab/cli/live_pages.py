@@ -1,9 +1,9 @@
-"""``joulelab live``, and ``--live`` of ``run`` and ``watch``: pages in a browser."""
+"""``joulelab live``, and ``--live`` of ``run``, ``tune`` and ``watch``: pages in a browser."""
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,6 @@ from joulelab.optional import require
 if TYPE_CHECKING:
     from joulelab.cli.study_commands import Live
     from joulelab.energy.measurement import Measurement
-    from joulelab.study.study import Study
 
 LOOPBACK = "127.0.0.1"
 
@@ -66,6 +65,7 @@ def run_live(asked: Live) -> int:
     from joulelab.live.access import address, listen, new_token
     from joulelab.live.server import Server
     from joulelab.live.study_source import StudySource
+    from joulelab.study.store_reading import is_running
 
     source = StudySource(asked.folder)
     source.check()
@@ -74,28 +74,28 @@ def run_live(asked: Live) -> int:
     end_on_sigterm()
     _warn(place)
     print(address(place.host, listening, token), flush=True)
-    say("Ctrl-C ends the page; the study goes on", "dim")
+    goes_on = "; the study goes on" if is_running(asked.folder) else ""
+    say(f"Ctrl-C ends the page{goes_on}", "dim")
     with suppress(KeyboardInterrupt):
         Server(source, token, place.host, listening).serve_page()
     return 0
 
 
 @contextmanager
-def shown_beside(folder: Path, place: PagePlace | None, study: Study) -> Iterator[None]:
+def shown_beside(folder: Path, place: PagePlace | None, kinds: Collection[str]) -> Iterator[None]:
     """Show a study while this process runs it; the page is served by another process.
 
     Args:
         folder: its results folder.
         place: of the page; ``None`` for none.
-        study: that is run.
+        kinds: of its experiments.
     """
     if place is None:
         yield
         return
     from joulelab.live.beside import page_beside
 
-    kinds = [str(table["kind"]) for table in study.spec.experiment.values()]
-    with page_beside(folder, place.host, place.port, kinds) as url:
+    with page_beside(folder, place.host, place.port, list(kinds)) as url:
         _warn(place)
         say(f"live page: {url}")
         yield

@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulelab import formats
-from joulelab.cli.options import check_folder
-from joulelab.cli.output import progress_console, say, write_frame
+from joulelab.cli.output import check_file, progress_console, say, write_frame
 from joulelab.cli.serving_commands import Load
 from joulelab.energy.command import cool_down, idle_duration_s
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Measuring, Monitor
 from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.errors import ServingError, UsageError
+from joulelab.optional import require
 from joulelab.serving.arrivals import ArrivalProcess
 from joulelab.serving.http_load import Bodies, HttpLoad
 from joulelab.serving.http_results import Exchanges
@@ -185,7 +185,9 @@ def check_table(path: Path | None) -> None:
         return
     if path.suffix.lower() not in (".parquet", ".csv"):
         raise UsageError(f"{path}: a table of requests is Parquet or CSV", "end it in .parquet")
-    check_folder(path)
+    if path.suffix.lower() == ".parquet":
+        require("pyarrow", user="writing Parquet")
+    check_file(path)
 
 
 def write_rows(columns: Mapping[str, Any], path: Path | None) -> None:

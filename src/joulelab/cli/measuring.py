@@ -9,15 +9,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulelab import formats
 from joulelab.budget import Budget
 from joulelab.cli.comparing import NAMES, QUANTITIES, Compared, interval_data, swept
 from joulelab.cli.options import check_seconds
-from joulelab.cli.output import say, show
+from joulelab.cli.output import check_figure, check_file, say, show
 from joulelab.energy.command import (
+    Beside,
     Command,
     CommandRun,
     Design,
@@ -62,18 +62,6 @@ LEAST_IDLE_S = 1.0
 CAVEAT = "No sensor measured this: good for comparing, not for quoting (joulelab doctor)"
 
 
-def check_figure(path: Path | None) -> None:
-    """Refuse an impossible file name of a figure before measuring.
-
-    Raises:
-        UsageError: its suffix is not a figure format.
-    """
-    if path is not None:
-        from joulelab.present.style import figure_format
-
-        figure_format(path)
-
-
 def run_measure(asked: Measure) -> int:
     """Run, measure and report commands.
 
@@ -102,7 +90,7 @@ def run_measure(asked: Measure) -> int:
         budget=_budget(asked, runs=len(commands) * (asked.repeat + asked.warmup)),
         grace_s=asked.grace,
     )
-    feed = Feed(_sinks(asked), design.label) if asked.to else None
+    feeds = _feeds(asked, commands)
     rank = here()
     options: Options = {
         **asked.monitor,
@@ -113,11 +101,12 @@ def run_measure(asked: Measure) -> int:
     }
     if asked.trace is not None:
         check_suffix(asked.trace)
+        check_file(asked.trace, replaced=True)
     check_figure(asked.plot)
     several = len(commands) * (asked.repeat + asked.warmup) > 1
-    if several and (asked.trace or asked.plot or asked.to):
+    if several and (asked.trace or asked.plot):
         raise UsageError(
-            "--trace, --plot and --to are for a single run",
+            "--trace and --plot are for a single run",
             "leave out --repeat, --warmup, --compare and --sweep",
         )
     if several and rank.nodes > 1:
@@ -128,7 +117,7 @@ def run_measure(asked: Measure) -> int:
     if not rank.records:
         return _run_unmeasured(list(commands.values()), design, asked, rank)
     with signals_survived(SURVIVED):
-        return _measure(commands, options, design, asked, feed)
+        return _measure(commands, options, design, asked, feeds)
 
 
 def _run_unmeasured(commands: Sequence[Command], design: Design, asked: Measure, rank: Rank) -> int:
@@ -141,6 +130,19 @@ def _run_unmeasured(commands: Sequence[Command], design: Design, asked: Measure,
         for number in order:
             code = code or run_unmeasured(commands[number], design.stdout)
     return code
+
+
+def _feeds(asked: Measure, commands: Mapping[str, Command]) -> list[Feed]:
+    """What sends the runs of each command to the sinks, under its name; empty without sinks."""
+    if not asked.to:
+        return []
+    sinks, label = _sinks(asked), f"{asked.label}: " if asked.label else ""
+    if len(commands) == 1:
+        return [Feed(sinks, asked.label or next(iter(commands)))]
+    return [
+        Feed(sinks, f"{label}{name if asked.sweep else _line(command)}")
+        for name, command in commands.items()
+    ]
 
 
 def _sinks(asked: Measure) -> list[Sink]:
@@ -207,17 +209,19 @@ def _measure(
     options: Options,
     design: Design,
     asked: Measure,
-    feed: Feed | None,
+    feeds: Sequence[Feed],
 ) -> int:
     measured = _Measured(commands, design, asked.label, asked.verbose)
     rank = here()
     gathered = gathering(rank, "joulelab measure", sure=True)  # commands may differ by rank
-    feed = feed if rank.node == 0 else None
-    with Monitor(**options) as monitor, ExitStack() as ended:
-        if feed is not None:
-            feed.open()
+    feeds = feeds if rank.node == 0 else []
+    with ExitStack() as ended:
+        for feed in feeds:
             ended.callback(feed.end, failed=True)
-            design = replace(design, beside=feed.during)
+        if feeds:
+            feeds[design.blocks(len(commands))[design.warmup][0]].open()
+            design = replace(design, beside=lambda number: _sent(feeds[number]))
+        monitor = ended.enter_context(Monitor(**options))
         if gathered is not None:
             gathered.begin()
         idle_s = asked.idle
@@ -226,7 +230,14 @@ def _measure(
         if idle_s:
             monitor.recorder.measure_idle(idle_s)
         _check_budget(design.budget, monitor)
-        trials = run_trials(list(commands.values()), monitor, design, measured.tell)
+
+        def tell(trial: Trial) -> None:
+            measured.tell(trial)
+            if feeds and measured.several and not trial.warmed_up:
+                run = trial.run
+                feeds[trial.number].end(run.measurement, failed=run.exit_code != 0)
+
+        trials = run_trials(list(commands.values()), monitor, design, tell)
         if idle_s:
             cool_down(monitor, design.cool_down_s)
         last = trials[-1].run
@@ -242,8 +253,9 @@ def _measure(
             (trial, _with_nodes(one, trial.run.command, rank)) for trial, one in measured.trials
         ]
         about = TraceAbout.of(monitor.recorder, design.label, last.window.started_at)
-        if feed is not None:
-            feed.end(next((one for _, one in measured.trials), None), failed=last.exit_code != 0)
+        if feeds and not measured.several:
+            whole = next((one for _, one in measured.trials), None)
+            feeds[0].end(whole, failed=last.exit_code != 0)
         if gathered is not None:
             measured.trials = [
                 (trial, gathered.end(one, monitor.uuids)) for trial, one in measured.trials
@@ -260,6 +272,12 @@ def _measure(
         say(f"--strict: {why}")
         return NOT_MEASURED
     return last.exit_code
+
+
+def _sent(feed: Feed) -> Beside:
+    """What is around a run that a feed sends."""
+    feed.open()
+    return feed.during
 
 
 def _with_nodes(measurement: Measurement, command: Command, rank: Rank) -> Measurement:
@@ -320,9 +338,14 @@ class _Measured:
     verbose: bool
     trials: list[tuple[Trial, Measurement]] = field(default_factory=list)
 
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one run."""
+        return len(self.commands) * (self.design.repeat + self.design.warmup) > 1
+
     def tell(self, trial: Trial) -> None:
         """Show the energy of each of several runs."""
-        if len(self.commands) * (self.design.repeat + self.design.warmup) == 1:
+        if not self.several:
             return
         measurement = trial.run.measurement
         name = f"{list(self.commands)[trial.number]} " if len(self.commands) > 1 else ""

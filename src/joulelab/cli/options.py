@@ -409,19 +409,6 @@ def parse_pairs(written: Sequence[str] | None, option: str) -> dict[str, str]:
     return pairs
 
 
-def check_folder(path: Path) -> None:
-    """Refuse a file whose folder does not exist, before anything is measured.
-
-    Args:
-        path: of the file that will be written.
-
-    Raises:
-        UsageError: the folder does not exist.
-    """
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"{path}: no folder {path.parent}", "make it first")
-
-
 def default_folder(study: str, overrides: Sequence[str], scale: float | None = None) -> Path:
     """The default results folder: the same for the same command.
 

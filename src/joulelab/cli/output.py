@@ -85,6 +85,70 @@ def write_frame(frame: pd.DataFrame, path: Path, file_format: str, *, own: bool 
         ) from error
 
 
+def check_file(path: Path, *, replaced: bool = False) -> None:
+    """Refuse a file that cannot be written, before anything is measured.
+
+    Files are written into folders that exist; a folder of results is made.
+
+    Args:
+        path: as the user wrote it.
+        replaced: as for `joulelab.files.check_writable`.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    from joulelab.errors import UsageError
+    from joulelab.files import check_writable
+
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder", "name the file to write")
+    if not path.absolute().parent.exists():
+        raise UsageError(f"{path}: no folder {path.parent}", "make it first")
+    try:
+        check_writable(path, replaced=replaced)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror or error}", "give another file"
+        ) from error
+
+
+def check_figure(path: Path | None) -> None:
+    """Refuse a figure that cannot be written, before anything is measured.
+
+    Args:
+        path: as the user wrote it; None for no figure.
+
+    Raises:
+        UsageError: it cannot be written, or its suffix is not a figure format.
+    """
+    if path is not None:
+        from joulelab.present.style import figure_format
+
+        figure_format(path)
+        check_file(path)
+
+
+def check_folder(path: Path | None) -> None:
+    """Refuse a folder of results that cannot be written, before anything is measured.
+
+    Args:
+        path: as the user wrote it; None for the default.
+
+    Raises:
+        UsageError: it cannot be made or written.
+    """
+    from joulelab.errors import UsageError
+    from joulelab.files import check_folder_writable
+
+    try:
+        if path is not None:
+            check_folder_writable(path)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror or error}", "give another folder with --out"
+        ) from error
+
+
 def say(what: str, style: str = "") -> None:
     """Print a line to standard error.
 

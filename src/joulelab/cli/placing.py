@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulelab import formats
-from joulelab.cli.options import check_folder, parse_duration_s
+from joulelab.cli.options import parse_duration_s
+from joulelab.cli.output import check_figure
 from joulelab.energy.carbon.footprint import (
     JOULES_IN_KWH,
     VARIABLE,
@@ -55,13 +56,10 @@ def places(
             does not fit before its deadline.
         StoreError: the folder has no study in it, or it cannot be read.
     """
-    from joulelab.present.style import figure_format
     from joulelab.report.places import named_places
 
     start.check()
-    if plot is not None:
-        figure_format(plot)
-        check_folder(plot)
+    check_figure(plot)
     pue = checked_pue(default_pue() if pue is None else pue)
     results = Results.open(folder)
     known = named_places(_named(named, needed=start.series is None))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from joulelab.cli.measuring import carbon_notes, caveats
-from joulelab.cli.options import check_folder, check_seconds
-from joulelab.cli.output import say, show
+from joulelab.cli.options import check_seconds
+from joulelab.cli.output import check_file, say, show
 from joulelab.energy.command import idle_duration_s
 from joulelab.energy.monitor import Monitor, Options
 from joulelab.errors import UsageError
@@ -76,9 +76,7 @@ def _check_files(program: Program, files: Sequence[Path]) -> None:
     """
     taken = {Path(program.what).resolve()} if program.kind == "file" else set()
     for path in files:
-        check_folder(path)
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder", "name the file to write")
+        check_file(path)
         if path.resolve() in taken:
             of = (
                 "the program" if path.resolve() == Path(program.what).resolve() else "written twice"

@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING
 
 from joulelab import formats
 from joulelab.cli.live_pages import asked_place, watched_page
-from joulelab.cli.measuring import check_figure, one_measurement
+from joulelab.cli.measuring import one_measurement
 from joulelab.cli.options import check_seconds
-from joulelab.cli.output import data_console, progress_console, say, show
+from joulelab.cli.output import (
+    check_figure,
+    check_file,
+    data_console,
+    progress_console,
+    say,
+    show,
+)
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.booking import Booking
 from joulelab.energy.detection import Choice
@@ -23,10 +30,10 @@ from joulelab.energy.monitor import Monitor, Options
 from joulelab.energy.reading import Reading, Status
 from joulelab.energy.summary import trace_columns
 from joulelab.energy.traces.recording import read_recording
-from joulelab.energy.traces.trace_file import LiveTrace
+from joulelab.energy.traces.trace_file import LiveTrace, check_suffix
 from joulelab.present import Column, Facts, Part, Section, Table, View, words
 from joulelab.settings import settings_path
-from joulelab.sinks.feed import Feed
+from joulelab.sinks.feed import FIRST_S, Feed
 from joulelab.sinks.named import named_sinks
 
 if TYPE_CHECKING:
@@ -108,6 +115,8 @@ def run_record(asked: Record) -> int:
         asked: the options of the command.
     """
     check_seconds(asked.for_, "--for")
+    check_suffix(asked.out)
+    check_file(asked.out)
     end_on_sigterm()
     label = asked.label or asked.out.stem
     with (
@@ -137,14 +146,20 @@ def _whole_machine(asked: Record | Watch) -> Options:
     return {"meters": asked.meter or None, "interval_s": asked.interval, **WHOLE_MACHINE}
 
 
-def laps(seconds: float | None, every_s: float = LAP_S) -> Iterator[None]:
+def laps(
+    seconds: float | None, every_s: float = LAP_S, first_s: float | None = None
+) -> Iterator[None]:
     """Yield at a fixed rate, without drift, until the time is up.
 
     Args:
         seconds: how long; default: without end.
         every_s: time between two laps.
+        first_s: time of one more before them.
     """
     start_s, lap = time.monotonic(), 0
+    if first_s is not None and (seconds is None or first_s < seconds):
+        time.sleep(first_s)
+        yield
     while seconds is None or lap * every_s < seconds:
         lap += 1
         due_s = lap * every_s if seconds is None else min(lap * every_s, seconds)
@@ -197,19 +212,20 @@ def run_watch(asked: Watch) -> int:
     console = data_console()
     options: Options = {**_whole_machine(asked), "place": asked.place, "pue": asked.pue}
     with (
-        Monitor(**options) as monitor,
         feed,
+        Monitor(**options) as monitor,
         suppress(KeyboardInterrupt),
         watched_page(place) as tell,
     ):
         watched = _Watched()
         window = monitor.recorder.open("watch")
         with Live(console=console, auto_refresh=False, transient=False) as live:
-            for _ in laps(asked.for_, asked.every):
+            first_s = FIRST_S if feed.live and asked.every > FIRST_S else None
+            for number, _ in enumerate(laps(asked.for_, asked.every, first_s)):
                 done, window = window, window.lap()
                 measurement = monitor.finish(done.close(), done)
                 watched.add(measurement)
-                feed.lap(measurement)
+                feed.lap(measurement, first=first_s is not None and number == 0)
                 tell(measurement)
                 if console.is_terminal:
                     live.update(

@@ -16,7 +16,7 @@ from joulelab import formats
 from joulelab.cli.inspecting import reported
 from joulelab.cli.live_pages import asked_place, shown_beside
 from joulelab.cli.options import default_folder
-from joulelab.cli.output import progress_console, say, show
+from joulelab.cli.output import check_folder, progress_console, say, show
 from joulelab.cli.planning import plan_parts, remarks
 from joulelab.cli.run_log import study_log
 from joulelab.cli.signals import end_on_sigterm
@@ -49,11 +49,13 @@ def run_command(asked: Run) -> int:
         asked: the options of the command.
     """
     place = asked_place(asked.host, asked.port, live=asked.live, user="joulelab run --live")
+    check_folder(asked.out)
     folder = asked.out or default_folder(asked.study, asked.set_ or [], asked.scale)
     wanted = (asked.study, asked.set_, asked.plugin, asked.data_dir, asked.scale)
     study = load_study(*wanted, trust=asked.trust)
     log = study_log(folder, asked.to) if asked.to else None
-    with shown_beside(folder, place, study):
+    kinds = [str(table["kind"]) for table in study.spec.experiment.values()]
+    with shown_beside(folder, place, kinds):
         return run_study(
             study, folder, as_json=asked.json, verbose=asked.verbose, log=log, on=asked.on
         )
@@ -81,9 +83,6 @@ def run_study(
     Returns:
         The exit code: 0, or 3 if runs failed.
     """
-    from joulelab.report.ledger import ReportedStudy
-    from joulelab.report.pages import brief_view
-
     end_on_sigterm()
     display = _Display(progress_console(), verbose=verbose)
     try:
@@ -92,6 +91,9 @@ def run_study(
     except KeyboardInterrupt:
         say(f"interrupted; what had finished is in {folder}: run the same command again to go on")
         raise
+    from joulelab.report.ledger import ReportedStudy  # draws figures: not before the study begins
+    from joulelab.report.pages import brief_view
+
     show(reported(ReportedStudy(results), brief_view), as_json=as_json)
     if failed := results.failed():
         say(f"{formats.count(failed, 'run')} failed; `joulelab status {folder}` says why", "red")

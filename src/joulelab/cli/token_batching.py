@@ -13,8 +13,8 @@ from joulelab.cli.batch_options import (
     check_domains,
     doing,
 )
-from joulelab.cli.options import check_folder, parse_duration_s
-from joulelab.cli.output import say, show
+from joulelab.cli.options import parse_duration_s
+from joulelab.cli.output import check_file, say, show
 from joulelab.cli.serving_commands import Batch
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.cli.token_plan import TokenAnswer, token_plan_view
@@ -105,7 +105,7 @@ def _check(asked: Batch) -> None:
         return
     if asked.table is not None:
         raise UsageError("--save keeps what is measured, and --table measures nothing", "drop one")
-    check_folder(asked.save)
+    check_file(asked.save)
 
 
 def _table(asked: Batch, lengths: Lengths, limits: TokenLimits) -> tuple[TokenTable, bool]:

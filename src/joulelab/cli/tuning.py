@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from joulelab import formats
+from joulelab.cli.live_pages import asked_place, shown_beside
 from joulelab.cli.options import parse_duration_s
-from joulelab.cli.output import progress_console, say, show
+from joulelab.cli.output import check_folder, progress_console, say, show
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.reading import Total
-from joulelab.kinds.objective.tune import Tuned, tune
+from joulelab.kinds.objective.tune import EXPERIMENT, Tuned, default_folder, tune
 from joulelab.present import Facts, View
 from joulelab.study.executor import Heartbeat
 from joulelab.study.listener import Listener
@@ -29,12 +30,15 @@ QUIET_LINE_S = 10.0
 
 def run_tune(asked: Tune) -> None:
     """Tune an objective, and show what was found."""
+    page = asked_place(asked.host, asked.port, live=asked.live, user="joulelab tune --live")
+    check_folder(asked.out)
+    folder = asked.out or default_folder(asked.objective)
     end_on_sigterm()
     console = progress_console()
     display = Display(console, -1.0 if asked.direction == "minimize" else 1.0)
     timeout_s = parse_duration_s(asked.timeout, "--timeout") if asked.timeout else None
     try:
-        with display:
+        with display, shown_beside(folder, page, [EXPERIMENT]):
             found = tune(
                 asked.objective,
                 asked.space,
@@ -50,7 +54,7 @@ def run_tune(asked: Tune) -> None:
                 timeout_s=timeout_s,
                 cost=asked.cost,
                 place=asked.place,
-                out=asked.out,
+                out=folder,
                 energy={"meters": asked.meter} if asked.meter else None,
                 listener=display,
             )

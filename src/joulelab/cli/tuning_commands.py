@@ -8,7 +8,18 @@ from pathlib import Path
 
 import typer
 
-from joulelab.cli.options import Json, Meters, Place, Plugins, Quiet, argument, command, option
+from joulelab.cli.options import (
+    Host,
+    Json,
+    Meters,
+    Place,
+    Plugins,
+    Port,
+    Quiet,
+    argument,
+    command,
+    option,
+)
 
 commands = typer.Typer()
 
@@ -73,4 +84,7 @@ class Tune:
     place: Place = None
     plugin: Plugins = None
     quiet: Quiet = False
+    live: bool = option(False, "Show the search in a browser; prints the address.")
+    host: Host = None
+    port: Port = None
     json: Json = False

@@ -321,7 +321,8 @@ class Design:
             process.
         budget: of a run.
         grace_s: as of `run_command`.
-        beside: likewise.
+        beside: from the number of a command to what is around each run of it that counts; None for
+            nothing.
     """
 
     repeat: int = 1
@@ -332,7 +333,7 @@ class Design:
     stdout: int | None = None
     budget: Budget | None = None
     grace_s: float = GRACE_S
-    beside: Beside = nullcontext
+    beside: Callable[[int], Beside] | None = None
 
     def blocks(self, commands: int) -> list[list[int]]:
         """The order of commands in each block, warm-up blocks first.
@@ -366,6 +367,7 @@ def run_trials(
         for number in order:
             if trials and design.cool_down_s:
                 cool_down(monitor, design.cool_down_s)
+            counts = block >= design.warmup
             run = run_command(
                 commands[number],
                 monitor,
@@ -373,9 +375,9 @@ def run_trials(
                 stdout=design.stdout,
                 budget=design.budget,
                 grace_s=design.grace_s,
-                beside=design.beside,
+                beside=design.beside(number) if design.beside and counts else nullcontext,
             )
-            trial = Trial(number, block - design.warmup, run, block < design.warmup)
+            trial = Trial(number, block - design.warmup, run, not counts)
             trials.append(trial)
             on_trial(trial)
             if run.exit_code:

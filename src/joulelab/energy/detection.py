@@ -28,7 +28,13 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from joulelab.energy.meter import Channel, Detector, Hidden, Meter, Missing, Sample, meters
-from joulelab.energy.meters.settings import CALIBRATION, EVERY, calibration_factors, check_domains
+from joulelab.energy.meters.settings import (
+    CALIBRATION,
+    EVERY,
+    calibration_factors,
+    check_domains,
+    check_types,
+)
 from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder
 from joulelab.errors import JoulelabError, MeterError, SettingsError, suggestion
 from joulelab.settings import load_settings, settings_path
@@ -115,7 +121,16 @@ class Choice:
                     suggestion(name, dict.fromkeys([*known, CALIBRATION]))
                     or f"its only setting is {CALIBRATION}",
                 )
+        check_types(self.name, detector, given)
         return detector(**given, **more)
+
+    def check(self) -> None:
+        """Refuse what `detector` refuses, without reading anything.
+
+        Raises:
+            SettingsError: a setting is unknown, or not valid.
+        """
+        self.detector(**({"measured": (), "beside": False} if self.name == ESTIMATE else {}))
 
     def calibrated(self, found: Sequence[Meter]) -> list[Meter]:
         """Meters with the calibration factors of the settings, unless they apply these themselves.

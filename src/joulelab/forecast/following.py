@@ -21,6 +21,7 @@ import functools
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from joulelab import formats
@@ -47,6 +48,7 @@ for the end, and for what sensors lag."""
 QUARTER = 0.25
 AGAIN = "call joulelab.track again"
 NOBODY_COUNTS = "nobody has counted the tokens"
+NOT_FINISHED = "the training did not come to its end"
 
 
 class Follower:
@@ -227,8 +229,11 @@ class Follower:
             raise not_started(self.label)
         return self._measurement or self._measuring.so_far()
 
-    def stop(self) -> Measurement:
+    def stop(self, *, failed: bool = False) -> Measurement:
         """End, and return the measurement; a second call returns the same.
+
+        Args:
+            failed: whether the steps have not come to their end; the measurement says so.
 
         Raises:
             MeterError: it was never started.
@@ -242,13 +247,19 @@ class Follower:
                 self._feed.pause()
             if self._forecast is not None:
                 self._forecast.stop()
-            found = self._measurement = measuring.stop()
+            found = measuring.stop()
+            if failed:
+                found = replace(found, flags=(*found.flags, NOT_FINISHED))
+            self._measurement = found
             if not self.rank.records:
                 return found
             samples = measuring.window.channel_samples
             self._phases = phase_energies(self._marks, found, found.total, samples)
             if self._feed is not None:
-                self._feed.end(found, self._phases, step=self.steps)
+                forecast = self._forecast_values()
+                self._feed.end(
+                    found, self._phases, step=self.steps, forecast=forecast, failed=failed
+                )
             if self._gathering is not None:
                 self._measurement = self._gathering.end(found, measuring.uuids)
         return self._measurement
@@ -336,13 +347,16 @@ class Follower:
         return spent_now | self._forecast_values()
 
     def _forecast_values(self) -> dict[str, float]:
-        last = self.predictions[-1] if self.predictions else None
-        known = {
-            "energy_forecast_j": last.energy_j if last else None,
-            "energy_forecast_low_j": last.low_j if last else None,
-            "energy_forecast_high_j": last.high_j if last else None,
-        }
-        return {name: value for name, value in known.items() if value is not None}
+        """The last forecast; after the end, what it came to."""
+        if not self.predictions:
+            return {}
+        last, whole = self.predictions[-1], self._measurement
+        bounds = [last.energy_j, last.low_j, last.high_j]
+        if whole is not None:
+            bounds = [whole.energy_j] * len(bounds)
+        names = ("energy_forecast_j", "energy_forecast_low_j", "energy_forecast_high_j")
+        known = zip(names, bounds, strict=True)
+        return {name: value for name, value in known if value is not None}
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the sinks, which are of this process.

@@ -41,7 +41,7 @@ from joulelab.energy.agreement import Agreement, agreement
 from joulelab.energy.measurement import Measurement, answer
 from joulelab.energy.monitor import Options
 from joulelab.energy.phases import PhaseEnergy
-from joulelab.errors import BudgetSpentError, UsageError
+from joulelab.errors import BudgetSpentError, UsageError, quoted
 from joulelab.forecast.following import Follower
 from joulelab.forecast.outcome import TrainingPrediction
 from joulelab.sinks.named import Named
@@ -84,9 +84,15 @@ def track(
         options: see `joulelab.energy.monitor.Options`.
 
     Raises:
-        UsageError: the budget is not an amount, or is in grams of CO2e and there is no ``place``;
-            `on_budget` is something else.
+        UsageError: `items` cannot be looped over; the budget is not an amount, or is in grams of
+            CO2e and there is no ``place``; `on_budget` is something else.
     """
+    if items is not None and not isinstance(items, Iterable):
+        number = items if isinstance(items, int) else 5
+        raise UsageError(
+            f"joulelab.track({quoted(items)}): that cannot be looped over",
+            f"give an iterable, such as range({number})",
+        )
     check_on_budget(on_budget, get_args(OnBudget))
     if total is None and isinstance(items, Sized):
         total = len(items)

@@ -3,7 +3,7 @@
 ::
 
     the measuring program    step ── step ── step ── end      0.3 ms each; waits ENDING_S
-    ticker                   .  .  .  .  .  .  .  .           looks every second, for live sinks
+    ticker                   .  .  .  .  .  .  .  .           looks every second, first sooner
     outlet, one a sink       ── put ── put ──── put ──        its own thread and queue
 
 The longer the window, the longer a look at it takes; looks are spaced so that they take at most
@@ -26,6 +26,8 @@ from joulelab.sinks.sink import Seen, Sink, State
 from joulelab.sinks.tally import Tally
 
 TICK_S = 1.0
+FIRST_S = 0.1
+"""The first look for live sinks, which show what they know from then on: counters have moved."""
 SHARE = 0.002
 LEAST_STEP_S = 0.5
 """Steps of a loop are looked at no more often."""
@@ -47,6 +49,11 @@ class _Timed(Outlet[Seen]):
         if has_steps and not self._sink.live:
             return at_step
         return time.monotonic() >= self._next_s
+
+    def begin(self) -> None:
+        """Measuring has begun: only a live sink takes a value soon."""
+        if not self._sink.live:
+            self._next_s = time.monotonic() + TICK_S - FIRST_S - TOLERANCE_S
 
     def offer(self, item: Seen) -> None:
         """Give a value; does not wait."""
@@ -76,12 +83,19 @@ class Feed:
         self._next_s = 0.0
         self._process = os.getpid()
 
+    @property
+    def live(self) -> bool:
+        """Whether a sink shows what is so now."""
+        return any(one.live for one in self._sinks)
+
     def open(self) -> None:
-        """Open all sinks, or none.
+        """Open all sinks, or none; a second call has no effect.
 
         Raises:
             UsageError: one cannot be opened.
         """
+        if self._outlets and self._process == os.getpid():
+            return
         self._tally, self._step, self._forecast = Tally(), None, {}
         self._process, self._next_s = os.getpid(), 0.0
         opened: list[Sink] = []
@@ -111,6 +125,8 @@ class Feed:
         """
         self._stop.clear()
         self._has_steps = steps
+        for outlet in self._outlets:
+            outlet.begin()
         self._ticker = threading.Thread(
             target=self._tick, args=(so_far,), name="joulelab-ticker", daemon=True
         )
@@ -149,9 +165,16 @@ class Feed:
         if time.monotonic() >= self._next_s and self._wanted(at_step=True):
             self._look(so_far, at_step=True)
 
-    def lap(self, measurement: Measurement) -> None:
-        """Send a measurement of the time since the last one."""
+    def lap(self, measurement: Measurement, *, first: bool = False) -> None:
+        """Send a measurement of the time since the last one.
+
+        Args:
+            measurement: of that time.
+            first: measuring has just begun: for live sinks alone.
+        """
         with self._lock:
+            for outlet in self._outlets if first else ():
+                outlet.begin()
             self._tally.add(measurement)
             self._send(at_step=False)
 
@@ -161,6 +184,7 @@ class Feed:
         phases: Mapping[str, PhaseEnergy] | None = None,
         *,
         step: int | None = None,
+        forecast: Mapping[str, float] | None = None,
         failed: bool = False,
     ) -> None:
         """Send the last value, and wait for the sinks a moment; a second call has no effect.
@@ -169,6 +193,7 @@ class Feed:
             measurement: of the whole; None where there were laps.
             phases: of the whole.
             step: number of steps, where there were such.
+            forecast: values of it, by name; default: those of the last step.
             failed: whether what was measured has failed.
         """
         if not self._outlets or self._process != os.getpid():
@@ -176,6 +201,7 @@ class Feed:
         self.pause()
         with self._lock:
             self._step = self._step if step is None else step
+            self._forecast = self._forecast if forecast is None else forecast
             if measurement is not None:
                 self._tally.reach(measurement)
             self._send(
@@ -190,10 +216,11 @@ class Feed:
         self._outlets = []
 
     def _tick(self, so_far: Callable[[], Measurement]) -> None:
-        pause_s = TICK_S
+        pause_s = FIRST_S if self.live else TICK_S
         while not self._stop.wait(pause_s):
+            pause_s = TICK_S
             if self._wanted(at_step=False):
-                pause_s = max(TICK_S, self._look(so_far, at_step=False) / SHARE)
+                pause_s = max(pause_s, self._look(so_far, at_step=False) / SHARE)
 
     def _wanted(self, *, at_step: bool) -> bool:
         return any(one.wants(at_step=at_step, has_steps=self._has_steps) for one in self._outlets)

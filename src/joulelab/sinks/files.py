@@ -80,6 +80,7 @@ class CsvSink(_FileSink):
         Raises:
             UsageError: it cannot be written, or holds something else.
         """
+        self._row: dict[str, Any] = {}
         self._columns = _header(self._path)
         if self._columns and not set(COLUMNS) <= set(self._columns):
             raise UsageError(f"{self._path} holds other columns", "give another file")
@@ -97,6 +98,9 @@ class CsvSink(_FileSink):
         }
         for one in seen.domains:
             row |= {f"{one.domain} gross_j": one.energy_j, f"{one.domain} status": str(one.status)}
+        if row == self._row:  # the end may bring nothing new
+            return
+        self._row = row
         text = io.StringIO()
         if not self._columns:
             self._columns = [*COLUMNS, *(name for name in row if name not in COLUMNS)]

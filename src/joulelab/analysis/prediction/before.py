@@ -58,7 +58,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy import linalg
 
 from joulelab.analysis.comparison import CONFIDENCE
 from joulelab.analysis.rounding import Values
@@ -280,6 +279,8 @@ class _Fit:
         self._mean = y.mean(axis=0)
         self._penalised = self._between(self._rows, self._rows)
         self._penalised.flat[:: len(x) + 1] += one.penalty
+        from scipy import linalg  # heavy, and not every study is predicted by regression
+
         self._weights: Values = linalg.solve(self._penalised, y - self._mean, assume_a="pos")
 
     def predict(self, x: Values) -> Values:

@@ -37,7 +37,7 @@ from joulelab.energy.meters.processor import (
 )
 from joulelab.energy.meters.settings import checked_number
 from joulelab.energy.reading import Status, family
-from joulelab.errors import SettingsError
+from joulelab.errors import SettingsError, quoted
 
 MEMORY_W_PER_GB = 0.3725
 SCOPES = {"tree": "this process tree", "machine": "the whole machine"}
@@ -69,12 +69,7 @@ class EstimateMeter(OpenMeter):
         scope: str = "tree",
         beside: bool = False,
     ) -> None:
-        if scope not in SCOPES:
-            raise SettingsError(
-                f"an estimate has no scope {scope!r}", f"one of {', '.join(SCOPES)}"
-            )
-        if tdp_w is not None:
-            checked_number("estimate: tdp_w", tdp_w, what="the design power of a socket in watts,")
+        check_estimate(tdp_w, scope)
         whose = SCOPES[scope]
         processor = Processor.here()
         self._w_per_processor, source = processor.power(tdp_w)
@@ -132,6 +127,20 @@ class EstimateMeter(OpenMeter):
         return {channel.domain: channel.remark for channel in self.channels}
 
 
+def check_estimate(tdp_w: float | None, scope: str) -> None:
+    """Refuse settings that an estimate cannot have.
+
+    Raises:
+        SettingsError: no such scope, or a TDP that is not positive.
+    """
+    if scope not in SCOPES:
+        raise SettingsError(
+            f"an estimate has no scope {quoted(scope)}", f"one of {', '.join(SCOPES)}"
+        )
+    if tdp_w is not None:
+        checked_number("estimate: tdp_w", tdp_w, what="the design power of a socket in watts,")
+
+
 @dataclass
 class EstimateDetector(Detector):
     """Offers an estimate; it works everywhere.
@@ -141,12 +150,18 @@ class EstimateDetector(Detector):
         measured: domains that other meters read; these are not estimated.
         scope: as for `EstimateMeter`.
         beside: as for `EstimateMeter`.
+
+    Raises:
+        SettingsError: as for `EstimateMeter`.
     """
 
     tdp_w: float | None = None
     measured: Collection[str] = ()
     scope: str = "tree"
     beside: bool = False
+
+    def __post_init__(self) -> None:
+        check_estimate(self.tdp_w, self.scope)
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
         """The meter, or none if other meters read everything that it could estimate."""

@@ -142,11 +142,11 @@ class RaplDetector(Detector):
         root: as for `RaplMeter`.
     """
 
-    root: Path | None = None
+    root: str | Path | None = None
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
         """One meter for all readable zones, and why others, or all, cannot be read."""
-        root = self.root or powercap_root()
+        root = Path(self.root) if self.root else powercap_root()
         missing = closed_zones(root)
         zones = find_zones(root)
         if not zones:

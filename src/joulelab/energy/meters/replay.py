@@ -18,11 +18,12 @@ import numpy as np
 
 from joulelab.energy.figure import longest_step_s
 from joulelab.energy.meter import Detector, Meter, Missing, OpenMeter, Sample
-from joulelab.energy.meters.settings import check_truth
+from joulelab.energy.meters.settings import check_truth, checked_number, is_domain
 from joulelab.energy.sample_buffer import ChannelSamples, Floats
 from joulelab.energy.trace import Sensor
 from joulelab.energy.traces.recording import Recording, read_recording
-from joulelab.errors import SettingsError
+from joulelab.errors import SettingsError, quoted
+from joulelab.tabular.local_time import read_zone
 
 
 class ReplayMeter(OpenMeter):
@@ -146,7 +147,9 @@ class ReplayDetector(Detector):
         interval: time between rows without times, in seconds.
 
     Raises:
-        SettingsError: `loop` is not a boolean, or `interval` not a number.
+        SettingsError: `loop` is not a boolean, `interval` not a number above 0, or `domain` not the
+            name of one.
+        UsageError: the time zone is unknown.
     """
 
     automatic: ClassVar[bool] = False
@@ -164,8 +167,14 @@ class ReplayDetector(Detector):
 
     def __post_init__(self) -> None:
         check_truth("replay: loop", self.loop)
-        if self.interval is not None and not isinstance(self.interval, int | float):
-            raise SettingsError(f"replay: interval is {self.interval!r}", "write interval=1")
+        if self.interval is not None:
+            checked_number("replay: interval", self.interval, what="seconds between rows,")
+        if not is_domain(str(self.domain)):
+            raise SettingsError(
+                f"replay: domain = {quoted(self.domain)} is not the name of a domain",
+                "for instance gpu:0 or wall",
+            )
+        read_zone(str(self.timezone))
 
     def detect(self) -> tuple[Sequence[Meter], Sequence[Missing]]:
         """The meter, or a `Missing` if no file is given.

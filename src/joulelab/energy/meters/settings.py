@@ -8,15 +8,87 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from joulelab.errors import SettingsError
+from joulelab.errors import SettingsError, quoted
 
 CALIBRATION = "calibration"
 EVERY = "*"
 """Stands for all domains or UUIDs of a meter."""
+SECRET = "password"
 _DOMAIN = re.compile(r"[a-z][a-z0-9_-]*(:[A-Za-z0-9_.-]+)?")
+_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    Path: "a path",
+}
+_ACCEPTED: dict[Any, tuple[type, ...]] = {
+    NoneType: (NoneType,),
+    bool: (bool,),
+    int: (int,),
+    float: (int, float),
+    str: (str, int, float, bool),  # in a name, a text may look like something else
+    Path: (str, Path),
+}
+
+
+def check_types(meter: str, detector: Callable[..., object], given: Mapping[str, object]) -> None:
+    """Refuse values of another type than the detector's constructor declares.
+
+    What it declares in another way than by Python's own types is left to the constructor.
+
+    Args:
+        meter: its name, for messages.
+        detector: its class.
+        given: the settings.
+
+    Raises:
+        SettingsError: a value has another type.
+    """
+    try:
+        hints = get_type_hints(detector if is_dataclass(detector) else detector.__init__)
+    except Exception:  # of a package that names types which it does not import
+        return
+    for name, value in given.items():
+        hint = hints.get(name)
+        if hint is not None and not _fits(value, hint):
+            shown = "" if name == SECRET else f" = {quoted(value)}"
+            raise SettingsError(
+                f"{meter}: {name}{shown} has the wrong type", f"give {_in_words(hint)}"
+            )
+
+
+def _fits(value: Any, hint: Any) -> bool:  # noqa: ANN401 - a type
+    """Whether a value may be given where this type is declared."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in parts)
+    if not isinstance(origin, type):
+        truth = isinstance(value, bool) and hint in (int, float)
+        return hint not in _ACCEPTED or (isinstance(value, _ACCEPTED[hint]) and not truth)
+    of = parts[-1] if parts else Any
+    if isinstance(value, Mapping):
+        return issubclass(origin, Mapping) and all(_fits(one, of) for one in value.values())
+    listed = isinstance(value, origin) and not isinstance(value, str)
+    return listed and all(_fits(one, of) for one in value)
+
+
+def _in_words(hint: Any) -> str:  # noqa: ANN401 - a type
+    """What may be given, for a hint: ``a table or a number``."""
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(
+            dict.fromkeys(_in_words(one) for one in get_args(hint) if one is not NoneType)
+        )
+    origin = get_origin(hint)
+    if isinstance(origin, type):
+        return "a table" if issubclass(origin, Mapping) else "a list"
+    return _WORDS.get(hint, getattr(hint, "__name__", str(hint)))
 
 
 def checked_number(

@@ -215,9 +215,8 @@ def tune(  # noqa: PLR0913 - what a search may be told
         "place": place,
         "cwd": str(Path.cwd()),
     }
-    name = reference.rpartition(":")[2].rpartition(".")[2]
     spec: dict[str, Any] = {
-        "name": name,
+        "name": _name(reference),
         "seed": seed,
         "energy": {**QUICK, **(energy or {})},
         "experiment": {EXPERIMENT: {key: one for key, one in table.items() if one is not None}},
@@ -226,8 +225,21 @@ def tune(  # noqa: PLR0913 - what a search may be told
         check_plain(spec)
     except PlainDataError as error:
         raise UsageError(f"{'.'.join(error.keys)}: {error.message}", "change that value") from None
-    folder = Path(out) if out is not None else OUT / f"tune-{name}"
+    folder = Path(out) if out is not None else default_folder(reference)
     return tuned(Study(check_spec(spec)).run(folder, listener))
+
+
+def default_folder(reference: str) -> Path:
+    """The results folder of an objective.
+
+    Args:
+        reference: ``"train.py:objective"``.
+    """
+    return OUT / f"tune-{_name(reference)}"
+
+
+def _name(reference: str) -> str:
+    return reference.rpartition(":")[2].rpartition(".")[2]
 
 
 def tuned(results: Results) -> Tuned:

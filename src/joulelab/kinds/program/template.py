@@ -27,7 +27,7 @@ TEXT = """\
 #     joulelab plan {file}          what will run, and how long it will take
 #     joulelab run {file}           run it, or go on with it; the report is in the results folder
 #
-# docs/own-program.md explains every key.
+# `joulelab help own-program` explains every key.
 name = {title}
 
 [experiment.{name}]
