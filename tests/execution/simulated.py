@@ -72,6 +72,7 @@ class SimulatedWorker(Worker):
             "joulelab": joulelab.__version__,
             "python": "3",
             "host": self.name,
+            "node": self.name,
             "pid": 1,
             "time": time.time(),
             "worker": f"{self.node}/{self.engine.started}",
@@ -87,7 +88,7 @@ class SimulatedWorker(Worker):
             machine = {"device": {"name": "cuda:0", "model": self.engine.nodes[self.node]}}
             entry = {"session": line["study"]["session"], "host": self.name, "conditions": machine}
             setup = {"enter": "book", "kind": "setup", "state": "finished", **energy(0.0)}
-            self.lines += [setup, {"ready": entry, "latest": {}, "files": []}]
+            self.lines += [setup, {"ready": entry, "latest": {}, "files": [], "devices": ["gpu:0"]}]
         elif "group" in line:
             self._todo = list(line["runs"])
             self._group = line["group"]

@@ -42,11 +42,12 @@ def locks(tmp_path, monkeypatch):
     monkeypatch.setenv("JOULELAB_LOCK_DIR", str(folder))
 
 
-def study(folder, command, **table):
+def study(folder, command, execution=None, energy=ENERGY, **table):
     """A study of one experiment with the factor ``a``, in a folder."""
     full = {"kind": "command", "repetitions": 2, "vary": {"a": [1, 2, 3]}, "cwd": str(folder)}
     experiment = {"e": full | {"command": command} | table}
-    return Study(check_spec({"name": "s", "energy": ENERGY, "experiment": experiment}))
+    plain = {"name": "s", "energy": energy, "execution": execution or {}, "experiment": experiment}
+    return Study(check_spec(plain))
 
 
 def script(folder, text):
@@ -81,12 +82,12 @@ class OnFirst(Listener):
 
 
 def test_workers_give_the_table_of_one_process(tmp_path):
-    command = script(tmp_path, "print(json.dumps({'twice': 2 * int(a)}))")
+    command = script(tmp_path, "print(json.dumps({'twice': 2 * int(a), 'where': os.getcwd()}))")
     alone = study(tmp_path, command).run(tmp_path / "alone")
     listener = OnFirst(None)
     together = study(tmp_path, command).run(tmp_path / "together", listener, on="local:2")
     assert not any("is measuring on" in one for one in listener.said)  # it is one of the study
-    names = ["run_id", "position", "block", "seed", "state", "twice", "attempts"]
+    names = ["run_id", "position", "block", "seed", "state", "twice", "where", "attempts"]
     assert together.to_frame()[names].equals(alone.to_frame()[names])
     ledger = together.ledger_frame()
     assert set(ledger["state"]) == {"finished"}
@@ -174,14 +175,13 @@ def until(condition, patience_s=60):
 def simulated(folder, engine, levels=3, repetitions=2, mix="refuse", listener=None):
     """A study carried out on simulated nodes: its results."""
     vary = {"a": list(range(levels))}
-    planned = study(folder, "true {a}", vary=vary, repetitions=repetitions)
+    planned = study(folder, "true {a}", {"mix": mix}, vary=vary, repetitions=repetitions)
     plan, out = planned.plan(), folder / "out"
     copies = code_copies(planned.spec, out)
     with Store.open(out, copies.toml) as store:
         copies.write(begun=bool(store.manifest()))
         store.plan(plan.runs)
-        settings = ExecutionSpec(mix=mix)
-        Pool(engine, plan, store, copies, listener or Listener(), None, settings, 0.0).run()
+        Pool(engine, planned, plan, store, copies, listener or Listener()).run()
     return Results.open(out)
 
 

@@ -31,7 +31,7 @@ from joulelab.energy.detection import open_recorder
 from joulelab.energy.ending import known_spent
 from joulelab.energy.gathering import Gathering
 from joulelab.energy.job import Node
-from joulelab.energy.lock import DeviceLock
+from joulelab.energy.lock import DeviceLock, devices_of
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Hidden
 from joulelab.energy.order import already_started, not_ended, not_started
@@ -335,8 +335,9 @@ def devices(recorder: Recorder, domains: Collection[str] | None = None) -> list[
         recorder: whose domains are used.
         domains: only these; ``None`` for all that it reads.
     """
-    domains = {channel.domain for channel in recorder.channels} if domains is None else domains
-    return sorted({domain if domain.startswith("gpu:") else "cpu" for domain in domains})
+    return devices_of(
+        [channel.domain for channel in recorder.channels] if domains is None else domains
+    )
 
 
 def picklable(options: Mapping[str, Any]) -> Options:

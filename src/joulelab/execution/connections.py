@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import threading
 import time
 from collections.abc import Sequence
@@ -31,6 +32,53 @@ class Connection(Protocol):
 
     def receive(self) -> Line | None:
         """The next line of the runner, after waiting; None where the runner is gone."""
+
+
+class Sending:
+    """Sends lines from a thread of its own; a context manager that sends all that is left.
+
+    Ctrl-C interrupts the main thread alone, so it leaves no half line.
+
+    Args:
+        connection: that sends.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lines: queue.SimpleQueue[tuple[Line, threading.Event] | None] = queue.SimpleQueue()
+        self._error: OSError | None = None
+        self._thread = threading.Thread(target=self._run, name="joulelab-sending", daemon=True)
+        self._thread.start()
+
+    def send(self, line: Line) -> None:
+        """Send a line, and wait until it is sent; interrupted, it is sent all the same.
+
+        Raises:
+            OSError: it cannot be written, or one before it could not.
+        """
+        sent = threading.Event()
+        self._lines.put((line, sent))
+        sent.wait()
+        if self._error is not None:
+            raise self._error
+
+    def __enter__(self) -> Sending:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (asked := self._lines.get()) is not None:
+            line, sent = asked
+            try:
+                if self._error is None:
+                    self._connection.send(line)
+            except OSError as error:
+                self._error = error
+            finally:
+                sent.set()
 
 
 class Pipes:

@@ -84,6 +84,11 @@ class Waiting:
         for key in self._queues:
             self._offer(key)
 
+    @property
+    def numbers(self) -> list[int]:
+        """The groups that are not given out."""
+        return [number for queue in self._queues.values() for number in queue]
+
     def __len__(self) -> int:
         return self._number
 

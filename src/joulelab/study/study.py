@@ -26,8 +26,8 @@ from joulelab.study.store import Store
 from joulelab.study.store_reading import read_manifest, stored_states
 from joulelab.study.study_file import load_spec, results_folder, stored_code
 from joulelab.study.trust import STUDY, approve, code_in, code_of
-from joulelab.study.working import Working, loaded, meters_of
-from joulelab.study.workload import Workloads
+from joulelab.study.working import Working, meters_of, opened
+from joulelab.study.workload import Begun, Workloads, check_unchanged
 
 
 @dataclass(frozen=True)
@@ -172,18 +172,21 @@ class Study:
 
     def _session(self, plan: Plan, store: Store, listener: Listener, copies: CodeCopies) -> None:
         """The session of this process."""
-        with loaded(self.spec, self.data_dir, plan, store, listener) as working:
+        with opened(self.spec, self.data_dir, plan, store, listener) as working:
+            working.load()
             workloads = working.workloads
             manifest = store.manifest()
             copies.add(workloads.files())
             now = {**copies.conditions, **working.conditions()}
-            workloads.check_unchanged(manifest, store)
+            engines = list(dict.fromkeys(store.finished_values("engine")))
+            begun = Begun(store.folder, self.spec, manifest, engines)
+            check_unchanged(plan.configurations, begun, now)
             store.plan(plan.runs)
             with closing(working.begin()) as ledger:
                 sessions = [*manifest.get("sessions", []), working.entry(now)]
                 latest = {**workloads.latest(now), "plugins": copies.plugins}
                 store.write_manifest({**now, **manifest, **latest, "sessions": sessions})
-                sessions[-1]["idle_before_w"] = working.measure_idle()
+                sessions[-1]["idle_before_w"] = working.measure_idle_alone()
                 ledger.switch("between")
                 self._predict(plan, working, store, sessions)
                 left = {run.run_id for run in plan.left(store.states())}
