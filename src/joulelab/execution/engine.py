@@ -91,8 +91,34 @@ class Engine(ABC):
         """
         return settings.workers
 
+    @classmethod
+    def check(cls, address: str, settings: ExecutionSpec) -> None:
+        """Refuse what cannot work here, before anything is created.
+
+        Args:
+            address: what follows the name.
+            settings: of the study.
+
+        Raises:
+            JoulelabError: the address is not valid, or the engine cannot be used here.
+        """
+        cls.most_workers(address, settings)
+
     def close(self) -> None:  # noqa: B027 - most engines hold nothing
         """Release what was held."""
+
+
+def engine_of(on: str) -> tuple[type[Engine], str]:
+    """The engine that is named, and its address.
+
+    Args:
+        on: ``"local:2"``, ``"slurm"``.
+
+    Raises:
+        UnknownNameError: there is no such engine.
+    """
+    name, _, address = on.partition(":")
+    return execution_engines.get(name), address
 
 
 execution_engines: Registry[type[Engine]] = Registry(

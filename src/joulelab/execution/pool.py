@@ -22,7 +22,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from joulelab.execution.engine import Engine, execution_engines
+from joulelab.execution.engine import Engine, engine_of
 from joulelab.execution.interrupts import held_back
 from joulelab.execution.member import Member, PoolError
 from joulelab.execution.node_time import NodeTime
@@ -52,6 +52,20 @@ TELL_S = 1.0
 """Time between two accounts of what the workers do."""
 
 
+def check(on: str, settings: ExecutionSpec | None) -> None:
+    """Refuse an engine that cannot work here, before anything is created.
+
+    Args:
+        on: its name and what it needs: ``"local:2"``.
+        settings: of the study.
+
+    Raises:
+        JoulelabError: there is no such engine, or it cannot be used; says why.
+    """
+    engine, address = engine_of(on)
+    engine.check(address, settings or ExecutionSpec())
+
+
 def carry_out(
     study: Study, plan: Plan, store: Store, copies: CodeCopies, listener: Listener, on: str
 ) -> None:
@@ -69,11 +83,10 @@ def carry_out(
         UnknownNameError: there is no such engine.
         PoolError: no worker can carry it out, or workers keep ending.
     """
-    name, _, address = on.partition(":")
-    settings = study.spec.execution or ExecutionSpec()
-    engine = execution_engines.get(name)(address, settings)
+    engine, address = engine_of(on)
+    made = engine(address, study.spec.execution or ExecutionSpec())
     store.plan(plan.runs)
-    Pool(engine, study, plan, store, copies, listener).run()
+    Pool(made, study, plan, store, copies, listener).run()
 
 
 class Pool:

@@ -49,15 +49,29 @@ class SlurmEngine(Engine):
     """
 
     def __init__(self, address: str, settings: ExecutionSpec) -> None:
-        if shutil.which("sbatch") is None:
-            raise JoulelabError(
-                f"{USER}: there is no sbatch on this machine", "run it on the cluster's login node"
-            )
+        self.check(address, settings)
         self.workers = settings.workers
         self._submitit = optional("submitit", USER)
         self._asked = settings.slurm
         self._partition = address or settings.slurm.partition
         self._queue = _Queue()
+
+    @classmethod
+    def check(cls, address: str, settings: ExecutionSpec) -> None:
+        """Ask SLURM whether it would take a job; nothing is submitted."""
+        if shutil.which("sbatch") is None:
+            raise JoulelabError(
+                f"{USER}: there is no sbatch on this machine", "run it on the cluster's login node"
+            )
+        optional("submitit", USER)
+        asked = parameters(settings.slurm, address or settings.slurm.partition)
+        line = ["sbatch", "--test-only", "--wrap=true", *_options(asked)]
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # it is busy: then later
+            found = subprocess.run(
+                line, capture_output=True, text=True, timeout=ASKED_S, check=False
+            )
+            if found.returncode and "invalid" in found.stderr.lower():
+                raise _refused("a job", found.stderr)
 
     def start(self, number: int, folder: Path) -> Worker:
         """Submit a job.
@@ -74,10 +88,7 @@ class SlurmEngine(Engine):
         try:
             job = executor.submit(self._submitit.helpers.CommandFunction(command))
         except Exception as error:  # submitit's own, of several versions
-            raise JoulelabError(
-                f"SLURM refuses the job of worker {number + 1}: {_refusal(error)}",
-                "change [execution.slurm] in the study file; sinfo lists partitions",
-            ) from error
+            raise _refused(f"the job of worker {number + 1}", str(error)) from error
         return _Job(number, str(job.job_id), place, self._queue)
 
     def wait(self, seconds: float) -> None:
@@ -193,7 +204,23 @@ class _Job(Worker):
             )
 
 
-def _refusal(error: Exception) -> str:
-    """What sbatch has said, without submitit's frame."""
-    lines = [line.strip() for line in str(error).splitlines() if "error:" in line]
-    return lines[-1].rpartition("error: ")[2] if lines else str(error).strip().splitlines()[-1]
+def _options(asked: dict[str, Any]) -> list[str]:
+    """What submitit is told, as options of sbatch."""
+    told = {**asked, **asked["additional_parameters"]}
+    del told["setup"], told["additional_parameters"]
+    return [
+        f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}")
+        for name, value in told.items()
+        if value is not False
+    ]
+
+
+def _refused(what: str, said: str) -> JoulelabError:
+    """The error for what sbatch has said, without submitit's frame."""
+    lines = [line.strip() for line in said.splitlines() if "error:" in line or "failure:" in line]
+    told = (lines or said.strip().splitlines() or ["it does not say why"])[-1]
+    reason = told.rpartition("error: ")[2].rpartition("failure: ")[2]
+    return JoulelabError(
+        f"SLURM refuses {what}: {reason}",
+        "change [execution.slurm] in the study file; sinfo lists partitions",
+    )

@@ -13,7 +13,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Collection, Sequence, Set
 
-from joulelab.execution.engine import execution_engines
+from joulelab.execution.engine import engine_of
 from joulelab.study.plan import Plan
 from joulelab.study.prediction import Prediction
 from joulelab.study.spec import ExecutionSpec
@@ -33,8 +33,8 @@ def workers_of(on: str, settings: ExecutionSpec | None) -> int:
         UnknownNameError: there is no such engine.
         UsageError: what follows its name is not valid.
     """
-    name, _, address = on.partition(":")
-    return execution_engines.get(name).most_workers(address, settings or ExecutionSpec())
+    engine, address = engine_of(on)
+    return engine.most_workers(address, settings or ExecutionSpec())
 
 
 def makespan_s(plan: Plan, prediction: Prediction, pending: Collection[str], workers: int) -> float:

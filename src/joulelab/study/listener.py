@@ -41,6 +41,10 @@ class WorkloadSummary:
     by_configuration: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
 
 
+NAMED = 3
+"""Runs of a worker that are named."""
+
+
 @dataclass(frozen=True)
 class WorkerNow:
     """What a worker of a study does.
@@ -68,7 +72,9 @@ class WorkerNow:
     @property
     def words(self) -> str:
         """What it does: ``e/a=1/0/0, 3 of 5``."""
-        runs = ", ".join(self.runs)
+        runs = ", ".join(self.runs[:NAMED])
+        if len(self.runs) > NAMED:
+            runs += f" and {len(self.runs) - NAMED} more"
         share = f", {self.done:,} of {self.of:,}" if self.of and runs else ""
         return f"{runs}{share}{': ' if runs and self.doing else ''}{self.doing}"
 

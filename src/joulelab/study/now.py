@@ -1,8 +1,9 @@
 """What a study does at this moment, for whoever watches its folder: ``now.json``.
 
 The store has what has ended and what runs; this file has what is waited for, and how far a run is.
-It is written at most every other second and at each wait, never for each run, and it is removed at
-the end of a session. A file that a killed session has left is replaced by the next one.
+It is written at most every other second (every second where there are workers) and at each wait,
+never for each run, and it is removed at the end of a session. A file that a killed session has left
+is replaced by the next one.
 """
 
 from __future__ import annotations

@@ -118,9 +118,7 @@ class Study:
 
     def states(self) -> dict[str, str]:
         """The state of every run in the folder that the study was loaded from, by its id."""
-        if self.folder is None or not (self.folder / DATABASE).exists():
-            return {}
-        return stored_states(self.folder)
+        return {} if self.folder is None else _stored_states(self.folder)
 
     def run(
         self, out: str | Path, listener: Listener | None = None, on: str | None = None
@@ -145,6 +143,8 @@ class Study:
         folder = Path(out).expanduser()
         plan = self.plan()
         copies = code_copies(self.spec, folder)
+        if on is not None and plan.left(_stored_states(folder)):
+            imported("joulelab.execution.pool:check")(on, self.spec.execution)
         with Store.open(folder, copies.toml) as store, announced(listener, folder) as hears:
             states = store.states()
             hears.laid_out(self.spec, plan, states)
@@ -213,3 +213,8 @@ class Study:
             sessions[-1]["prediction"] = record(prediction, left, basis, predicted_at)
             store.write_manifest({**store.manifest(), "sessions": sessions})
             working.session.listener.predicted(prediction)
+
+
+def _stored_states(folder: Path) -> dict[str, str]:
+    """The state of every run in a results folder, by its id; empty if there is none."""
+    return stored_states(folder) if (folder / DATABASE).exists() else {}
