@@ -378,27 +378,36 @@ def test_machines_are_no_effects_and_what_acts_differently_on_them_is_said(tmp_p
 
 
 class Looking(Listener):
-    """Looks at the status when the workers give an account of what they do."""
+    """Looks at the status when workers give an account; their runs go on once it has seen them.
 
-    def __init__(self, folder):
-        self.folder, self.seen, self.waiting, self.texts = folder, set(), [], set()
+    The second node works on its first run until the first node has done all that it may.
+    """
+
+    def __init__(self, folder, engine):
+        self.folder, self.engine = folder, engine
+        self.seen, self.waiting, self.texts = set(), [], set()
 
     def workers(self, workers, waiting):
         view = status(self.folder)
         self.seen |= {one["doing"] for one in view.data["sessions"]}
         self.texts.add(" ".join(terminal.to_text(*view.parts).split()))
         self.waiting.append(waiting)
+        has_idled = "node 0: idle" in self.seen
+        if has_idled or all(one.runs for one in workers):
+            self.engine.finish(0)
+        if has_idled:
+            self.engine.finish(1)
 
 
 def test_the_status_has_what_each_worker_does_and_what_waits(tmp_path, monkeypatch):
     monkeypatch.setattr("joulelab.execution.pool.TELL_S", 0.0)
-    engine = SimulatedEngine(["A", "A"], lambda chance: 0.05)
+    engine = SimulatedEngine(["A", "A"], lambda chance: 3600.0)
     engine.queued = 1
-    looking = Looking(tmp_path / "out")
+    looking = Looking(tmp_path / "out", engine)
     with announced(looking, tmp_path / "out") as hears:
         simulated(tmp_path, engine, levels=3, listener=hears)
-    assert {"node 1: pending, Resources", "node 0: e/a=0/0/0, 3 of 5"} <= looking.seen
-    assert any(one.endswith(": idle") for one in looking.seen)
+    assert {"node 1: pending, Resources", "node 0: idle"} <= looking.seen
+    assert any(re.fullmatch(r"node 0: e/a=\d/0/0, 3 of 5", one) for one in looking.seen)
     assert any("running now; 4 runs not given to a worker" in one for one in looking.texts)
     assert looking.waiting[-1] == 0
 

@@ -97,7 +97,7 @@ class Member:
         if not self.identity:
             doing = self.worker.waiting() or "beginning"
         elif not self._runs and not doing:
-            doing = "idle" if self.ready else "loading"
+            doing = "between two runs" if self.works else "idle" if self.ready else "loading"
         if self.stopping:
             doing = "ending"
         about = (self.session, self.worker.name, self.host, doing, self._since)

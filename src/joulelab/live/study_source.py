@@ -223,7 +223,7 @@ class StudySource(Source):
         """What each worker does, in words."""
         found = [] if now is None else now.workers
         said = [
-            f"{one.name}{f' on {one.node}' if one.node else ''}: {one.words or 'between two runs'}"
+            f"{one.name}{f' on {one.node}' if one.node else ''}: {one.words}"
             for one in found[:MOST_WORKERS]
         ]
         return [*said, f"and {len(found) - MOST_WORKERS} more"] if len(found) > len(said) else said
