@@ -20,7 +20,7 @@ from joulelab.errors import JoulelabError, StoreMismatchError, UnknownNameError,
 from joulelab.execution.local import Process
 from joulelab.execution.pool import Pool, PoolError
 from joulelab.execution.relay import Receiver
-from joulelab.execution.waiting import workers_of
+from joulelab.execution.waiting import makespan_s, workers_of
 from joulelab.kinds.program.workload import CommandWorkload
 from joulelab.kinds.training.engine_choice import check_same_engine
 from joulelab.present import terminal
@@ -29,6 +29,7 @@ from joulelab.report.pages import study_view
 from joulelab.study.code_copies import code_copies
 from joulelab.study.listener import Listener
 from joulelab.study.now import announced
+from joulelab.study.prediction import Estimate, Prediction
 from joulelab.study.results import Results
 from joulelab.study.spec import ExecutionSpec
 from joulelab.study.store import Store
@@ -344,6 +345,20 @@ def test_a_plan_refuses_an_unknown_engine():
 
 def test_the_name_of_a_partition_is_no_number_of_workers():
     assert workers_of("slurm:16", ExecutionSpec(workers=3)) == 3
+
+
+def test_a_plan_on_workers_takes_the_time_of_whoever_is_free_next(tmp_path):
+    """Configurations of 1, 2 and 3 s with two runs each, which stay in order."""
+    planned = study(tmp_path, "true {a}").plan()
+    estimates = {
+        one.name: Estimate.unknown(float(one.levels["a"])) for one in planned.configurations
+    }
+    predicted = Prediction({one.key: one.name for one in planned.configurations}, estimates, 0.0)
+    pending = {run.run_id for run in planned.runs}
+    spans = [makespan_s(planned, predicted, pending, workers) for workers in (1, 2, 3, 9)]
+    assert spans[0] == pytest.approx(12)
+    assert 6 <= spans[1] <= 9
+    assert spans[2:] == pytest.approx([6, 6])
 
 
 def test_a_clock_that_is_off_is_said(tmp_path):

@@ -1,6 +1,8 @@
 """Workers of one node: no sensor is in two runs, and ledgers add up to the joules of the node."""
 
+import json
 import os
+import subprocess
 import sys
 from itertools import pairwise
 
@@ -9,7 +11,9 @@ from node_meter import WATTS, install
 from nvml_stub import build_stub, stub_variables
 
 from joulelab import registry
+from joulelab.execution.waiting import at_once
 from joulelab.study.listener import Listener
+from joulelab.study.spec import ExecutionSpec
 from joulelab.study.study import Study
 from joulelab.study.study_file import check_spec
 
@@ -129,3 +133,19 @@ def test_runs_on_two_gpus_go_on_together_where_only_these_count(node, gpus):
     assert len(used_j) == len(GPU_WATTS)
     booked_j = ledger.groupby("session")["energy_gross_j"].sum()
     assert booked_j.to_dict() == pytest.approx(used_j, rel=EXACT)
+
+
+@pytest.mark.parametrize(
+    ("meters", "together"), [(["nvml", "node"], 1), (["nvml"], 2), (["estimate"], 1)]
+)
+def test_a_plan_knows_how_many_runs_go_on_together(node, gpus, meters, together):
+    """The processor's sensors are one, the GPUs are two; without either, runs share processors."""
+    asked = study(node, meters, "time.sleep(0.1)", levels=1)
+    (node / "s.toml").write_text(asked.spec.to_toml())
+    line = [sys.executable, "-m", "joulelab", "plan", node / "s.toml", "--on", "local:3", "--json"]
+    plan = json.loads(subprocess.run(line, capture_output=True, check=True).stdout)
+    assert (plan["workers"], plan["at_once"]) == (3, together)
+
+
+def test_workers_on_nodes_of_their_own_go_on_together():
+    assert at_once("slurm", ExecutionSpec(workers=5), ["cpu"]) == 5

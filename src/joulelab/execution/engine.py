@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 from joulelab.execution.relay import Line
@@ -90,6 +91,17 @@ class Engine(ABC):
             UsageError: the address is not valid.
         """
         return settings.workers
+
+    @classmethod
+    def at_once(cls, address: str, settings: ExecutionSpec, devices: Sequence[str]) -> int:
+        """Number of workers whose runs go on together: those on one node share its sensors.
+
+        Args:
+            address: what follows the name.
+            settings: of the study.
+            devices: whose sensors a run has for itself, as on this machine.
+        """
+        return cls.most_workers(address, settings)
 
     @classmethod
     def check(cls, address: str, settings: ExecutionSpec) -> None:

@@ -10,7 +10,7 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from joulelab.errors import UsageError
@@ -20,6 +20,8 @@ from joulelab.study.spec import ExecutionSpec
 
 READ_BYTES = 1 << 20
 MOST_WORKERS = 256
+PROCESSOR = "cpu"
+"""The device of all sensors of the node that are not of a GPU."""
 
 
 class LocalEngine(Engine):
@@ -55,6 +57,12 @@ class LocalEngine(Engine):
                 "write --on local:2",
             )
         return int(address)
+
+    @classmethod
+    def at_once(cls, address: str, settings: ExecutionSpec, devices: Sequence[str]) -> int:
+        """As `Engine.at_once`: one where the processor's sensors count, else one for each GPU."""
+        workers = cls.most_workers(address, settings)
+        return 1 if PROCESSOR in devices else min(workers, max(1, len(_gpus())))
 
     def wait(self, seconds: float) -> None:
         """Wait for a line."""
@@ -160,12 +168,16 @@ class Process(Worker):
 
 def _device(number: int) -> dict[str, str]:
     """The environment that leaves a worker one of the GPUs that the runner sees, if any."""
+    names = _gpus()
+    return {"CUDA_VISIBLE_DEVICES": names[number % len(names)]} if names else {}
+
+
+def _gpus() -> list[str]:
+    """The GPUs that the runner sees, as CUDA_VISIBLE_DEVICES names them."""
     seen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if seen is None:
-        names = [str(one) for one in range(_cards())]
-    else:
-        names = [one for one in seen.split(",") if one.strip()]
-    return {"CUDA_VISIBLE_DEVICES": names[number % len(names)]} if names else {}
+        return [str(one) for one in range(_cards())]
+    return [one for one in seen.split(",") if one.strip()]
 
 
 def _cards() -> int:

@@ -37,6 +37,18 @@ def workers_of(on: str, settings: ExecutionSpec | None) -> int:
     return engine.most_workers(address, settings or ExecutionSpec())
 
 
+def at_once(on: str, settings: ExecutionSpec | None, devices: Sequence[str]) -> int:
+    """Number of workers whose runs go on together.
+
+    Args:
+        on: the engine.
+        settings: of the study.
+        devices: whose sensors a run has for itself.
+    """
+    engine, address = engine_of(on)
+    return engine.at_once(address, settings or ExecutionSpec(), devices)
+
+
 def makespan_s(plan: Plan, prediction: Prediction, pending: Collection[str], workers: int) -> float:
     """Predicted time of what is left on some workers, in seconds; without their set-up.
 

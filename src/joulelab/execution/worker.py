@@ -40,6 +40,7 @@ from joulelab.energy.ranks import machine
 from joulelab.energy.reading import Total
 from joulelab.errors import JoulelabError
 from joulelab.execution.connections import Connection, Sending, connect
+from joulelab.execution.local import PROCESSOR
 from joulelab.execution.relay import Line, RelayStore
 from joulelab.kinds.program.process import end_all, left_behind
 from joulelab.study.executor import HEARTBEAT_INTERVAL_S, Heartbeat
@@ -50,7 +51,6 @@ from joulelab.study.working import Working, opened
 
 Send = Callable[[Line], None]
 INTERRUPTED = 130
-PROCESSOR = "cpu"
 VARIABLE = "JOULELAB_WORKER"
 """Names the worker to the processes that it starts: what a killed one has left is found by it."""
 

@@ -88,6 +88,9 @@ class Listener:
     def laid_out(self, spec: StudySpec, plan: Plan, states: Mapping[str, str]) -> None:
         """The plan is ready; `states` has the results of earlier sessions."""
 
+    def measuring(self, devices: Sequence[str]) -> None:
+        """The meters are open; a run has the sensors of these devices for itself."""
+
     def loaded(self, summaries: Sequence[WorkloadSummary]) -> None:
         """Everything is loaded; with the setup of each workload."""
 

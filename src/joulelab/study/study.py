@@ -98,6 +98,7 @@ class Study:
         listener.laid_out(self.spec, plan, states)
         with meters_of(self.spec) as recorder:
             session = Session(self.spec, self.data_dir, recorder, listener)
+            listener.measuring(session.devices)
             with Workloads(plan.configurations, session) as workloads:
                 workloads.load()
                 session.measure_idle()
