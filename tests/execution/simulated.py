@@ -79,6 +79,7 @@ class SimulatedWorker(Worker):
     def _hello(self):
         return {
             "joulelab": joulelab.__version__,
+            "commit": None,
             "python": "3",
             "host": self.name,
             "node": self.name,
@@ -169,7 +170,8 @@ class SimulatedWorker(Worker):
         return "pending, Resources" if self._looks else ""
 
     def kill(self):
-        self.why = "signal SIGKILL"
+        self.lines.append({"failed": "interrupted", "hint": "", "interrupted": True})
+        self.why = "signal SIGTERM"
 
 
 def energy(seconds, at=1.0):

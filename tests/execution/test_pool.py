@@ -277,6 +277,17 @@ def test_a_worker_with_another_version_is_refused(tmp_path):
         simulated(tmp_path, engine)
 
 
+def test_a_worker_with_another_commit_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("joulelab.execution.member.source_commit", lambda: "abc")
+    engine = SimulatedEngine(["A"])
+    engine.says = {"commit": "def"}
+    with pytest.raises(PoolError, match=r"\(def\), this is .* \(abc\)"):
+        simulated(tmp_path, engine)
+    engine = SimulatedEngine(["A"])
+    engine.says = {"commit": None}  # installed from a package, or without git
+    assert set(simulated(tmp_path, engine).to_frame()["state"]) == {"finished"}
+
+
 def test_a_worker_that_is_interrupted_while_it_loads_is_replaced(tmp_path):
     engine = SimulatedEngine(["A"])
     engine.interrupted_loading = 1

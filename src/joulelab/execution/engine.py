@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 from joulelab.execution.relay import Line
 from joulelab.registry import Registry
 from joulelab.study.spec import ExecutionSpec
+
+TAIL_BYTES = 4096
 
 
 class Worker(ABC):
@@ -42,6 +46,25 @@ class Worker(ABC):
     @abstractmethod
     def kill(self) -> None:
         """End it at once."""
+
+    def last_words(self) -> str:
+        """The last line of its output, which may say why it has ended; empty if there is none."""
+        return ""
+
+
+def last_line(log: Path, but: tuple[str, ...] = ()) -> str:
+    """The last line of a log that is not empty.
+
+    Args:
+        log: need not exist.
+        but: beginnings of lines that do not count.
+    """
+    with contextlib.suppress(OSError), log.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - TAIL_BYTES))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+        return next((one.strip() for one in reversed(lines) if one and not one.startswith(but)), "")
+    return ""
 
 
 class Engine(ABC):

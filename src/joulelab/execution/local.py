@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from joulelab.errors import UsageError
-from joulelab.execution.engine import Engine, Worker
+from joulelab.execution.engine import Engine, Worker, last_line
 from joulelab.execution.relay import Line, encoded
 from joulelab.study.spec import ExecutionSpec
 
@@ -88,6 +88,7 @@ class Process(Worker):
         self.lines, written = os.pipe()
         os.set_blocking(self.lines, False)
         self.when_closed: Callable[[int], object] = lambda _: None
+        self._log = log
         self._ours: int | None = ours
         self._text = b""
         self._open = True
@@ -154,6 +155,10 @@ class Process(Worker):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._close()
+
+    def last_words(self) -> str:
+        """The last line of its log."""
+        return last_line(self._log)
 
     def _close(self) -> None:
         """Close the pipes; a second call has no effect."""

@@ -12,6 +12,7 @@ from joulelab.errors import JoulelabError
 from joulelab.execution.engine import Worker
 from joulelab.execution.relay import Line, Receiver
 from joulelab.study.listener import WorkerNow
+from joulelab.study.manifest import source_commit
 
 CLOCKS_S = 60.0
 """Difference between clocks that is said."""
@@ -115,13 +116,15 @@ class Member:
         Raises:
             PoolError: it has another version.
         """
-        self.identity, self.pid = hello["worker"], hello["pid"]
-        self.host, self.node = hello["host"], hello["node"]
-        if hello["joulelab"] != joulelab.__version__:
+        self.identity, self.host = hello["worker"], hello["host"]
+        theirs = (hello["joulelab"], hello.get("commit", "older"))
+        ours = (joulelab.__version__, source_commit())
+        if theirs[0] != ours[0] or (theirs[1] != ours[1] and None not in (theirs[1], ours[1])):
             raise PoolError(
-                f"{self.place} has joulelab {hello['joulelab']}, this is {joulelab.__version__}",
+                f"{self.place} has joulelab {_version(*theirs)}, this is {_version(*ours)}",
                 "install the same version there",
             )
+        self.pid, self.node = hello["pid"], hello.get("node", self.host)
         apart_s = hello["time"] - time.time()
         if abs(apart_s) > CLOCKS_S:
             return f"{self.place}: its clock is {apart_s:+.0f} s from this one"
@@ -165,16 +168,26 @@ class Member:
         what = "the processor's sensors" if common == ["cpu"] else f"sensors of {', '.join(common)}"
         return f"{names} share {what or 'sensors'}: their runs take turns"
 
-    def waits_for_stranger(self, what: str, others: Sequence[Member]) -> bool:
-        """Whether it waits for a process that is no worker of this study.
+    def waits(self, what: str, others: Sequence[Member]) -> bool:
+        """Note what it waits for.
 
         Args:
-            what: it waits for, in the words of the lock.
+            what: in the words of the lock, or others.
             others: workers.
+
+        Returns:
+            Whether it is a process that is no worker of this study.
         """
-        mates = (one.pid for one in others if one.node == self.node and one is not self)
-        ours = tuple(f"process {pid} " for pid in mates)
-        return what.startswith("process ") and not what.startswith(ours)
+        for one in others:
+            if one.node == self.node and what.startswith(f"process {one.pid} "):
+                self.does(f"waiting for {one.worker.name}")
+                return False
+        self.does(what)
+        return what.startswith("process ")
+
+
+def _version(release: str, commit: str | None) -> str:
+    return release if commit is None else f"{release} ({commit})"
 
 
 def software(conditions: Mapping[str, Any]) -> dict[str, str | None]:

@@ -259,7 +259,7 @@ class Pool:
             self._listener.doing(f"{one.worker.name}: {line['doing']}")
         elif "waiting" in line:
             self._tell_waiting(one, line["waiting"])
-        elif "failed" in line:
+        elif "failed" in line and one.failed is None:  # else it was refused, and ended for that
             one.failed = PoolError(f"{one.worker.name}: {line['failed']}", line["hint"])
             one.interrupted = line.get("interrupted", False)
         elif "ended" in line:
@@ -283,8 +283,7 @@ class Pool:
 
     def _tell_waiting(self, one: Member, what: str) -> None:
         """Note what a worker waits for; say so if that is a process of somebody else."""
-        one.does(what)
-        if one.waits_for_stranger(what, self._members) and one.said != what:
+        if one.waits(what, self._members) and one.said != what:
             one.said = what
             self._listener.doing(f"{one.worker.name}: {what}")
 
@@ -407,7 +406,11 @@ class Pool:
         if not one.ready and one.failed is not None and not one.interrupted:
             raise one.failed
         self._lost += 1
-        said = one.failed.message if one.failed else f"{one.worker.name} has ended: {why}"
+        said = f"{one.worker.name} has ended: {why}"
+        if one.failed is not None:
+            said = one.failed.message
+        elif words := one.worker.last_words():
+            said += f": {words}"
         self._listener.doing(said)
         number = one.group
         if number is not None:
@@ -463,9 +466,11 @@ class Pool:
         """Book what was heard of the workers that are left, and end them."""
         with held_back():
             members, self._members = self._members, []
-            for one in members:
-                one.receiver.give_up(error)
-            for one in members:
-                one.receiver.time.settle(math.inf)
-            for one in members:
-                one.worker.kill()
+            try:
+                for one in members:
+                    one.receiver.give_up(error)
+                for one in members:
+                    one.receiver.time.settle(math.inf)
+            finally:
+                for one in members:
+                    one.worker.kill()

@@ -16,12 +16,13 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from joulelab.errors import JoulelabError
 from joulelab.execution.connections import POLL_S, Mailbox
-from joulelab.execution.engine import Engine, Worker
+from joulelab.execution.engine import Engine, Worker, last_line
 from joulelab.execution.relay import Line
 from joulelab.optional import optional
 from joulelab.study.spec import ExecutionSpec, SlurmSpec
@@ -34,6 +35,8 @@ RUNNING = "RUNNING"
 WAITING = {"PENDING", "CONFIGURING"}
 ENDING = {"COMPLETING"}
 USER = "--on slurm"
+SCHEDULERS = ("srun", "slurmstepd", "submitit")
+"""Who writes into the log of a job beside its program."""
 
 
 class SlurmEngine(Engine):
@@ -161,21 +164,35 @@ class _Job(Worker):
         self.name = f"worker {number + 1}, job {job}"
         self._job = job
         self._queue = queue
+        self._place = place
         self._mailbox = Mailbox(place / "from.jsonl", place / "to.jsonl")
         self._begun = False
         self._last = ""
         queue.jobs.add(job)
 
     def send(self, line: Line) -> None:
-        self._mailbox.append(line)
+        with self._noted():
+            self._mailbox.post(line)
 
     def receive(self) -> list[Line]:
-        lines = self._mailbox.look()
+        lines: list[Line] = []
+        with self._noted():
+            lines = self._mailbox.look()
         for line in lines:
             self._begun = True
             if "failed" in line or "ended" in line:
                 self._last = "it has ended"
         return lines
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        """A worker that cannot be written to has ended."""
+        try:
+            yield
+        except OSError as error:
+            if not self._last:
+                self._last = f"{error.filename} cannot be written: {error.strerror}"
+                self.kill()
 
     def ended(self) -> str | None:
         if self._last:
@@ -196,6 +213,9 @@ class _Job(Worker):
             return ""
         state, reason = self._queue.state(self._job)
         return f"{state.lower()}, {reason}" if state in WAITING else ""
+
+    def last_words(self) -> str:
+        return last_line(self._place / f"{self._job}_0_log.err", SCHEDULERS)
 
     def kill(self) -> None:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):

@@ -45,6 +45,7 @@ from joulelab.execution.relay import Line, RelayStore
 from joulelab.kinds.program.process import end_all, left_behind
 from joulelab.study.executor import HEARTBEAT_INTERVAL_S, Heartbeat
 from joulelab.study.listener import Listener
+from joulelab.study.manifest import source_commit
 from joulelab.study.plan import Plan, make_plan
 from joulelab.study.study_file import load_spec
 from joulelab.study.working import Working, opened
@@ -100,6 +101,7 @@ def hello(identity: str) -> Line:
     return {
         "worker": identity,
         "joulelab": joulelab.__version__,
+        "commit": source_commit(),
         "python": platform.python_version(),
         "host": platform.node(),
         "node": machine(),
