@@ -36,7 +36,7 @@ from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Hidden
 from joulelab.energy.order import already_started, not_ended, not_started
 from joulelab.energy.overlap import Presence
-from joulelab.energy.rank_notes import other_environments, unread_gpus
+from joulelab.energy.rank_notes import beside_recorder, other_environments, unread_gpus
 from joulelab.energy.ranks import here
 from joulelab.energy.reading import Reading, Status
 from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder, Window
@@ -421,7 +421,8 @@ class Measuring:
             if self.gathering is not None:
                 self.gathering.begin()
             self._hidden = self._hidden_here(monitor)
-            self._flags += unread_gpus(here(), len(monitor.uuids))
+            rank = here()
+            self._flags += [*unread_gpus(rank, len(monitor.uuids)), *beside_recorder(rank)]
             self._window = monitor.recorder.open(self.label)
         except BaseException:
             monitor.vacate()

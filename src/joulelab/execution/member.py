@@ -119,7 +119,8 @@ class Member:
         self.identity, self.host = hello["worker"], hello["host"]
         theirs = (hello["joulelab"], hello.get("commit", "older"))
         ours = (joulelab.__version__, source_commit())
-        if theirs[0] != ours[0] or (theirs[1] != ours[1] and None not in (theirs[1], ours[1])):
+        commits = {(one or "").rstrip("+") for one in (theirs[1], ours[1])} - {""}
+        if theirs[0] != ours[0] or len(commits) > 1:
             raise PoolError(
                 f"{self.place} has joulelab {_version(*theirs)}, this is {_version(*ours)}",
                 "install the same version there",

@@ -35,6 +35,8 @@ RUNNING = "RUNNING"
 WAITING = {"PENDING", "CONFIGURING"}
 ENDING = {"COMPLETING"}
 USER = "--on slurm"
+LAST_CALL = "TERM@30"
+"""Before its time is up a worker is asked to book what it does; submitit would end it at once."""
 SCHEDULERS = ("srun", "slurmstepd", "submitit")
 """Who writes into the log of a job beside its program."""
 
@@ -120,7 +122,7 @@ def parameters(asked: SlurmSpec, partition: str | None) -> dict[str, Any]:
         "nodes": 1,
         "ntasks_per_node": 1,
         "setup": list(asked.setup) or None,
-        "additional_parameters": {"no_requeue": True, **asked.directives},
+        "additional_parameters": {"no_requeue": True, "signal": LAST_CALL, **asked.directives},
     }
 
 
