@@ -157,8 +157,7 @@ def carried_out(
     with Store.open(out, copies.toml) as store, closing(engine):
         copies.write(begun=False)
         store.plan(plan.runs)
-        settings = ExecutionSpec(workers=engine.workers)
-        Pool(engine, plan, store, copies, Listener(), None, settings, 0.0).run()
+        Pool(engine, study, plan, store, copies, Listener()).run()
     return Results.open(out)
 
 

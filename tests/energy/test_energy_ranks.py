@@ -6,8 +6,11 @@ import sys
 
 import pytest
 
+import joulelab
 from joulelab.energy import rank_notes
+from joulelab.energy.monitor import Monitor
 from joulelab.energy.ranks import here, job_id, nodes_started
+from joulelab.forecast.training_forecast import TrainingForecast
 
 TORCHRUN = {
     "LOCAL_RANK": "1",
@@ -192,3 +195,45 @@ def test_where_all_gpus_are_visible_nobody_is_asked(on_node, monkeypatch):
     rank_notes.leave_note(rank(1), [{"CUDA_VISIBLE_DEVICES": "1"}])
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert gpus(rank(0)) == []
+
+
+OTHER_RANK = {"LOCAL_RANK": "1", "RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+
+
+@pytest.fixture
+def other_rank(monkeypatch):
+    """This process is the second rank of its node."""
+    for name, value in OTHER_RANK.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_forecast_on_another_rank_opens_no_meter(other_rank, monkeypatch):
+    def opened(**_):
+        raise AssertionError("a meter was opened")
+
+    monkeypatch.setattr("joulelab.forecast.training_forecast.shared_monitor", opened)
+    with TrainingForecast(epochs=2) as forecast:
+        assert "measured by rank 0" in str(forecast.epoch_done())
+        forecast.epoch_done()
+    assert forecast.result.energy_j is None
+    assert forecast.result.duration_s > 0
+    assert forecast.measurement.energy_j is None
+
+
+def test_an_estimator_is_fitted_on_another_rank_and_measured_on_none(other_rank, monkeypatch):
+    sklearn = pytest.importorskip("sklearn.linear_model")
+    from joulelab.callbacks.sklearn import MeasuredEstimator
+
+    fitted = MeasuredEstimator(sklearn.LinearRegression()).fit([[0.0], [1.0]], [0.0, 1.0])
+    assert fitted.predict([[2.0]]) == pytest.approx([2.0])
+    assert fitted.measurement_.energy_j is None
+    assert "measured by rank 0" in fitted.measurement_.readings[0].reason
+
+
+def test_what_another_rank_measures_all_the_same_is_not_to_be_added_up(other_rank):
+    with Monitor(meters=["estimate"]) as monitor, monitor.measure() as block:
+        pass
+    with joulelab.profile(meters=["estimate"]) as profile:
+        pass
+    for one in (block.result, profile.measurement):
+        assert any("rank 0, the first of this node, may read as well" in flag for flag in one.flags)

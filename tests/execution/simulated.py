@@ -35,6 +35,9 @@ class SimulatedEngine(Engine):
         self.fails = set()
         self.interrupted_loading = 0
         self.end_between = 0
+        self.killed_loading = 0
+        self.queued = 0
+        self.conditions = {}
         self.started = 0
         self._alive = {}
 
@@ -44,6 +47,11 @@ class SimulatedEngine(Engine):
         self.started += 1
         self._alive[node] = worker = SimulatedWorker(self, node)
         return worker
+
+    def finish(self, node):
+        """Let the run of a node end now."""
+        if self._busy(node) and self._alive[node].due_s:
+            self._alive[node].due_s = time.monotonic()
 
     def wait(self, seconds):
         due = [one.due_s for one in self._alive.values() if one.ended() is None and one.due_s]
@@ -66,12 +74,15 @@ class SimulatedWorker(Worker):
         self._todo = []
         self._entry = 0
         self.lines = [{"hello": self._hello()}]
+        self._looks = 3 if engine.queued and node else 0
 
     def _hello(self):
         return {
             "joulelab": joulelab.__version__,
+            "commit": None,
             "python": "3",
             "host": self.name,
+            "node": self.name,
             "pid": 1,
             "time": time.time(),
             "worker": f"{self.node}/{self.engine.started}",
@@ -83,11 +94,16 @@ class SimulatedWorker(Worker):
             self.engine.interrupted_loading -= 1
             self.lines.append({"failed": "interrupted", "hint": "", "interrupted": True})
             self.why = "exit code 130"
+        elif "study" in line and self.engine.killed_loading:
+            self.engine.killed_loading -= 1
+            self.lines.append({"enter": "so_far", "kind": "setup", **energy(1.0)})
+            self.why = "signal SIGKILL"
         elif "study" in line:
             machine = {"device": {"name": "cuda:0", "model": self.engine.nodes[self.node]}}
+            machine |= self.engine.conditions.get(self.node, {})
             entry = {"session": line["study"]["session"], "host": self.name, "conditions": machine}
             setup = {"enter": "book", "kind": "setup", "state": "finished", **energy(0.0)}
-            self.lines += [setup, {"ready": entry, "latest": {}, "files": []}]
+            self.lines += [setup, {"ready": entry, "latest": {}, "files": [], "devices": ["gpu:0"]}]
         elif "group" in line:
             self._todo = list(line["runs"])
             self._group = line["group"]
@@ -104,6 +120,13 @@ class SimulatedWorker(Worker):
             self.lines.append({"done": self._group})
             if self.engine.end_between:
                 self.engine.end_between -= 1
+                self.lines.append(
+                    {
+                        "enter": "so_far",
+                        "kind": "between",
+                        **energy(0.5, 100.0 * self.engine.started),
+                    }
+                )
                 self.why = "exit code 130"
             return
         self._begun_s = time.monotonic()
@@ -111,7 +134,7 @@ class SimulatedWorker(Worker):
         self._entry += 1
         run = self._todo[0]
         begin = {"enter": "begin", "entry": self._entry, "kind": "run", "at": 1.0, "runs": [run]}
-        self.lines.append(begin)
+        self.lines += [begin, {"far": [3, 5]}]
         done = sum(map(len, self.engine.windows.values()))
         stops = self.engine.stops_after is not None and done >= self.engine.stops_after
         if stops or self.engine.chance.random() < self.engine.killed:
@@ -120,6 +143,9 @@ class SimulatedWorker(Worker):
             self.engine.kills += 1
 
     def receive(self):
+        if self._looks:  # in the queue
+            self._looks -= 1
+            return []
         while self.why is None and self.due_s and time.monotonic() >= self.due_s:
             took_s = time.monotonic() - self._begun_s
             if self.engine.took is not None:
@@ -141,16 +167,17 @@ class SimulatedWorker(Worker):
         return None if self.lines and self.why else self.why
 
     def waiting(self):
-        return ""
+        return "pending, Resources" if self._looks else ""
 
     def kill(self):
-        self.why = "signal SIGKILL"
+        self.lines.append({"failed": "interrupted", "hint": "", "interrupted": True})
+        self.why = "signal SIGTERM"
 
 
-def energy(seconds):
+def energy(seconds, at=1.0):
     joules = WATTS * seconds
     reading = Reading("gpu:0", "simulated", Status.MEASURED, joules, 0.0, None, seconds)
-    whole = Measurement("run", 1.0, seconds, (reading,), 2, seconds)
+    whole = Measurement("run", at, seconds, (reading,), 2, seconds)
     total = {
         "status": "measured",
         "gross_j": joules,

@@ -6,18 +6,19 @@ import random
 import pytest
 
 from joulelab.energy.measurement import Measurement
-from joulelab.energy.reading import Reading, Status, Total
+from joulelab.energy.reading import Reading, Status, total
 from joulelab.execution.node_time import NodeTime
 
 WATTS = 50.0
 
 
-def window(begin_s, end_s, status=Status.MEASURED):
+def window(begin_s, end_s, status=Status.MEASURED, domains=("cpu:0",)):
     seconds = end_s - begin_s
-    joules = WATTS * seconds
-    reading = Reading("cpu:0", "rapl", status, joules, 0.0, None, seconds)
-    whole = Measurement("w", begin_s, seconds, (reading,), 2, seconds)
-    return whole, Total(status, joules, None, 0.0, ("cpu:0",), ("rapl",))
+    readings = [
+        Reading(one, "meter", status, WATTS * seconds, 0.0, None, seconds) for one in domains
+    ]
+    whole = Measurement("w", begin_s, seconds, tuple(readings), 2, seconds)
+    return whole, total(readings)
 
 
 @pytest.fixture
@@ -26,13 +27,13 @@ def booked():
     return NodeTime(), []
 
 
-def book(node, found, begin_s, end_s, status=Status.MEASURED):
-    node.book(*window(begin_s, end_s, status), lambda *both: found.append(both))
+def book(node, found, begin_s, end_s, status=Status.MEASURED, domains=("cpu:0",)):
+    node.book(*window(begin_s, end_s, status, domains), lambda *both: found.append(both))
 
 
 def test_the_time_in_which_another_worker_ran_does_not_count(booked):
     node, found = booked
-    node.ran(window(2, 6)[0])
+    node.ran(*window(2, 6))
     book(node, found, 0, 10)
     node.settle(math.inf)
     ((measurement, total),) = found
@@ -46,9 +47,31 @@ def test_a_window_waits_for_the_runs_that_may_overlap_with_it(booked):
     book(node, found, 0, 10)
     node.settle(8)
     assert not found
-    node.ran(window(8, 12)[0])
+    node.ran(*window(8, 12))
     node.settle(math.inf)
     assert found[0][1].gross_j == pytest.approx(WATTS * 8)
+
+
+def test_a_sensor_of_one_worker_counts_while_another_has_that_of_the_node(booked):
+    node, found = booked
+    node.ran(*window(2, 6, domains=("cpu:0", "gpu:0")))
+    book(node, found, 0, 10, domains=("cpu:0", "gpu:1"))
+    node.settle(math.inf)
+    ((measurement, counts),) = found
+    assert measurement["cpu:0"].gross_j == pytest.approx(WATTS * 6)
+    assert measurement["gpu:1"].gross_j == pytest.approx(WATTS * 10)
+    assert measurement.duration_s == pytest.approx(10)
+    assert counts.gross_j == pytest.approx(WATTS * 16)
+
+
+def test_a_sensor_that_another_has_all_the_time_is_left_out(booked):
+    node, found = booked
+    node.ran(*window(0, 10, domains=("cpu:0", "gpu:0")))
+    book(node, found, 2, 6, domains=("cpu:0", "gpu:1"))
+    node.settle(math.inf)
+    ((measurement, counts),) = found
+    assert [one.domain for one in measurement.readings] == ["gpu:1"]
+    assert counts.gross_j == pytest.approx(WATTS * 4)
 
 
 def test_an_estimate_of_each_worker_counts_in_full(booked):
@@ -76,7 +99,7 @@ def test_of_any_schedule_the_windows_add_up_to_the_energy_of_the_node(booked, se
         for begin, end in zip(edges[::2], edges[1::2], strict=True):
             book(node, found, begin, end)
         for begin, end in mine:
-            node.ran(window(begin, end)[0])
+            node.ran(*window(begin, end))
     node.settle(math.inf)
     beside = sum(total.gross_j for _, total in found)
     assert beside + WATTS * runs == pytest.approx(WATTS * at)

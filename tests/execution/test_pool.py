@@ -1,6 +1,7 @@
 """Studies over worker processes: the same results, whatever ends, and every joule in the ledger."""
 
 import json
+import math
 import re
 import signal
 import subprocess
@@ -12,18 +13,23 @@ from pathlib import Path
 
 import psutil
 import pytest
-from simulated import WATTS, SimulatedEngine
+from simulated import WATTS, SimulatedEngine, energy
 
 from joulelab.cli.inspecting import status
-from joulelab.errors import JoulelabError, UnknownNameError, UsageError
+from joulelab.errors import JoulelabError, StoreMismatchError, UnknownNameError, UsageError
 from joulelab.execution.local import Process
 from joulelab.execution.pool import Pool, PoolError
-from joulelab.execution.waiting import workers_of
+from joulelab.execution.relay import Receiver
+from joulelab.execution.waiting import makespan_s, workers_of
+from joulelab.kinds.program.workload import CommandWorkload
+from joulelab.kinds.training.engine_choice import check_same_engine
 from joulelab.present import terminal
 from joulelab.report.ledger import ReportedStudy
 from joulelab.report.pages import study_view
 from joulelab.study.code_copies import code_copies
 from joulelab.study.listener import Listener
+from joulelab.study.now import announced
+from joulelab.study.prediction import Estimate, Prediction
 from joulelab.study.results import Results
 from joulelab.study.spec import ExecutionSpec
 from joulelab.study.store import Store
@@ -42,11 +48,12 @@ def locks(tmp_path, monkeypatch):
     monkeypatch.setenv("JOULELAB_LOCK_DIR", str(folder))
 
 
-def study(folder, command, **table):
+def study(folder, command, execution=None, energy=ENERGY, **table):
     """A study of one experiment with the factor ``a``, in a folder."""
     full = {"kind": "command", "repetitions": 2, "vary": {"a": [1, 2, 3]}, "cwd": str(folder)}
     experiment = {"e": full | {"command": command} | table}
-    return Study(check_spec({"name": "s", "energy": ENERGY, "experiment": experiment}))
+    plain = {"name": "s", "energy": energy, "execution": execution or {}, "experiment": experiment}
+    return Study(check_spec(plain))
 
 
 def script(folder, text):
@@ -81,12 +88,12 @@ class OnFirst(Listener):
 
 
 def test_workers_give_the_table_of_one_process(tmp_path):
-    command = script(tmp_path, "print(json.dumps({'twice': 2 * int(a)}))")
+    command = script(tmp_path, "print(json.dumps({'twice': 2 * int(a), 'where': os.getcwd()}))")
     alone = study(tmp_path, command).run(tmp_path / "alone")
     listener = OnFirst(None)
     together = study(tmp_path, command).run(tmp_path / "together", listener, on="local:2")
     assert not any("is measuring on" in one for one in listener.said)  # it is one of the study
-    names = ["run_id", "position", "block", "seed", "state", "twice", "attempts"]
+    names = ["run_id", "position", "block", "seed", "state", "twice", "where", "attempts"]
     assert together.to_frame()[names].equals(alone.to_frame()[names])
     ledger = together.ledger_frame()
     assert set(ledger["state"]) == {"finished"}
@@ -126,15 +133,28 @@ def test_a_study_that_cannot_be_run_says_why(tmp_path):
         study(tmp_path, "no-such-program {a}").run(tmp_path / "out", on="local:1")
 
 
-@pytest.mark.parametrize("on", ["local", "local:none", "local:0"])
-def test_a_number_of_workers_is_asked_for(tmp_path, on):
-    with pytest.raises(UsageError, match="local:2"):
+@pytest.mark.parametrize(
+    ("on", "error", "match"),
+    [
+        ("local", UsageError, "local:2"),
+        ("local:none", UsageError, "local:2"),
+        ("local:0", UsageError, "local:2"),
+        ("locl:2", UnknownNameError, "local"),
+        ("slurm", JoulelabError, "no sbatch"),
+        (
+            "ray:127.0.0.1:1",
+            JoulelabError,
+            "joulelab\\[ray\\]|cannot be reached|cannot be imported",
+        ),
+    ],
+)
+def test_an_engine_that_cannot_work_here_is_refused_before_anything_is_made(
+    tmp_path, on, error, match, monkeypatch
+):
+    monkeypatch.setenv("PATH", str(tmp_path))  # without sbatch
+    with pytest.raises(error, match=match):
         study(tmp_path, "true {a}").run(tmp_path / "out", on=on)
-
-
-def test_an_unknown_engine_is_refused(tmp_path):
-    with pytest.raises(UnknownNameError, match="local"):
-        study(tmp_path, "true {a}").run(tmp_path / "out", on="locl:2")
+    assert not (tmp_path / "out").exists()
 
 
 RUNNER = """
@@ -174,14 +194,13 @@ def until(condition, patience_s=60):
 def simulated(folder, engine, levels=3, repetitions=2, mix="refuse", listener=None):
     """A study carried out on simulated nodes: its results."""
     vary = {"a": list(range(levels))}
-    planned = study(folder, "true {a}", vary=vary, repetitions=repetitions)
+    planned = study(folder, "true {a}", {"mix": mix}, vary=vary, repetitions=repetitions)
     plan, out = planned.plan(), folder / "out"
     copies = code_copies(planned.spec, out)
     with Store.open(out, copies.toml) as store:
         copies.write(begun=bool(store.manifest()))
         store.plan(plan.runs)
-        settings = ExecutionSpec(mix=mix)
-        Pool(engine, plan, store, copies, listener or Listener(), None, settings, 0.0).run()
+        Pool(engine, planned, plan, store, copies, listener or Listener()).run()
     return Results.open(out)
 
 
@@ -227,11 +246,46 @@ def test_of_killed_workers_nothing_is_lost_and_no_meter_reads_two_runs(tmp_path)
     assert (runs.groupby("configuration")["round"].diff().dropna() >= 0).all()
 
 
+def test_workers_with_different_software_are_refused(tmp_path):
+    engine = SimulatedEngine(["A", "A"])
+    for node, torch in enumerate(("2.10.0", "2.11.0")):
+        engine.conditions[node] = {"python": "3.11.7", "libraries": {"torch": torch}}
+    with pytest.raises(
+        PoolError, match=r"node 1 .* has torch 2\.11\.0, and node 0 .* has 2\.10\.0"
+    ):
+        simulated(tmp_path, engine)
+
+
+ENGINES = {"fast": {"engines": {"used": ["fast"], "precision": "fp32", "remark": None}}}
+ENGINES["reference"] = {"engines": {**ENGINES["fast"]["engines"], "used": ["reference"]}}
+
+
+def test_a_worker_whose_engine_is_not_that_of_another_is_refused(tmp_path, monkeypatch):
+    check = classmethod(lambda cls, begun, now: check_same_engine(begun, now["engines"]))
+    monkeypatch.setattr(CommandWorkload, "check_unchanged", check)
+    engine = SimulatedEngine(["A", "A"])
+    engine.conditions = {0: ENGINES["fast"], 1: ENGINES["reference"]}
+    match = "trained by the fast engine, fp32, but the rest would be trained by the reference"
+    with pytest.raises(StoreMismatchError, match=match):
+        simulated(tmp_path, engine)
+
+
 def test_a_worker_with_another_version_is_refused(tmp_path):
     engine = SimulatedEngine(["A"])
     engine.says = {"joulelab": "9.9"}
     with pytest.raises(PoolError, match=r"node 0 \(node 0\) has joulelab 9\.9, this is"):
         simulated(tmp_path, engine)
+
+
+def test_a_worker_with_another_commit_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("joulelab.execution.member.source_commit", lambda: "abc")
+    engine = SimulatedEngine(["A"])
+    engine.says = {"commit": "def"}
+    with pytest.raises(PoolError, match=r"\(def\), this is .* \(abc\)"):
+        simulated(tmp_path, engine)
+    engine = SimulatedEngine(["A"])
+    engine.says = {"commit": None}  # installed from a package, or without git
+    assert set(simulated(tmp_path, engine).to_frame()["state"]) == {"finished"}
 
 
 def test_a_worker_that_is_interrupted_while_it_loads_is_replaced(tmp_path):
@@ -246,8 +300,37 @@ def test_a_worker_that_is_interrupted_while_it_loads_is_replaced(tmp_path):
 def test_no_group_goes_to_a_worker_that_has_ended_between_two(tmp_path, number):
     engine = SimulatedEngine(["A", "A"])
     engine.end_between = number
-    frame = simulated(tmp_path, engine, levels=2, repetitions=3).to_frame()
-    assert set(frame["state"]) == {"finished"}
+    results = simulated(tmp_path, engine, levels=2, repetitions=3)
+    assert set(results.to_frame()["state"]) == {"finished"}
+    assert beside_runs(results, "between") == [WATTS / 2] * number
+
+
+def beside_runs(results, kind):
+    """Joules of what was interrupted beside runs, as far as they were heard of."""
+    ledger = results.ledger_frame()
+    found = ledger[(ledger["kind"] == kind) & (ledger["state"] == "interrupted")]
+    return list(found["energy_gross_j"])
+
+
+def test_what_a_worker_did_before_it_was_ready_is_booked_when_it_is_killed(tmp_path):
+    engine = SimulatedEngine(["A"])
+    engine.killed_loading = 1
+    results = simulated(tmp_path, engine)
+    assert set(results.to_frame()["state"]) == {"finished"}
+    assert beside_runs(results, "setup") == [WATTS]
+
+
+def test_a_window_that_was_heard_of_and_then_booked_is_booked_once(tmp_path):
+    with Store.open(tmp_path / "out", study(tmp_path, "true {a}").spec.to_toml()) as store:
+        receiver = Receiver(store, 1, {})
+        part, whole = energy(1.0), energy(2.0)
+        receiver.enter({"enter": "so_far", "kind": "idle", **part})
+        receiver.enter({"enter": "book", "kind": "idle", "state": "finished", **whole})
+        receiver.enter({"enter": "so_far", "kind": "idle", **part})  # sent before, and overtaken
+        receiver.give_up("it was killed")
+        receiver.time.settle(math.inf)
+        booked = store._query("SELECT state, energy_gross_j FROM ledger")
+    assert booked == [("finished", 2 * WATTS)]
 
 
 def test_a_worker_has_ended_although_a_process_that_it_left_holds_its_pipe(tmp_path):
@@ -274,6 +357,20 @@ def test_a_plan_refuses_an_unknown_engine():
 
 def test_the_name_of_a_partition_is_no_number_of_workers():
     assert workers_of("slurm:16", ExecutionSpec(workers=3)) == 3
+
+
+def test_a_plan_on_workers_takes_the_time_of_whoever_is_free_next(tmp_path):
+    """Configurations of 1, 2 and 3 s with two runs each, which stay in order."""
+    planned = study(tmp_path, "true {a}").plan()
+    estimates = {
+        one.name: Estimate.unknown(float(one.levels["a"])) for one in planned.configurations
+    }
+    predicted = Prediction({one.key: one.name for one in planned.configurations}, estimates, 0.0)
+    pending = {run.run_id for run in planned.runs}
+    spans = [makespan_s(planned, predicted, pending, workers) for workers in (1, 2, 3, 9)]
+    assert spans[0] == pytest.approx(12)
+    assert 6 <= spans[1] <= 9
+    assert spans[2:] == pytest.approx([6, 6])
 
 
 def test_a_clock_that_is_off_is_said(tmp_path):
@@ -305,6 +402,41 @@ def test_machines_are_no_effects_and_what_acts_differently_on_them_is_said(tmp_p
     assert "Machines" in text
     assert "a acts differently on the machines" in text
     assert "factors are tested among runs of the same" in " ".join(text.split())
+
+
+class Looking(Listener):
+    """Looks at the status when workers give an account; their runs go on once it has seen them.
+
+    The second node works on its first run until the first node has done all that it may.
+    """
+
+    def __init__(self, folder, engine):
+        self.folder, self.engine = folder, engine
+        self.seen, self.waiting, self.texts = set(), [], set()
+
+    def workers(self, workers, waiting):
+        view = status(self.folder)
+        self.seen |= {one["doing"] for one in view.data["sessions"]}
+        self.texts.add(" ".join(terminal.to_text(*view.parts).split()))
+        self.waiting.append(waiting)
+        has_idled = "node 0: idle" in self.seen
+        if has_idled or all(one.runs for one in workers):
+            self.engine.finish(0)
+        if has_idled:
+            self.engine.finish(1)
+
+
+def test_the_status_has_what_each_worker_does_and_what_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr("joulelab.execution.pool.TELL_S", 0.0)
+    engine = SimulatedEngine(["A", "A"], lambda chance: 3600.0)
+    engine.queued = 1
+    looking = Looking(tmp_path / "out", engine)
+    with announced(looking, tmp_path / "out") as hears:
+        simulated(tmp_path, engine, levels=3, listener=hears)
+    assert {"node 1: pending, Resources", "node 0: idle"} <= looking.seen
+    assert any(re.fullmatch(r"node 0: e/a=\d/0/0, 3 of 5", one) for one in looking.seen)
+    assert any("running now; 4 runs not given to a worker" in one for one in looking.texts)
+    assert looking.waiting[-1] == 0
 
 
 def test_the_status_names_sessions_and_the_node_of_a_failure(tmp_path):

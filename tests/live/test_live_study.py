@@ -8,7 +8,7 @@ from stored import Writer, spec_of
 
 from joulelab.live.study_source import MOST_CONFIGURATIONS, MOST_POINTS, StudySource, is_shown
 from joulelab.study.database import DATABASE
-from joulelab.study.listener import Listener
+from joulelab.study.listener import Listener, WorkerNow
 from joulelab.study.now import announced
 
 
@@ -158,6 +158,35 @@ def test_what_is_waited_for_is_told(writer, page):
         assert page.head["doing"].startswith("Cooling down gpu:0 to idle power. Next: ")
     page.look()
     assert page.head["doing"] == f"{writer.running.configuration}."
+
+
+def test_what_each_worker_does_is_told(writer, page):
+    with announced(Listener(), writer.folder) as hears:
+        hears.doing("worker 1: loading the data set digits")
+        writer.begin()
+        run = writer.running.run_id
+        told = [
+            WorkerNow(1, "worker 1", "n1", runs=(run,), done=3, of=5),
+            WorkerNow(2, "worker 2, job 7", doing="pending, Resources"),
+        ]
+        hears.workers(told, 4)
+        page.look()
+        assert page.head["doing"] == "1 of 2 workers with a run; 4 not given to a worker."
+        assert page.head["workers"] == [
+            f"worker 1 on n1: {run}, 3 of 5",
+            "worker 2, job 7: pending, Resources",
+        ]
+    page.look()
+    assert page.head["workers"] == []
+
+
+def test_the_power_of_runs_that_go_on_together_is_added_up(writer, page):
+    for number in range(2):
+        entry = writer.begin()
+        writer.beat(entry, 20.0 + number, 2.0)
+    page.look()
+    assert page.head["power"]["text"] == "20.5 W"
+    assert page.head["power"]["how"].startswith("sum of 2 runs")
 
 
 def test_the_front_and_the_best_follow_the_direction_of_the_metric(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from joulelab.energy.monitor import shared_monitor
+from joulelab.energy.measuring import measure
 from joulelab.optional import optional
 
 _base: Any = optional("sklearn.base", "joulelab.callbacks.sklearn")
@@ -20,7 +20,7 @@ class MeasuredEstimator(_base.MetaEstimatorMixin, _base.BaseEstimator):  # type:
 
     Attributes:
         estimator_: fitted.
-        measurement_: of `fit`.
+        measurement_: of `fit`; of several ranks on a node one measures, and the others say so.
     """
 
     def __init__(
@@ -36,8 +36,8 @@ class MeasuredEstimator(_base.MetaEstimatorMixin, _base.BaseEstimator):  # type:
     def fit(self, x: Any, y: Any = None, **given: Any) -> Self:  # noqa: ANN401
         """Fit a clone, and measure that."""
         self.estimator_ = _base.clone(self.estimator)
-        monitor = shared_monitor(meters=self.meters, place=self.place)
-        with monitor.measure(type(self.estimator).__name__) as measured:
+        label = type(self.estimator).__name__
+        with measure(label, gather=False, meters=self.meters, place=self.place) as measured:
             self.estimator_.fit(x, y, **given)
         self.measurement_ = measured.result
         return self

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from joulelab.report.ledger import ReportedStudy
+    from joulelab.study.listener import WorkerNow
 
 MOST_SAID = 20
 """Most skipped rows that an export names one by one."""
@@ -31,9 +32,13 @@ JOINT_FOLDER = OUTPUT_FOLDER / "paper"
 
 
 def status(folder: Path) -> View:
-    """The number of runs in each state by experiment, and what failed."""
+    """The number of runs in each state by experiment, what workers do, and what failed."""
     results = Results.open(folder)
     runs, ledger = results.to_frame(), results.ledger_frame()
+    writing = is_running(folder)
+    if not writing:  # its process was killed: the next one will note the same
+        runs["state"] = runs["state"].replace("running", "planned")
+        ledger["state"] = ledger["state"].replace("running", "interrupted")
     counts = {
         str(name): {state: int((frame["state"] == state).sum()) for state in STATES}
         for name, frame in runs.groupby("experiment", sort=False)
@@ -45,17 +50,18 @@ def status(folder: Path) -> View:
     interrupted = int((ledger["state"] == "interrupted").sum())
     known = ledger["energy_gross_j"].dropna()
     joules = float(known.sum()) if len(known) else None
-    writing = is_running(folder)
     now = read_now(folder) if writing else None
     rows = [{"experiment": name, **by_state} for name, by_state in counts.items()]
     columns = [words("experiment"), *(Column(state, form=str) for state in STATES)]
-    workers = _workers(results, runs, ledger, writing=writing)
+    workers = _workers(results, runs, ledger, now.workers if now else (), writing=writing)
+    waiting = now.waiting if now and now.workers else None
+    queue = "" if waiting is None else f"; {formats.count(waiting, 'run')} not given to a worker"
     return View(
         [
             Table(rows, columns, title=f"{results.spec['name']} in {folder}"),
-            *([_workers_table(workers)] if len(workers) > 1 else ()),
-            f"{'running now' if writing else 'not running'}; energy so far, including setup and "
-            f"idle: {formats.joules(joules)} gross; interrupted attempts: {interrupted}",
+            *([_workers_table(workers)] if len(workers) > 1 or waiting is not None else ()),
+            f"{'running now' if writing else 'not running'}{queue}; energy so far, including "
+            f"setup and idle: {formats.joules(joules)} gross; interrupted attempts: {interrupted}",
             *([f"now: {now.doing}"] if now is not None and now.doing else ()),
             *(
                 f"failed: {run_id}{f' on {nodes[run_id]}' if many else ''}: {error}"
@@ -71,29 +77,42 @@ def status(folder: Path) -> View:
             "interrupted_attempts": interrupted,
             "ledger_energy_gross_j": joules,
             "sessions": workers,
+            "waiting_runs": waiting,
         },
     )
 
 
 def _workers(
-    results: Results, runs: pd.DataFrame, ledger: pd.DataFrame, *, writing: bool
+    results: Results,
+    runs: pd.DataFrame,
+    ledger: pd.DataFrame,
+    now: Sequence[WorkerNow],
+    *,
+    writing: bool,
 ) -> list[dict[str, Any]]:
-    """A row for each session: where it works, what it has done and what it does."""
+    """A row for each session: where it works, what it has done and what it does.
+
+    Workers that have not loaded the study yet are no sessions of the manifest; they come last.
+    """
     ended = runs[runs["state"].isin(["finished", "failed"])]
     last = ended.groupby("session").size()
     joules = ledger.groupby("session")["energy_gross_j"].sum(min_count=1)
     doing = ledger[ledger["state"] == "running"].set_index("session")["runs"]
+    at_work = {one.session: one for one in now}
+    sessions = {one["session"]: one for one in results.manifest.get("sessions", ())}
     rows = []
-    for one in results.manifest.get("sessions", ()):
-        number = one["session"]
+    for number in [*sessions, *(one for one in at_work if one not in sessions)]:
+        one, worker = sessions.get(number, {}), at_work.get(number)
         machine = machine_of(one)
         state = "ended" if one.get("ended_at") else "not running"
-        if writing and number in doing.index:
+        if worker is not None:
+            state = f"{worker.name}: {worker.words}"
+        elif writing and number in doing.index:
             state = ", ".join(json.loads(doing.loc[[number]].iloc[-1]))
         rows.append(
             {
                 "session": number,
-                "node": machine["node"],
+                "node": machine["node"] or (worker.node if worker else None) or None,
                 "machine": machine["machine"],
                 "runs": int(last.get(number, 0)) if len(last) else None,
                 "energy_gross_j": _number(joules.get(number)),
@@ -106,8 +125,8 @@ def _workers(
 def _workers_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     columns = [
         Column("session", form=str),
-        words("node"),
-        words("machine"),
+        words("node", lambda row: row["node"] or formats.DASH),
+        words("machine", lambda row: row["machine"] or formats.DASH),
         Column("runs", form=formats.or_dash(str)),
         Column("energy", "energy_gross_j", units=formats.ENERGY),
         words("doing"),

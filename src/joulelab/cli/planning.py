@@ -17,7 +17,7 @@ from joulelab.cli.output import say
 from joulelab.cli.predicting import stored_on
 from joulelab.energy.reading import Status
 from joulelab.errors import UsageError
-from joulelab.execution.waiting import makespan_s, workers_of
+from joulelab.execution.waiting import at_once, makespan_s, workers_of
 from joulelab.forecast.history import Selection, results_folders
 from joulelab.forecast.study_history import StudyForecast, study_forecast
 from joulelab.kinds.training.spec import TrainingKeys
@@ -53,7 +53,10 @@ def timed(study: Study, folders: Sequence[Path] | None = None, on: str | None = 
     history = _beside(study, listener.summaries, folders)
     states = study.states()
     parts = plan_parts(study.spec, plan, prediction, states, listener.summaries)
-    workers = None if count is None else _on_workers(count, plan, prediction, states)
+    workers = None
+    if on is not None and count is not None:
+        together = at_once(on, study.spec.execution, listener.devices)
+        workers = _on_workers(count, together, plan, prediction, states)
     return View(
         [
             *parts,
@@ -69,16 +72,22 @@ def timed(study: Study, folders: Sequence[Path] | None = None, on: str | None = 
 
 
 def _on_workers(
-    workers: int, plan: Plan, prediction: Prediction, states: Mapping[str, str]
+    workers: int, together: int, plan: Plan, prediction: Prediction, states: Mapping[str, str]
 ) -> tuple[str, dict[str, Any]]:
     """The predicted time on workers like this machine, in words and as data."""
     pending = {run.run_id for run in plan.left(states)}
-    seconds = makespan_s(plan, prediction, pending, workers)
+    seconds = makespan_s(plan, prediction, pending, together)
+    count = formats.count(workers, "worker")
     said = (
-        f"on {formats.count(workers, 'worker')} like this machine: about "
-        f"{formats.duration(seconds)} and the same energy, beside loading the study on each"
+        f"on {count} like this machine: about {formats.duration(seconds)} and the same energy, "
+        "beside loading the study on each"
     )
-    return said, {"workers": workers, "workers_duration_s": seconds}
+    if together < workers:
+        said += (
+            f"; runs take turns, {together} at a time, for they share sensors of this machine "
+            "(joulelab help cluster)"
+        )
+    return said, {"workers": workers, "at_once": together, "workers_duration_s": seconds}
 
 
 def finished(study: str | Path) -> View | None:
@@ -373,6 +382,10 @@ class _Waiting(Listener):
     """Reports on standard error what is being done."""
 
     summaries: Sequence[WorkloadSummary]
+    devices: Sequence[str] = ()
+
+    def measuring(self, devices: Sequence[str]) -> None:
+        self.devices = devices
 
     def loaded(self, summaries: Sequence[WorkloadSummary]) -> None:
         self.summaries = summaries

@@ -22,7 +22,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -91,6 +91,41 @@ class DeviceLock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+class DeviceLocks:
+    """The locks of several devices; a context manager that releases them.
+
+    All processes take them in the order of their names, so no two wait for each other.
+
+    Args:
+        names: of the devices.
+        label: as of `DeviceLock`.
+    """
+
+    def __init__(self, names: Collection[str], label: str = "") -> None:
+        self._locks = [DeviceLock(one, label) for one in sorted(set(names))]
+
+    def acquire(self, *, on_wait: Callable[[str], None] | None = None) -> None:
+        """Take all, and wait for their holders; for arguments and errors see `DeviceLock`."""
+        for lock in self._locks:
+            lock.acquire(on_wait=on_wait)
+
+    def __enter__(self) -> DeviceLocks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for lock in self._locks:
+            lock.release()
+
+
+def devices_of(domains: Iterable[str]) -> list[str]:
+    """The devices whose locks domains need: each GPU its own, all else ``"cpu"``; sorted.
+
+    >>> devices_of(["gpu:1", "dram:0", "wall"])
+    ['cpu', 'gpu:1']
+    """
+    return sorted({domain if domain.startswith("gpu:") else "cpu" for domain in domains})
 
 
 class _Held:

@@ -31,12 +31,12 @@ from joulelab.energy.detection import open_recorder
 from joulelab.energy.ending import known_spent
 from joulelab.energy.gathering import Gathering
 from joulelab.energy.job import Node
-from joulelab.energy.lock import DeviceLock
+from joulelab.energy.lock import DeviceLock, devices_of
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Hidden
 from joulelab.energy.order import already_started, not_ended, not_started
 from joulelab.energy.overlap import Presence
-from joulelab.energy.rank_notes import other_environments, unread_gpus
+from joulelab.energy.rank_notes import beside_recorder, other_environments, unread_gpus
 from joulelab.energy.ranks import here
 from joulelab.energy.reading import Reading, Status
 from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder, Window
@@ -335,8 +335,9 @@ def devices(recorder: Recorder, domains: Collection[str] | None = None) -> list[
         recorder: whose domains are used.
         domains: only these; ``None`` for all that it reads.
     """
-    domains = {channel.domain for channel in recorder.channels} if domains is None else domains
-    return sorted({domain if domain.startswith("gpu:") else "cpu" for domain in domains})
+    return devices_of(
+        [channel.domain for channel in recorder.channels] if domains is None else domains
+    )
 
 
 def picklable(options: Mapping[str, Any]) -> Options:
@@ -420,7 +421,8 @@ class Measuring:
             if self.gathering is not None:
                 self.gathering.begin()
             self._hidden = self._hidden_here(monitor)
-            self._flags += unread_gpus(here(), len(monitor.uuids))
+            rank = here()
+            self._flags += [*unread_gpus(rank, len(monitor.uuids)), *beside_recorder(rank)]
             self._window = monitor.recorder.open(self.label)
         except BaseException:
             monitor.vacate()

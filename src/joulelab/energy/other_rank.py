@@ -15,6 +15,7 @@ from joulelab.energy.order import already_started, not_ended, not_started
 from joulelab.energy.rank_notes import leave_note
 from joulelab.energy.ranks import Rank
 from joulelab.energy.reading import Reading, Status
+from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.energy.summary import trace_columns
 
 if TYPE_CHECKING:
@@ -119,6 +120,34 @@ class OtherRank(Measuring):
     def __repr__(self) -> str:
         state = "open" if self._began else "finished" if self._result else "not begun"
         return f"<joulelab.measure({self.label!r}), measured by {self._rank.recorder}: {state}>"
+
+
+class UnmeasuredWindow:
+    """A window of a rank that does not measure: it has a duration, and no samples.
+
+    Args:
+        rank: of this process.
+        label: what is not measured.
+    """
+
+    channel_samples: Sequence[ChannelSamples] = ()
+
+    def __init__(self, rank: Rank, label: str) -> None:
+        self._about = (rank, label)
+        self.started_s = time.monotonic()
+        self._began_at = time.time()
+        self._measurement: Measurement | None = None
+
+    def lap(self) -> UnmeasuredWindow:
+        """End it, and begin the next."""
+        self.close()
+        return UnmeasuredWindow(*self._about)
+
+    def close(self) -> Measurement:
+        """End it; a second call returns the same."""
+        if self._measurement is None:
+            self._measurement = unmeasured(*self._about, self._began_at, self.started_s)
+        return self._measurement
 
 
 def unmeasured(rank: Rank, label: str, began_at: float, began_s: float) -> Measurement:

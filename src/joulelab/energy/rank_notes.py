@@ -147,6 +147,17 @@ def unread_gpus(rank: Rank, read: int) -> list[str]:
     return [f"{unread} {what} hidden from rank {rank.number}: not counted if other ranks use them"]
 
 
+def beside_recorder(rank: Rank) -> list[str]:
+    """A remark on a rank that measures although another one on its node is there for that.
+
+    Args:
+        rank: of this process, which measures.
+    """
+    if rank.records:
+        return []
+    return [f"rank {rank.number} reads what {rank.recorder}, may read as well: do not add them up"]
+
+
 def siblings(rank: Rank) -> Iterator[tuple[int, psutil.Process, Environment]]:
     """The other ranks that the same launcher has started on this node.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import threading
 import time
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ SIGNS = 10
 """Signs of life in that time."""
 RETRY_S = 60.0
 """How long writing to a shared folder is tried again."""
+RETRY_EVERY_S = 1.0
 ALIVE = "alive"
 
 
@@ -31,6 +33,53 @@ class Connection(Protocol):
 
     def receive(self) -> Line | None:
         """The next line of the runner, after waiting; None where the runner is gone."""
+
+
+class Sending:
+    """Sends lines from a thread of its own; a context manager that sends all that is left.
+
+    Ctrl-C interrupts the main thread alone, so it leaves no half line.
+
+    Args:
+        connection: that sends.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lines: queue.SimpleQueue[tuple[Line, threading.Event] | None] = queue.SimpleQueue()
+        self._error: OSError | None = None
+        self._thread = threading.Thread(target=self._run, name="joulelab-sending", daemon=True)
+        self._thread.start()
+
+    def send(self, line: Line) -> None:
+        """Send a line, and wait until it is sent; interrupted, it is sent all the same.
+
+        Raises:
+            OSError: it cannot be written, or one before it could not.
+        """
+        sent = threading.Event()
+        self._lines.put((line, sent))
+        sent.wait()
+        if self._error is not None:
+            raise self._error
+
+    def __enter__(self) -> Sending:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (asked := self._lines.get()) is not None:
+            line, sent = asked
+            try:
+                if self._error is None:
+                    self._connection.send(line)
+            except OSError as error:
+                self._error = error
+            finally:
+                sent.set()
 
 
 class Pipes:
@@ -66,7 +115,8 @@ class Mailbox:
     """Two files of lines in a shared folder, one for each direction; either side appends to one.
 
     A file is opened anew for every look and every line: a network file system shows what others
-    have written when a file is opened, and writes when it is closed.
+    have written when a file is opened, and writes when it is closed. What cannot be written is
+    tried again for a minute.
 
     Args:
         read: lines of the other side.
@@ -77,35 +127,45 @@ class Mailbox:
         self._read = read
         self._write = write
         self._at = 0
-        self._text = b""
+        self._text = self._unsent = b""
+        self._whole = 0
+        self._failing_since_s: float | None = None
         self._lock = threading.Lock()
         self._heard_s = self._sent_s = time.monotonic()
         self._patience_s = float(os.environ.get(VARIABLE, LOST_S))
 
     def append(self, line: Line) -> None:
-        """Write a line; where that fails, try again for a minute.
+        """Write a line, and wait until it is written.
 
         Raises:
-            OSError: it still fails: the disk is full, or the folder is gone.
+            OSError: it cannot be written: the disk is full, or the folder is gone.
         """
-        content = encoded(line).encode("utf-8")
-        patience_s = time.monotonic() + RETRY_S
+        self.post(line)
+        while self._unsent:
+            time.sleep(RETRY_EVERY_S)
+            self._flush()
+
+    def post(self, line: Line) -> None:
+        """Write a line, now or at one of the next looks.
+
+        Raises:
+            OSError: nothing could be written for a minute.
+        """
         with self._lock:
-            while True:
-                try:
-                    self._append(content)
-                    break
-                except OSError:
-                    if time.monotonic() > patience_s:
-                        raise
-                    time.sleep(1.0)
-            self._sent_s = time.monotonic()
+            self._unsent += encoded(line).encode("utf-8")
+        self._flush()
 
     def look(self) -> list[Line]:
-        """The lines that have come since the last look; a sign of life is sent now and then."""
+        """The lines that have come since the last look; a sign of life is sent now and then.
+
+        Raises:
+            OSError: nothing could be written for a minute.
+        """
         lines = self._look()
-        if time.monotonic() - self._sent_s > self._patience_s / SIGNS:
-            self.append({ALIVE: True})
+        if self._unsent:
+            self._flush()
+        elif time.monotonic() - self._sent_s > self._patience_s / SIGNS:
+            self.post({ALIVE: True})
         return [line for line in lines if ALIVE not in line]
 
     @property
@@ -113,14 +173,22 @@ class Mailbox:
         """Whether the other side has given no sign of life for two minutes."""
         return time.monotonic() - self._heard_s > self._patience_s
 
-    def _append(self, content: bytes) -> None:
-        whole = self._write.stat().st_size if self._write.exists() else 0
-        try:
-            with self._write.open("ab") as file:
-                file.write(content)
-        except OSError:
-            os.truncate(self._write, whole)  # no half line
-            raise
+    def _flush(self) -> None:
+        with self._lock:
+            try:
+                with self._write.open("ab") as file:
+                    if file.tell() > self._whole:  # half a line, of a try that has failed
+                        file.truncate(self._whole)
+                    file.write(self._unsent)
+            except OSError:
+                now_s = time.monotonic()
+                self._failing_since_s = self._failing_since_s or now_s
+                if now_s - self._failing_since_s > RETRY_S:
+                    raise
+                return
+            self._whole += len(self._unsent)
+            self._unsent, self._failing_since_s = b"", None
+            self._sent_s = time.monotonic()
 
     def _look(self) -> list[Line]:
         try:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 from joulelab.execution.relay import Line
 from joulelab.registry import Registry
 from joulelab.study.spec import ExecutionSpec
+
+TAIL_BYTES = 4096
 
 
 class Worker(ABC):
@@ -41,6 +46,25 @@ class Worker(ABC):
     @abstractmethod
     def kill(self) -> None:
         """End it at once."""
+
+    def last_words(self) -> str:
+        """The last line of its output, which may say why it has ended; empty if there is none."""
+        return ""
+
+
+def last_line(log: Path, but: tuple[str, ...] = ()) -> str:
+    """The last line of a log that is not empty.
+
+    Args:
+        log: need not exist.
+        but: beginnings of lines that do not count.
+    """
+    with contextlib.suppress(OSError), log.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - TAIL_BYTES))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+        return next((one.strip() for one in reversed(lines) if one and not one.startswith(but)), "")
+    return ""
 
 
 class Engine(ABC):
@@ -91,8 +115,45 @@ class Engine(ABC):
         """
         return settings.workers
 
+    @classmethod
+    def at_once(cls, address: str, settings: ExecutionSpec, devices: Sequence[str]) -> int:
+        """Number of workers whose runs go on together: those on one node share its sensors.
+
+        Args:
+            address: what follows the name.
+            settings: of the study.
+            devices: whose sensors a run has for itself, as on this machine.
+        """
+        return cls.most_workers(address, settings)
+
+    @classmethod
+    def check(cls, address: str, settings: ExecutionSpec) -> None:
+        """Refuse what cannot work here, before anything is created.
+
+        Args:
+            address: what follows the name.
+            settings: of the study.
+
+        Raises:
+            JoulelabError: the address is not valid, or the engine cannot be used here.
+        """
+        cls.most_workers(address, settings)
+
     def close(self) -> None:  # noqa: B027 - most engines hold nothing
         """Release what was held."""
+
+
+def engine_of(on: str) -> tuple[type[Engine], str]:
+    """The engine that is named, and its address.
+
+    Args:
+        on: ``"local:2"``, ``"slurm"``.
+
+    Raises:
+        UnknownNameError: there is no such engine.
+    """
+    name, _, address = on.partition(":")
+    return execution_engines.get(name), address
 
 
 execution_engines: Registry[type[Engine]] = Registry(

@@ -10,16 +10,18 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from joulelab.errors import UsageError
-from joulelab.execution.engine import Engine, Worker
+from joulelab.execution.engine import Engine, Worker, last_line
 from joulelab.execution.relay import Line, encoded
 from joulelab.study.spec import ExecutionSpec
 
 READ_BYTES = 1 << 20
 MOST_WORKERS = 256
+PROCESSOR = "cpu"
+"""The device of all sensors of the node that are not of a GPU."""
 
 
 class LocalEngine(Engine):
@@ -56,6 +58,12 @@ class LocalEngine(Engine):
             )
         return int(address)
 
+    @classmethod
+    def at_once(cls, address: str, settings: ExecutionSpec, devices: Sequence[str]) -> int:
+        """As `Engine.at_once`: one where the processor's sensors count, else one for each GPU."""
+        workers = cls.most_workers(address, settings)
+        return 1 if PROCESSOR in devices else min(workers, max(1, len(_gpus())))
+
     def wait(self, seconds: float) -> None:
         """Wait for a line."""
         self._selector.select(seconds)
@@ -80,6 +88,7 @@ class Process(Worker):
         self.lines, written = os.pipe()
         os.set_blocking(self.lines, False)
         self.when_closed: Callable[[int], object] = lambda _: None
+        self._log = log
         self._ours: int | None = ours
         self._text = b""
         self._open = True
@@ -147,6 +156,10 @@ class Process(Worker):
         self._process.wait()
         self._close()
 
+    def last_words(self) -> str:
+        """The last line of its log."""
+        return last_line(self._log)
+
     def _close(self) -> None:
         """Close the pipes; a second call has no effect."""
         if self._open:
@@ -160,12 +173,16 @@ class Process(Worker):
 
 def _device(number: int) -> dict[str, str]:
     """The environment that leaves a worker one of the GPUs that the runner sees, if any."""
+    names = _gpus()
+    return {"CUDA_VISIBLE_DEVICES": names[number % len(names)]} if names else {}
+
+
+def _gpus() -> list[str]:
+    """The GPUs that the runner sees, as CUDA_VISIBLE_DEVICES names them."""
     seen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if seen is None:
-        names = [str(one) for one in range(_cards())]
-    else:
-        names = [one for one in seen.split(",") if one.strip()]
-    return {"CUDA_VISIBLE_DEVICES": names[number % len(names)]} if names else {}
+        return [str(one) for one in range(_cards())]
+    return [one for one in seen.split(",") if one.strip()]
 
 
 def _cards() -> int:

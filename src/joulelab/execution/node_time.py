@@ -6,20 +6,23 @@
     worker 2   | waiting ........ | run | between | waiting ....
     counted    | 1       | 1's run  | 2's run | 1's run ...
 
-A sensor reads the whole node. Runs have it alone, for they hold the lock of the meter; but the time
-that a worker spends beside them overlaps with what others do. Of such a window the part counts in
-which no run took place, and no window that is already booked; its energy is taken in proportion.
-An estimate follows the processes of its worker, and counts in full.
+A sensor reads the whole node. Runs have it alone, for they hold the lock of its device; but the
+time that a worker spends beside them overlaps with what others do. Of such a window the part counts
+in which the sensor was part of no run, and of no window that is already booked; its energy is taken
+in proportion. So each sensor has a time of its own: of a worker with a GPU of its own this GPU
+counts all the time, and the processor as far as nobody else has it. An estimate follows the
+processes of its worker, and counts in full.
 """
 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from joulelab.energy.measurement import Measurement
-from joulelab.energy.reading import Status, Total
+from joulelab.energy.reading import Reading, Status, Total, total
 
 LEAST_SHARE = 1e-3
 """Less of a window is not booked."""
@@ -32,29 +35,30 @@ class NodeTime:
     """The time of one node."""
 
     def __init__(self) -> None:
-        self._begins: list[float] = []
-        self._ends: list[float] = []
+        self._covered: defaultdict[str, _Times] = defaultdict(_Times)
         self._waiting: list[tuple[Measurement, Total, Book]] = []
 
-    def ran(self, measurement: Measurement) -> None:
+    def ran(self, measurement: Measurement, counts: Total) -> None:
         """A run was measured.
 
         Args:
             measurement: of it.
+            counts: its sum over the domains that count.
         """
         begin_s = measurement.started_at
         if begin_s is not None:
-            self._cover(begin_s, begin_s + measurement.duration_s)
+            for reading in _sensed(measurement, counts):
+                self._covered[reading.domain].add(begin_s, begin_s + measurement.duration_s)
 
-    def book(self, measurement: Measurement, total: Total, book: Book) -> None:
+    def book(self, measurement: Measurement, counts: Total, book: Book) -> None:
         """Book a window beside runs, once it is known what else was measured in its time.
 
         Args:
             measurement: of the window.
-            total: its sum over the domains that count.
+            counts: its sum over the domains that count.
             book: takes what counts of both.
         """
-        self._waiting.append((measurement, total, book))
+        self._waiting.append((measurement, counts, book))
 
     def settle(self, until_s: float) -> None:
         """Book the windows that have ended before any run that goes on has begun.
@@ -63,21 +67,37 @@ class NodeTime:
             until_s: when that was, seconds since the epoch.
         """
         later = []
-        for measurement, total, book in self._waiting:
+        for measurement, counts, book in self._waiting:
             begin_s = measurement.started_at
             if begin_s is not None and begin_s + measurement.duration_s > until_s:
-                later.append((measurement, total, book))
-            elif begin_s is None or total.status in ESTIMATES:
-                book(measurement, total)
+                later.append((measurement, counts, book))
+            elif begin_s is None or counts.gross_j is None:
+                book(measurement, counts)
             else:
-                end_s = begin_s + measurement.duration_s
-                share = self._uncovered(begin_s, end_s)
-                self._cover(begin_s, end_s)
-                if share > LEAST_SHARE:
-                    book(*_part(measurement, total, share))
+                shares = self._shares(measurement, counts, begin_s)
+                if max(shares.values()) > LEAST_SHARE:
+                    book(*_part(measurement, shares))
         self._waiting = later
 
-    def _uncovered(self, begin_s: float, end_s: float) -> float:
+    def _shares(self, measurement: Measurement, counts: Total, begin_s: float) -> dict[str, float]:
+        """The share of each domain that counts; from now on it is covered."""
+        shares = dict.fromkeys(counts.domains, 1.0)
+        end_s = begin_s + measurement.duration_s
+        for reading in _sensed(measurement, counts):
+            times = self._covered[reading.domain]
+            shares[reading.domain] = times.uncovered(begin_s, end_s)
+            times.add(begin_s, end_s)
+        return shares
+
+
+class _Times:
+    """Intervals of time that do not touch, in order."""
+
+    def __init__(self) -> None:
+        self._begins: list[float] = []
+        self._ends: list[float] = []
+
+    def uncovered(self, begin_s: float, end_s: float) -> float:
         """Share of an interval that is not covered."""
         if end_s <= begin_s:
             return 1.0
@@ -88,8 +108,8 @@ class NodeTime:
             covered_s += min(end_s, self._ends[at]) - max(begin_s, self._begins[at])
         return 1.0 - covered_s / (end_s - begin_s)
 
-    def _cover(self, begin_s: float, end_s: float) -> None:
-        """Add an interval; those that it touches become one with it."""
+    def add(self, begin_s: float, end_s: float) -> None:
+        """Cover an interval; those that it touches become one with it."""
         first = bisect.bisect_left(self._ends, begin_s)
         last = bisect.bisect_right(self._begins, end_s)
         if first < last:
@@ -99,18 +119,22 @@ class NodeTime:
         self._ends[first:last] = [end_s]
 
 
-def _part(measurement: Measurement, total: Total, share: float) -> tuple[Measurement, Total]:
-    """A share of a window, in time and in energy."""
-    if share == 1.0:
-        return measurement, total
+def _sensed(measurement: Measurement, counts: Total) -> Iterator[Reading]:
+    """The readings that count and are those of a sensor."""
+    for reading in measurement.readings:
+        if reading.domain in counts.domains and reading.status not in ESTIMATES:
+            yield reading
 
-    def part(joules: float | None) -> float | None:
-        return None if joules is None else share * joules
 
-    return measurement.shared(1 / share), replace(
-        total,
-        gross_j=part(total.gross_j),
-        idle_j=part(total.idle_j),
-        error_j=part(total.error_j),
-        idle_error_j=part(total.idle_error_j),
-    )
+def _part(measurement: Measurement, shares: dict[str, float]) -> tuple[Measurement, Total]:
+    """A part of a window, in time and in energy; domains without a share are left out.
+
+    Args:
+        measurement: of the window.
+        shares: of the domains that count.
+    """
+    longest = max(shares.values())
+    kept = [one for one in measurement.readings if shares.get(one.domain, 1.0) > LEAST_SHARE]
+    readings = tuple(one.shared(1 / shares.get(one.domain, longest)) for one in kept)
+    part = replace(measurement.shared(1 / longest), readings=readings)
+    return part, total(one for one in readings if one.domain in shares)

@@ -45,6 +45,7 @@ class RayEngine(Engine):
     """
 
     def __init__(self, address: str, settings: ExecutionSpec) -> None:
+        self.check(address, settings)
         self._ray = _ray()
         self.workers = settings.workers
         self._begun = not self._ray.is_initialized()
@@ -56,6 +57,15 @@ class RayEngine(Engine):
         has_meters = METER in self._ray.cluster_resources()
         self._resources = ({METER: 1.0} if has_meters else {}) | resources
         self._pending: dict[Any, _Actor] = {}
+
+    @classmethod
+    def check(cls, address: str, settings: ExecutionSpec) -> None:
+        """See whether Ray is there, and its cluster answers."""
+        _ray()
+        try:
+            _reach(address)
+        except OSError as error:
+            raise _unreachable(address, error) from error
 
     def start(self, number: int, folder: Path) -> Worker:
         """Start an actor, on a node whose meter is free."""
@@ -86,17 +96,12 @@ class RayEngine(Engine):
         quiet = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
         try:
             if address:
-                _reach(address)
                 quiet.pop("include_dashboard")
                 self._ray.init(address=address, **quiet)
             else:
                 self._ray.init(resources={METER: 1}, **quiet)
         except Exception as error:  # of several kinds, by version and cause
-            said = str(error).strip().partition("\n")[0]
-            raise JoulelabError(
-                f"Ray cannot be reached{f' at {address}' if address else ''}: {said}",
-                "ray status says what runs; --on ray without an address begins one here",
-            ) from error
+            raise _unreachable(address, error) from error
 
 
 def _reach(address: str) -> None:
@@ -108,6 +113,14 @@ def _reach(address: str) -> None:
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+
+
+def _unreachable(address: str, error: Exception) -> JoulelabError:
+    said = str(error).strip().partition("\n")[0]
+    return JoulelabError(
+        f"Ray cannot be reached{f' at {address}' if address else ''}: {said}",
+        "ray status says what runs; --on ray without an address begins one here",
+    )
 
 
 def _ray() -> Any:  # noqa: ANN401 - an untyped library

@@ -16,6 +16,7 @@ import base64
 import json
 import sqlite3
 import tempfile
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -32,6 +33,8 @@ from joulelab.study.store import TRACES, PlannedRun, Store
 Line = dict[str, Any]
 FIRST_ENTRY = 1 << 40
 """Numbers of a worker's own entries; those of the store are smaller."""
+KEPT = 64
+"""Windows of a worker of which it is known that they are booked."""
 
 
 class RelayStore(Store):
@@ -116,6 +119,16 @@ class RelayStore(Store):
         """As `Store.book`."""
         self._send({"enter": "book", "kind": kind, "state": state, **_energy(measurement, total)})
 
+    def so_far(self, kind: str, measurement: Measurement, total: Total) -> None:
+        """Pass on what work beside runs has taken so far, in case this process is killed.
+
+        Args:
+            kind: as of `Store.book`, with which the whole is entered in the end.
+            measurement: of the part.
+            total: sum over the domains that count.
+        """
+        self._send({"enter": "so_far", "kind": kind, **_energy(measurement, total)})
+
     def progress(self, entry: int, measurement: Measurement, total: Total) -> None:
         """As `Store.progress`."""
         self._send({"enter": "progress", "entry": entry, **_energy(measurement, total)})
@@ -185,7 +198,9 @@ class Receiver:
         self.time = NodeTime()
         self.begun: dict[int, float] = {}
         self._entries: dict[int, int] = {}
-        self._heard: Measurement | None = None
+        self._heard: tuple[Measurement, Total] | None = None
+        self._beside: dict[float | None, Line] = {}
+        self._booked: deque[float | None] = deque(maxlen=KEPT)
 
     def enter(self, line: Line) -> None:
         """Enter a line.
@@ -204,8 +219,11 @@ class Receiver:
         for entry in self._entries.values():
             self._store.give_up(entry, error)
         if self._entries and self._heard is not None:
-            self.time.ran(self._heard)
+            self.time.ran(*self._heard)
+        for line in self._beside.values():
+            self._enter_beside(line, "interrupted")
         self._entries.clear()
+        self._beside.clear()
         self.begun.clear()
 
     def _propose(self, line: Line) -> None:
@@ -222,23 +240,34 @@ class Receiver:
         self._entries[line["entry"]] = entry
         self.begun[line["entry"]] = line["at"]
 
+    def _so_far(self, line: Line) -> None:
+        begun_at = line["measurement"]["started_at"]
+        if begun_at not in self._booked:  # by a line that has overtaken this one
+            self._beside[begun_at] = line
+
     def _book(self, line: Line) -> None:
+        begun_at = line["measurement"]["started_at"]
+        self._beside.pop(begun_at, None)
+        self._booked.append(begun_at)
+        self._enter_beside(line, line["state"])
+
+    def _enter_beside(self, line: Line, state: str) -> None:
         def book(measurement: Measurement, total: Total) -> None:
-            self._store.book(self._session, line["kind"], measurement, total, line["state"])
+            self._store.book(self._session, line["kind"], measurement, total, state)
 
         self.time.book(*measured(line), book)
 
     def _progress(self, line: Line) -> None:
-        measurement, total = measured(line)
-        self._heard = measurement
-        self._store.progress(self._entries[line["entry"]], measurement, total)
+        self._heard = measured(line)
+        self._store.progress(self._entries[line["entry"]], *self._heard)
 
     def _end(self, line: Line) -> None:
         entry = self._entries.pop(line["entry"])
         self.begun.pop(line["entry"], None)
-        self.time.ran(measured(line)[0])
+        energy = measured(line)
+        self.time.ran(*energy)
         rest = (line["error"], line["rows"])
-        self._store.end(entry, line["state"], *measured(line), *rest, part=line["part"])
+        self._store.end(entry, line["state"], *energy, *rest, part=line["part"])
 
     def _file(self, line: Line) -> None:
         content = base64.b64decode(line["content"])

@@ -16,12 +16,13 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from joulelab.errors import JoulelabError
 from joulelab.execution.connections import POLL_S, Mailbox
-from joulelab.execution.engine import Engine, Worker
+from joulelab.execution.engine import Engine, Worker, last_line
 from joulelab.execution.relay import Line
 from joulelab.optional import optional
 from joulelab.study.spec import ExecutionSpec, SlurmSpec
@@ -34,6 +35,10 @@ RUNNING = "RUNNING"
 WAITING = {"PENDING", "CONFIGURING"}
 ENDING = {"COMPLETING"}
 USER = "--on slurm"
+LAST_CALL = "TERM@30"
+"""Before its time is up a worker is asked to book what it does; submitit would end it at once."""
+SCHEDULERS = ("srun", "slurmstepd", "submitit")
+"""Who writes into the log of a job beside its program."""
 
 
 class SlurmEngine(Engine):
@@ -49,15 +54,29 @@ class SlurmEngine(Engine):
     """
 
     def __init__(self, address: str, settings: ExecutionSpec) -> None:
-        if shutil.which("sbatch") is None:
-            raise JoulelabError(
-                f"{USER}: there is no sbatch on this machine", "run it on the cluster's login node"
-            )
+        self.check(address, settings)
         self.workers = settings.workers
         self._submitit = optional("submitit", USER)
         self._asked = settings.slurm
         self._partition = address or settings.slurm.partition
         self._queue = _Queue()
+
+    @classmethod
+    def check(cls, address: str, settings: ExecutionSpec) -> None:
+        """Ask SLURM whether it would take a job; nothing is submitted."""
+        if shutil.which("sbatch") is None:
+            raise JoulelabError(
+                f"{USER}: there is no sbatch on this machine", "run it on the cluster's login node"
+            )
+        optional("submitit", USER)
+        asked = parameters(settings.slurm, address or settings.slurm.partition)
+        line = ["sbatch", "--test-only", "--wrap=true", *_options(asked)]
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # it is busy: then later
+            found = subprocess.run(
+                line, capture_output=True, text=True, timeout=ASKED_S, check=False
+            )
+            if found.returncode and "invalid" in found.stderr.lower():
+                raise _refused("a job", found.stderr)
 
     def start(self, number: int, folder: Path) -> Worker:
         """Submit a job.
@@ -74,10 +93,7 @@ class SlurmEngine(Engine):
         try:
             job = executor.submit(self._submitit.helpers.CommandFunction(command))
         except Exception as error:  # submitit's own, of several versions
-            raise JoulelabError(
-                f"SLURM refuses the job of worker {number + 1}: {_refusal(error)}",
-                "change [execution.slurm] in the study file; sinfo lists partitions",
-            ) from error
+            raise _refused(f"the job of worker {number + 1}", str(error)) from error
         return _Job(number, str(job.job_id), place, self._queue)
 
     def wait(self, seconds: float) -> None:
@@ -106,7 +122,7 @@ def parameters(asked: SlurmSpec, partition: str | None) -> dict[str, Any]:
         "nodes": 1,
         "ntasks_per_node": 1,
         "setup": list(asked.setup) or None,
-        "additional_parameters": {"no_requeue": True, **asked.directives},
+        "additional_parameters": {"no_requeue": True, "signal": LAST_CALL, **asked.directives},
     }
 
 
@@ -150,21 +166,35 @@ class _Job(Worker):
         self.name = f"worker {number + 1}, job {job}"
         self._job = job
         self._queue = queue
+        self._place = place
         self._mailbox = Mailbox(place / "from.jsonl", place / "to.jsonl")
         self._begun = False
         self._last = ""
         queue.jobs.add(job)
 
     def send(self, line: Line) -> None:
-        self._mailbox.append(line)
+        with self._noted():
+            self._mailbox.post(line)
 
     def receive(self) -> list[Line]:
-        lines = self._mailbox.look()
+        lines: list[Line] = []
+        with self._noted():
+            lines = self._mailbox.look()
         for line in lines:
             self._begun = True
             if "failed" in line or "ended" in line:
                 self._last = "it has ended"
         return lines
+
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
+        """A worker that cannot be written to has ended."""
+        try:
+            yield
+        except OSError as error:
+            if not self._last:
+                self._last = f"{error.filename} cannot be written: {error.strerror}"
+                self.kill()
 
     def ended(self) -> str | None:
         if self._last:
@@ -186,6 +216,9 @@ class _Job(Worker):
         state, reason = self._queue.state(self._job)
         return f"{state.lower()}, {reason}" if state in WAITING else ""
 
+    def last_words(self) -> str:
+        return last_line(self._place / f"{self._job}_0_log.err", SCHEDULERS)
+
     def kill(self) -> None:
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             subprocess.run(
@@ -193,7 +226,23 @@ class _Job(Worker):
             )
 
 
-def _refusal(error: Exception) -> str:
-    """What sbatch has said, without submitit's frame."""
-    lines = [line.strip() for line in str(error).splitlines() if "error:" in line]
-    return lines[-1].rpartition("error: ")[2] if lines else str(error).strip().splitlines()[-1]
+def _options(asked: dict[str, Any]) -> list[str]:
+    """What submitit is told, as options of sbatch."""
+    told = {**asked, **asked["additional_parameters"]}
+    del told["setup"], told["additional_parameters"]
+    return [
+        f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}")
+        for name, value in told.items()
+        if value is not False
+    ]
+
+
+def _refused(what: str, said: str) -> JoulelabError:
+    """The error for what sbatch has said, without submitit's frame."""
+    lines = [line.strip() for line in said.splitlines() if "error:" in line or "failure:" in line]
+    told = (lines or said.strip().splitlines() or ["it does not say why"])[-1]
+    reason = told.rpartition("error: ")[2].rpartition("failure: ")[2]
+    return JoulelabError(
+        f"SLURM refuses {what}: {reason}",
+        "change [execution.slurm] in the study file; sinfo lists partitions",
+    )

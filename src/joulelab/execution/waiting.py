@@ -13,7 +13,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Collection, Sequence, Set
 
-from joulelab.execution.engine import execution_engines
+from joulelab.execution.engine import engine_of
 from joulelab.study.plan import Plan
 from joulelab.study.prediction import Prediction
 from joulelab.study.spec import ExecutionSpec
@@ -33,8 +33,20 @@ def workers_of(on: str, settings: ExecutionSpec | None) -> int:
         UnknownNameError: there is no such engine.
         UsageError: what follows its name is not valid.
     """
-    name, _, address = on.partition(":")
-    return execution_engines.get(name).most_workers(address, settings or ExecutionSpec())
+    engine, address = engine_of(on)
+    return engine.most_workers(address, settings or ExecutionSpec())
+
+
+def at_once(on: str, settings: ExecutionSpec | None, devices: Sequence[str]) -> int:
+    """Number of workers whose runs go on together.
+
+    Args:
+        on: the engine.
+        settings: of the study.
+        devices: whose sensors a run has for itself.
+    """
+    engine, address = engine_of(on)
+    return engine.at_once(address, settings or ExecutionSpec(), devices)
 
 
 def makespan_s(plan: Plan, prediction: Prediction, pending: Collection[str], workers: int) -> float:
@@ -83,6 +95,11 @@ class Waiting:
             self._queues.setdefault(self._key(number), deque()).append(number)
         for key in self._queues:
             self._offer(key)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The groups that are not given out."""
+        return [number for queue in self._queues.values() for number in queue]
 
     def __len__(self) -> int:
         return self._number

@@ -12,6 +12,9 @@
       stop ──►     idle power is measured
       ◄── ended
 
+Workers of one node load one after the other, and never beside a measured run: loading is in the
+reading of every sensor of the node.
+
 Each line is JSON. A worker whose runner is gone, or asks it to, ends as at Ctrl-C: what it was
 doing is booked as interrupted.
 """
@@ -27,19 +30,25 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import joulelab
+from joulelab.energy.lock import DeviceLock
+from joulelab.energy.ranks import machine
+from joulelab.energy.reading import Total
 from joulelab.errors import JoulelabError
-from joulelab.execution.connections import Connection, connect
+from joulelab.execution.connections import Connection, Sending, connect
+from joulelab.execution.local import PROCESSOR
 from joulelab.execution.relay import Line, RelayStore
 from joulelab.kinds.program.process import end_all, left_behind
+from joulelab.study.executor import HEARTBEAT_INTERVAL_S, Heartbeat
 from joulelab.study.listener import Listener
-from joulelab.study.plan import Plan
-from joulelab.study.study import Study
-from joulelab.study.working import Working, loaded
+from joulelab.study.manifest import source_commit
+from joulelab.study.plan import Plan, make_plan
+from joulelab.study.study_file import load_spec
+from joulelab.study.working import Working, opened
 
 Send = Callable[[Line], None]
 INTERRUPTED = 130
@@ -60,8 +69,12 @@ def work(connection: Connection) -> int:
     identity = os.environ[VARIABLE] = uuid.uuid4().hex
     inbox: queue.Queue[Line] = queue.Queue()
     listening = threading.Thread(target=_listen, args=(connection, inbox), daemon=True)
-    send = connection.send
-    send({"hello": hello(identity)})
+    with Sending(connection) as sending:
+        sending.send({"hello": hello(identity)})
+        return _work(listening, inbox, sending.send)
+
+
+def _work(listening: threading.Thread, inbox: queue.Queue[Line], send: Send) -> int:
     try:
         listening.start()
         asked = inbox.get()
@@ -88,8 +101,10 @@ def hello(identity: str) -> Line:
     return {
         "worker": identity,
         "joulelab": joulelab.__version__,
+        "commit": source_commit(),
         "python": platform.python_version(),
         "host": platform.node(),
+        "node": machine(),
         "pid": os.getpid(),
         "time": time.time(),
     }
@@ -103,20 +118,24 @@ def _listen(connection: Connection, inbox: queue.Queue[Line]) -> None:
 
 
 def _carry_out(asked: Line, inbox: queue.Queue[Line], send: Send) -> None:
-    folder, data_dir = Path(asked["folder"]), asked["data_dir"]
-    study = Study.load(folder, data_dir=data_dir, trust=True)
-    plan = study.plan()
+    folder = Path(asked["folder"])
+    data_dir = None if asked["data_dir"] is None else Path(asked["data_dir"])
+    spec = load_spec(folder, trust=True, manifest=asked["code"])
+    plan = make_plan(spec)
     store = RelayStore(folder, asked["session"], send)
-    with (
-        closing(store),
-        loaded(study.spec, study.data_dir, plan, store, _Passing(send), alone=False) as working,
-    ):
-        workloads, now = working.workloads, working.conditions()
-        workloads.check_unchanged(store.manifest(), store)
-        with closing(working.begin()) as ledger:
-            entry = {**working.entry(now), "idle_before_w": working.measure_idle()}
+    listener = _Passing(send)
+    with closing(store), ExitStack() as loading:
+        alone = loading.enter_context(DeviceLock(PROCESSOR, "loading"))
+        alone.acquire(on_wait=listener.waiting)
+        opening = opened(spec, data_dir, plan, store, listener, alone=False)
+        with opening as working, closing(working.begin()) as ledger, _heard(working, store):
+            working.load()
+            workloads, now = working.workloads, working.conditions()
+            entry = {**working.entry(now), "idle_before_w": working.measure_idle_alone()}
+            loading.close()
             files = [str(one) for one in workloads.files()]
-            send({"ready": entry, "latest": workloads.latest(now), "files": files})
+            ready = {"ready": entry, "latest": workloads.latest(now), "files": files}
+            send({**ready, "devices": working.session.devices})
             ledger.switch("between")
             groups = _Groups(plan, working, store)
             while "group" in (line := inbox.get()):
@@ -125,6 +144,30 @@ def _carry_out(asked: Line, inbox: queue.Queue[Line], send: Send) -> None:
             after_w = working.measure_idle()
         ended_at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         send({"ended": {"idle_after_w": after_w, "ended_at": ended_at}})
+
+
+@contextmanager
+def _heard(working: Working, store: RelayStore) -> Iterator[None]:
+    """Tell the runner every two seconds what is done beside runs, in case this process is killed.
+
+    Args:
+        working: begun.
+        store: passes it on.
+    """
+    stop = threading.Event()
+
+    def tell() -> None:
+        while not stop.wait(HEARTBEAT_INTERVAL_S):
+            for kind, measurement in working.beside_runs():
+                store.so_far(kind, measurement, working.session.counted(measurement))
+
+    thread = threading.Thread(target=tell, name="joulelab-beside-runs", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 class _Groups:
@@ -175,6 +218,9 @@ class _Passing(Listener):
 
     def doing(self, what: str) -> None:
         self._send({"doing": what})
+
+    def progress(self, heartbeat: Heartbeat, total: Total) -> None:
+        self._send({"far": [heartbeat.done, heartbeat.of]})
 
     def waiting(self, what: str) -> None:
         self._send({"waiting": what})

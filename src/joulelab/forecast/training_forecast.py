@@ -16,6 +16,7 @@ framework. A prediction never raises: it must not stop a training.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
@@ -25,6 +26,8 @@ from joulelab.energy.booking import energy_profile
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.monitor import Monitor, Options, picklable, shared_monitor
 from joulelab.energy.order import already_ended, already_started, not_ended, not_started
+from joulelab.energy.other_rank import OtherRank, UnmeasuredWindow
+from joulelab.energy.ranks import here
 from joulelab.energy.reading import Status, Total
 from joulelab.errors import MeterError
 from joulelab.forecast.outcome import ForecastResult, TrainingPrediction
@@ -39,6 +42,8 @@ ANOTHER = "create a new TrainingForecast for another training"
 
 class TrainingForecast:
     """Measures a training, and predicts its energy after each epoch.
+
+    Of several ranks on a node the first one measures; the others have times, and no energy.
 
     Args:
         epochs: announced epochs of the whole training.
@@ -76,7 +81,7 @@ class TrainingForecast:
         self._training = _domain_of(device)
         self._monitor: Monitor | None = None
         self._whole: Measuring | None = None
-        self._epoch: Window | None = None
+        self._epoch: Window | UnmeasuredWindow | None = None
         self._result: ForecastResult | None = None
 
     def __enter__(self) -> TrainingForecast:
@@ -107,6 +112,13 @@ class TrainingForecast:
             raise already_started(self.label)
         if self._result is not None:
             raise already_ended(self.label, ANOTHER)
+        rank = here()
+        if not rank.records:
+            shared = functools.partial(shared_monitor, **self._options)
+            self._whole = OtherRank(shared, self.label, rank)
+            self._whole.start()
+            self._epoch = UnmeasuredWindow(rank, self.label)
+            return
         monitor = shared_monitor(**self._options)
         _predict_once()
         # The outer measurement synchronises the device at both ends and takes the locks.

@@ -85,6 +85,7 @@ class Booking:
         statuses: number of entries by the status of their energy.
         open: entries that have not ended, by number.
         ended_at: when the last entry ended, seconds since the epoch; 0 where none has.
+        going_on: the last segment of each open entry that has one, by number.
     """
 
     def __init__(self) -> None:
@@ -94,6 +95,7 @@ class Booking:
         self.interrupted = self.unknown = 0
         self.statuses: Counter[str] = Counter()
         self.open: dict[int, Row] = {}
+        self.going_on: dict[int, Segment] = {}
         self.ended_at = 0.0
         self._numbered = 0
 
@@ -110,6 +112,8 @@ class Booking:
         for entry in entries:
             self._add_segment(entry, version)
             self.open.pop(entry["entry"], None)
+            if entry["state"] != "running":
+                self.going_on.pop(entry["entry"], None)
             if entry["state"] == "running":
                 self.open[entry["entry"]] = entry
             else:
@@ -150,15 +154,16 @@ class Booking:
         running = entry["state"] == "running"
         # An entry is opened before its run waits for the device, so it ends later than that.
         end = time.time() if running else entry["started_at"] + seconds
-        self.segments.append(
-            Segment(
-                self._numbered,
-                version,
-                entry["kind"],
-                end - (seconds - begun_s),
-                end,
-                (joules - begun_j) / (seconds - begun_s),
-                entry["energy_status"],
-                running,
-            )
+        segment = Segment(
+            self._numbered,
+            version,
+            entry["kind"],
+            end - (seconds - begun_s),
+            end,
+            (joules - begun_j) / (seconds - begun_s),
+            entry["energy_status"],
+            running,
         )
+        self.segments.append(segment)
+        if running:
+            self.going_on[entry["entry"]] = segment

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from joulelab import formats
+from joulelab.energy.reading import Status
 from joulelab.errors import JoulelabError
 from joulelab.live.expected import Forecast, Outlook
 from joulelab.live.following import Changes, Follower, Row
@@ -25,6 +26,9 @@ MOST_CONFIGURATIONS = 300
 MOST_POINTS = 1500
 """Most points of the figures, besides the fronts; of more, a part that is drawn by their number."""
 MOST_ERRORS = 50
+MOST_WORKERS = 50
+TOGETHER_S = 6.0
+"""Power that was heard of so long before the last is that of the same time."""
 MOST_DETAILS = 4000
 """Most characters of a traceback."""
 RANGE = 1 << 32
@@ -155,6 +159,7 @@ class StudySource(Source):
             "running": running,
             "counts": {name: counts[name] for name in ("finished", "failed", "running", "planned")},
             "doing": self._doing(now) if running else "",
+            "workers": self._workers(now) if running else [],
             "search": now.search if running and now is not None else "",
             "power": self._power(running=running),
             **self._sums(),
@@ -193,6 +198,10 @@ class StudySource(Source):
 
     def _doing(self, now: Now | None) -> str:
         """What runs, or what is waited for."""
+        if now is not None and now.workers:
+            busy = sum(bool(one.runs) for one in now.workers)
+            workers, left = formats.count(len(now.workers), "worker"), f"{now.waiting:,}"
+            return f"{busy} of {workers} with a run; {left} not given to a worker."
         entries = list(self._booking.open.values())
         entry = entries[-1] if entries else None
         waits = now is not None and now.doing
@@ -209,6 +218,15 @@ class StudySource(Source):
         if now is not None and now.of and entry["duration_s"] is not None:
             share = f", {now.done:,} of {now.of:,}"
         return f"{self._title(entry)}{share}."
+
+    def _workers(self, now: Now | None) -> list[str]:
+        """What each worker does, in words."""
+        found = [] if now is None else now.workers
+        said = [
+            f"{one.name}{f' on {one.node}' if one.node else ''}: {one.words}"
+            for one in found[:MOST_WORKERS]
+        ]
+        return [*said, f"and {len(found) - MOST_WORKERS} more"] if len(found) > len(said) else said
 
     def _title(self, entry: Row) -> str:
         """An entry of the ledger in words."""
@@ -228,11 +246,17 @@ class StudySource(Source):
     def _power(self, *, running: bool) -> dict[str, Any] | None:
         if not self._booking.segments:
             return None
-        last = self._booking.segments[-1]
+        last, power_w, how = self._booking.segments[-1], 0.0, ""
+        together = [
+            one for one in self._booking.going_on.values() if one.end > last.end - TOGETHER_S
+        ]
+        if len(together) > 1:
+            power_w = math.fsum(one.power_w for one in together)
+            how = f"sum of {len(together)} runs, each a mean of its last seconds"
         return {
-            "text": formats.watts(last.power_w),
-            "status": last.status,
-            "how": last.words,
+            "text": formats.watts(power_w or last.power_w),
+            "status": Status.of_set(one.status for one in together) if how else last.status,
+            "how": how or last.words,
             "at": last.end,
             "now": running,
         }

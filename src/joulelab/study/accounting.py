@@ -14,13 +14,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from joulelab.energy.lock import DeviceLock
+from joulelab.energy.lock import DeviceLocks, devices_of
 from joulelab.energy.measurement import Measurement
+from joulelab.energy.meter import Channel
 from joulelab.energy.reading import Reading, Status, Total, family, total
 from joulelab.energy.recorder import Recorder, Window
 from joulelab.study.store import PlannedRun, Store
+
+if TYPE_CHECKING:
+    from joulelab.study.executor import Executor
 
 CONTAINERS = ("psys", "wall")
 """Domains that contain the processor, and more."""
@@ -44,6 +48,7 @@ class Ledger:
         self._recorder = recorder
         self._domains = domains
         self._device = device
+        self._devices = devices_read(recorder.channels, domains, device)
         self._open: tuple[str, Window] | None = None
         self._closed: list[tuple[str, Measurement]] = []
 
@@ -54,19 +59,18 @@ class Ledger:
     def switch(self, kind: str) -> None:
         """Book the time until now, and from now on as `kind`."""
         if self._open is None:
-            window = self._recorder.open(kind)
-        else:
+            self._open = (kind, self._recorder.open(kind))
+        elif self._open[0] != kind:
             before, ended = self._open
-            window = ended.lap(kind)
+            self._open = (kind, ended.lap(kind))
             self._closed.append((before, ended.close()))
-        self._open = (kind, window)
         self._write()
 
     @contextmanager
     def tuning(self) -> Iterator[None]:
-        """Book the work of a strategy, under the device's lock: runs of others are not in it."""
-        with DeviceLock(self._device, "tuner") as lock:
-            lock.acquire(on_wait=lambda _: self.switch("waiting"))
+        """Book the work of a strategy, under the locks of runs: those of others are not in it."""
+        with DeviceLocks(self._devices, "tuner") as locks:
+            locks.acquire(on_wait=lambda _: self.switch("waiting"))
             self.switch("tuner")
             try:
                 yield
@@ -76,6 +80,27 @@ class Ledger:
     def adopt(self, kind: str, window: Window) -> None:
         """Continue with a window that was opened before the store."""
         self._open = (kind, window)
+
+    @property
+    def open(self) -> tuple[str, Window] | None:
+        """The kind of work that is done now, and its window; None while an executor measures."""
+        return self._open
+
+    @contextmanager
+    def paused(self, executor: Executor[Any, Any]) -> Iterator[None]:
+        """Stop measuring here while an executor works, which goes on from the window that is open.
+
+        Afterwards the ledger goes on from the window that the executor has left open.
+        """
+        before, self._open = self._open, None
+        executor.beside = before
+        try:
+            yield
+        finally:
+            if before is not None:
+                self._closed.append((before[0], before[1].close()))
+            if executor.beside is not None:
+                self._open, executor.beside = executor.beside, None
 
     def pause(self) -> None:
         """Stop measuring here, because an executor takes over or the session ends.
@@ -152,6 +177,32 @@ def counted(measurement: Measurement, domains: Sequence[str] | None, device: str
         lost = []
     sensed = any(_covers(reading.domain, device) for reading in measured)
     return total([*(measured if sensed else known), *lost])
+
+
+def devices_read(
+    channels: Sequence[Channel], domains: Sequence[str] | None, device: str
+) -> list[str]:
+    """The devices whose sensors are in the energy of a run: it holds the locks of all of them.
+
+    A sensor of the whole node (processor, memory, wall plug) is one device, ``"cpu"``, for all
+    GPUs. An estimate is none: it follows the processes of the run.
+
+    Args:
+        channels: of the meters.
+        domains: domains that count; ``None`` for the automatic choice of `counted`.
+        device: domain of the device that does the work.
+
+    Returns:
+        Sorted.
+    """
+    sensed = {
+        one.domain for one in channels if one.status is Status.MEASURED and not one.comparison
+    }
+    if domains is None:
+        sensed = {one for one in sensed if family(one) != "gpu"}
+    else:
+        sensed &= set(domains)
+    return devices_of({device, *sensed})
 
 
 def _whole(reading: Reading) -> Reading:

@@ -219,15 +219,18 @@ def code_copies(spec: StudySpec, folder: Path) -> CodeCopies:
     return copies
 
 
-def run_from_root(data: Mapping[str, Any], folder: Path) -> None:
+def run_from_root(
+    data: Mapping[str, Any], folder: Path, manifest: Mapping[str, Any] | None = None
+) -> None:
     """Let the programs of a stored study run from its root, if all code is there and unchanged.
 
     Args:
         data: unchecked, of the study file of a results folder; changed in place.
         folder: with results.
+        manifest: of the folder, as it will be; default: as it is.
     """
     with suppress(StoreError):
-        manifest = read_manifest(folder)
+        manifest = read_manifest(folder) if manifest is None else manifest
         recorded, tables = _recorded(manifest), data.get("experiment")
         for root in _recorded_roots(manifest, as_path(folder)):
             whole = all(sha256(root / name) == digest for name, digest in recorded.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,9 +80,16 @@ def explained(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise StoreWriteError(
             f"{error.filename or folder} cannot be written: {error.strerror or error}",
-            "free disk space or fix the permissions, then run the same command again: nothing is "
-            "lost",
+            _remedy(folder, error),
         ) from error
+
+
+def _remedy(folder: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free disk space, then run the same command again: nothing is lost"
+    if not (folder / DATABASE).exists():
+        return "choose another folder with --out"
+    return "fix the permissions, then run the same command again: nothing is lost"
 
 
 def store_error(folder: Path, error: sqlite3.Error) -> StoreError:

@@ -5,11 +5,13 @@ send them to another machine, where the meters are. An executor never touches th
 
 ::
 
-    lock the device ─ open window ─ prepare ─ close window ─ unlock      once a group
-      └ Preparation.waiting           └ Preparation.measurement
-    get ready ─ lock the device ─ wait until it is idle ─ carry out ─ see who else measured, unlock
-      └ Outcome.waiting                                    │           └ Outcome.after
-                                                           └ Outcome.measurement
+    lock the devices ─ prepare ─ unlock                                   once a group
+      └ Preparation.waiting └ Preparation.measurement
+    get ready ─ lock the devices ─ wait until idle ─ carry out ─ see who else measured, unlock
+      └ Outcome.waiting                                └ Outcome.measurement
+
+Windows follow each other without gaps: the first goes on from `Executor.beside`, and there the last
+goes on, for whoever books the time between jobs.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
-from joulelab.energy.lock import DeviceLock
+from joulelab.energy.lock import DeviceLocks
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.overlap import Presence
 from joulelab.energy.recorder import Recorder, Window, wait_until_idle
@@ -82,7 +84,6 @@ class Outcome(Generic[Result]):
         utilisation: utilisation of the device in the same window.
         error: type and message, if it failed.
         details: the traceback.
-        after: measurement of the time after the work, until the device is released.
         locked_out_s: time that others held the device; part of `waiting`.
         samples: of every channel within the measurement.
     """
@@ -96,7 +97,6 @@ class Outcome(Generic[Result]):
     utilisation: Utilisation
     error: str | None = None
     details: str | None = None
-    after: Measurement | None = None
     locked_out_s: float = 0.0
     samples: Sequence[ChannelSamples] = ()
 
@@ -129,6 +129,11 @@ class Executor(ABC, Generic[JobT, Result]):
         cool_down_s: longest wait for idle power before a job.
         on_wait: called with a description of what is waited for.
         on_cool_down: likewise, before a wait for idle power, which may come before each job.
+        devices: whose sensors are in the energy of a job, and whose locks it holds; default: the
+            device that does the work.
+
+    Attributes:
+        beside: kind and window of what is done around jobs; None within one.
     """
 
     def __init__(
@@ -138,12 +143,15 @@ class Executor(ABC, Generic[JobT, Result]):
         cool_down_s: float,
         on_wait: Callable[[str], None],
         on_cool_down: Callable[[str], None] = lambda _: None,
+        devices: Sequence[str] | None = None,
     ) -> None:
         self._recorder = recorder
         self._domain = domain
         self._cool_down_s = cool_down_s
         self._on_wait = on_wait
         self._on_cool_down = on_cool_down
+        self._devices = [domain] if devices is None else devices
+        self.beside: tuple[str, Window] | None = None
 
     def _get_ready(self, job: JobT) -> None:
         """Work without the device: done before taking the lock, not measured."""
@@ -166,21 +174,23 @@ class Executor(ABC, Generic[JobT, Result]):
 
     def prepare(self, job: JobT) -> Preparation:
         """Prepare a job; exceptions become an outcome."""
-        waiting = self._recorder.open("waiting")
+        waiting = self._wait()
         self._get_ready(job)
         state: State = "finished"
         done, error = False, None
         window = None
         try:
-            with DeviceLock(self._domain) as lock:
-                lock.acquire(wait=True, on_wait=self._on_wait)
+            with DeviceLocks(self._devices) as locks:
+                locks.acquire(on_wait=self._on_wait)
                 self._lay_out_if_possible(job)
                 window = waiting.lap(job.label)
+                self.beside = ("calibration", window)
                 done = self._prepare(job)
         except KeyboardInterrupt:
             state = "interrupted"
         except Exception as raised:
             state, error = "failed", _message(raised)
+        self.beside = ("between", (window or waiting).lap("between"))
         measurement = window.close() if window is not None else None
         return Preparation(state, done, waiting.close(), measurement, error)
 
@@ -191,22 +201,27 @@ class Executor(ABC, Generic[JobT, Result]):
             job: what to do.
             on_heartbeat: called every two seconds from a separate thread.
         """
-        waiting = self._recorder.open("waiting")
+        waiting = self._wait()
         self._get_ready(job)
-        with DeviceLock(self._domain) as lock:
+        with DeviceLocks(self._devices) as locks:
             asked_s = time.monotonic()
-            lock.acquire(wait=True, on_wait=self._on_wait)
+            locks.acquire(on_wait=self._on_wait)
             locked_out_s = time.monotonic() - asked_s
             self._lay_out_if_possible(job)
             if self._cool_down_s:
                 self._cool_down()
-            with Presence([self._domain], job.label) as presence:
+            with Presence(self._devices, job.label) as presence:
                 began_s = time.monotonic()
-                outcome, after = self._measured(job, waiting, on_heartbeat)
+                outcome = self._measured(job, waiting, on_heartbeat)
                 measurement = presence.flagged(outcome.measurement, began_s)
-        return replace(
-            outcome, measurement=measurement, after=after.close(), locked_out_s=locked_out_s
-        )
+        return replace(outcome, measurement=measurement, locked_out_s=locked_out_s)
+
+    def _wait(self) -> Window:
+        """The window before a job."""
+        before = self.beside
+        window = self._recorder.open("waiting") if before is None else before[1].lap("waiting")
+        self.beside = ("waiting", window)
+        return window
 
     def _cool_down(self) -> None:
         wait_until_idle(
@@ -220,12 +235,13 @@ class Executor(ABC, Generic[JobT, Result]):
 
     def _measured(
         self, job: JobT, waiting: Window, on_heartbeat: Callable[[Heartbeat], None]
-    ) -> tuple[Outcome[Result], Window]:
-        """The work, and the window after it, without gaps."""
+    ) -> Outcome[Result]:
+        """The work itself; `beside` is then the window after it."""
         state: State = "finished"
         result: Result | None = None
         error = details = None
         window = waiting.lap(job.label)
+        self.beside = None
         try:
             with _heartbeats(window, on_heartbeat) as progress:
                 result = self._carry_out(job, progress)
@@ -238,9 +254,9 @@ class Executor(ABC, Generic[JobT, Result]):
             state = "failed"
             error = _message(raised)
             details = storable(traceback.format_exc())
-        after = window.lap("after")
+        self.beside = ("between", window.lap("between"))
         about = TraceAbout.of(self._recorder, job.label, window.started_at)
-        outcome = Outcome(
+        return Outcome(
             state,
             result if state == "finished" else None,
             window.close(),
@@ -252,7 +268,6 @@ class Executor(ABC, Generic[JobT, Result]):
             details,
             samples=window.channel_samples,
         )
-        return outcome, after
 
 
 def _message(raised: Exception) -> str:

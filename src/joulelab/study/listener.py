@@ -41,6 +41,44 @@ class WorkloadSummary:
     by_configuration: Mapping[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
 
 
+NAMED = 3
+"""Runs of a worker that are named."""
+
+
+@dataclass(frozen=True)
+class WorkerNow:
+    """What a worker of a study does.
+
+    Attributes:
+        session: its number.
+        name: for people: ``"worker 2"``, ``"worker 2, job 4711"``.
+        node: its node; empty before it has begun.
+        doing: in words, or what it waits for; empty during a run.
+        since: when that began, seconds since the epoch.
+        runs: ids of its runs under way.
+        done: epochs of these, requests ...
+        of: their number in all; 0 where unknown.
+    """
+
+    session: int
+    name: str
+    node: str = ""
+    doing: str = ""
+    since: float = 0.0
+    runs: tuple[str, ...] = ()
+    done: int = 0
+    of: int = 0
+
+    @property
+    def words(self) -> str:
+        """What it does: ``e/a=1/0/0, 3 of 5``."""
+        runs = ", ".join(self.runs[:NAMED])
+        if len(self.runs) > NAMED:
+            runs += f" and {len(self.runs) - NAMED} more"
+        share = f", {self.done:,} of {self.of:,}" if self.of and runs else ""
+        return f"{runs}{share}{': ' if runs and self.doing else ''}{self.doing}"
+
+
 class Listener:
     """Receives events and does nothing; override methods as needed.
 
@@ -50,6 +88,9 @@ class Listener:
     def laid_out(self, spec: StudySpec, plan: Plan, states: Mapping[str, str]) -> None:
         """The plan is ready; `states` has the results of earlier sessions."""
 
+    def measuring(self, devices: Sequence[str]) -> None:
+        """The meters are open; a run has the sensors of these devices for itself."""
+
     def loaded(self, summaries: Sequence[WorkloadSummary]) -> None:
         """Everything is loaded; with the setup of each workload."""
 
@@ -58,6 +99,9 @@ class Listener:
 
     def waiting(self, what: str) -> None:
         """A wait that comes before many runs, in words."""
+
+    def workers(self, workers: Sequence[WorkerNow], waiting: int) -> None:
+        """What the workers of a study do, and how many runs have not been given out."""
 
     def predicted(self, prediction: Prediction) -> None:
         """Time and energy have been predicted."""

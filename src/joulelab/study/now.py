@@ -1,8 +1,9 @@
 """What a study does at this moment, for whoever watches its folder: ``now.json``.
 
 The store has what has ended and what runs; this file has what is waited for, and how far a run is.
-It is written at most every other second and at each wait, never for each run, and it is removed at
-the end of a session. A file that a killed session has left is replaced by the next one.
+It is written at most every other second (every second where there are workers) and at each wait,
+never for each run, and it is removed at the end of a session. A file that a killed session has left
+is replaced by the next one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from joulelab.files import write_whole
 from joulelab.plain import PlainDataError, is_there, parse_json, read_text
-from joulelab.study.listener import Listener, Listeners
+from joulelab.study.listener import Listener, Listeners, WorkerNow
 
 if TYPE_CHECKING:
     from joulelab.energy.reading import Total
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from joulelab.study.store import PlannedRun
 
 NOW = "now.json"
-MOST_BYTES = 100_000
+MOST_BYTES = 10_000_000
 SEARCH_EVERY_S = 1.0
 
 
@@ -47,6 +48,8 @@ class Now:
         of: their number in all; 0 where unknown.
         search: how far a search has come, in words.
         search_j: joules that it has spent; ``None`` where unknown.
+        workers: what each does, where there are some; `done` and `of` are then theirs.
+        waiting: runs that have not been given to a worker.
     """
 
     pid: int
@@ -56,6 +59,8 @@ class Now:
     of: int = 0
     search: str = ""
     search_j: float | None = None
+    workers: tuple[WorkerNow, ...] = ()
+    waiting: int = 0
 
 
 _STORED = TypeAdapter(Now)
@@ -121,7 +126,12 @@ class _Announcer(Listener):
         if before.search:
             self._write()
 
+    def workers(self, workers: Sequence[WorkerNow], waiting: int) -> None:
+        self._write(doing="", workers=tuple(workers), waiting=waiting)
+
     def progress(self, heartbeat: Heartbeat, total: Total) -> None:
+        if self._now.workers:  # they say themselves how far they are
+            return
         self._write(doing="", done=heartbeat.done, of=heartbeat.of)
 
     def searching(self, so_far: Any) -> None:  # noqa: ANN401 - as of `Listener`

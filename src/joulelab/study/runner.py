@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -59,9 +60,8 @@ class Calibrator:
         Raises:
             KeyboardInterrupt: after booking the work in progress.
         """
-        if self._books is not None:
-            self._books.pause()
-        prepared = executor.prepare(replace(job, label="calibration"))
+        with self._paused(executor):
+            prepared = executor.prepare(replace(job, label="calibration"))
         idle = prepared.state == "finished" and not prepared.done
         kind = "between" if idle else "calibration"
         self._book(prepared.state, [("waiting", prepared.waiting), (kind, prepared.measurement)])
@@ -73,18 +73,19 @@ class Calibrator:
         Raises:
             KeyboardInterrupt: after booking the work in progress.
         """
-        if self._books is not None:
-            self._books.pause()
-        outcome = executor.run(job, lambda _: None)
+        with self._paused(executor):
+            outcome = executor.run(job, lambda _: None)
         self._book(
             outcome.state,
             [
                 ("waiting", outcome.waiting),
                 ("calibration", outcome.measurement),
-                ("between", outcome.after),
             ],
         )
         return outcome
+
+    def _paused(self, executor: Executor[JobT, Result]) -> AbstractContextManager[None]:
+        return nullcontext() if self._books is None else self._books.paused(executor)
 
     def _book(self, state: State, parts: Sequence[tuple[str, Measurement | None]]) -> None:
         """Book the parts of an executor's work; only the work itself may have failed."""
@@ -141,8 +142,8 @@ class RunRecorder(Calibrator):
             self.ledger.progress(entry, heartbeat.measurement)
             self._listener.progress(heartbeat, self.ledger.total(heartbeat.measurement))
 
-        self.ledger.pause()
-        outcome = executor.run(job, on_heartbeat)
+        with self.ledger.paused(executor):
+            outcome = executor.run(job, on_heartbeat)
         self.ledger.switch("between")
         stored = self._rows(job, runs, outcome, rows)
         self._keep_trace(entry, outcome)
@@ -153,8 +154,6 @@ class RunRecorder(Calibrator):
         error = outcome.details or outcome.error
         self.ledger.end(entry, outcome.state, outcome.measurement, error, stored)
         self.ledger.book("waiting", outcome.waiting)
-        if outcome.after is not None:
-            self.ledger.book("between", outcome.after)
         self._listener.finished(stored, self.ledger.total(outcome.measurement))
         if outcome.state == "interrupted":
             raise KeyboardInterrupt

@@ -11,7 +11,7 @@ from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Total, family
 from joulelab.energy.recorder import Recorder
 from joulelab.errors import SpecError, quoted
-from joulelab.study.accounting import counted
+from joulelab.study.accounting import counted, devices_read
 from joulelab.study.device import Device, available_threads, find_device
 from joulelab.study.executor import Executor
 from joulelab.study.listener import Listener
@@ -34,7 +34,9 @@ class Session:
     Attributes:
         device: the device that does the work.
         domains: energy domains that count; ``None`` for the automatic choice.
+        devices: whose sensors are in the energy of a run; it holds the locks of all of them.
         threads: torch's threads on the CPU.
+        executors: made so far.
 
     Raises:
         SpecError: the device does not exist, or a domain cannot be read here.
@@ -60,6 +62,8 @@ class Session:
         self.threads = available_threads() if spec.threads == "auto" else spec.threads
         self.device = self._find_device()
         self._check_domains()
+        self.devices = devices_read(recorder.channels, self.domains, self.device.domain)
+        self.executors: list[Executor[Any, Any]] = []
 
     def _find_device(self) -> Device:
         name = self.spec.device
@@ -84,17 +88,30 @@ class Session:
             for channel in self.recorder.channels
             if family(channel.domain) == "gpu" and channel.domain not in hidden
         ]
-        return Device("cuda:0", found[0], found[0]) if found else None
+        if not found:
+            return None
+        about = {
+            key: one for told in self.recorder.described().values() for key, one in told.items()
+        }
+        return Device("cuda:0", found[0], about.get(f"{found[0]} name", found[0]))
+
+    @property
+    def on_wait(self) -> Callable[[str], None]:
+        """Hears of a wait for another process that measures; it may be of the same study."""
+        return self.listener.doing if self.alone else self.listener.waiting
 
     def executor(self, make: Callable[..., Made]) -> Made:
         """An executor that works on this device, with these meters."""
-        return make(
+        made = make(
             self.recorder,
             self.device.domain,
             self.spec.energy.cool_down_s,
-            self.listener.doing if self.alone else self.listener.waiting,
+            self.on_wait,
             self.listener.waiting,
+            self.devices,
         )
+        self.executors.append(made)
+        return made
 
     def counted(self, measurement: Measurement) -> Total:
         """The sum over the domains that count as the energy of a run."""

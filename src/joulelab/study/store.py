@@ -41,6 +41,7 @@ from joulelab.energy.reading import Total
 from joulelab.energy.traces.trace_file import TraceAbout, write_trace
 from joulelab.errors import (
     StoreBusyError,
+    StoreError,
     StoreMismatchError,
     StoreWriteError,
     TraceError,
@@ -138,6 +139,9 @@ class Store:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Release the folder; what was under way is interrupted."""
+        with contextlib.suppress(StoreError):  # the disk is full: the next writer notes it
+            self._note_interruptions()
         self.close()
 
     # Runs and rounds

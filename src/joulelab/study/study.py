@@ -26,8 +26,8 @@ from joulelab.study.store import Store
 from joulelab.study.store_reading import read_manifest, stored_states
 from joulelab.study.study_file import load_spec, results_folder, stored_code
 from joulelab.study.trust import STUDY, approve, code_in, code_of
-from joulelab.study.working import Working, loaded, meters_of
-from joulelab.study.workload import Workloads
+from joulelab.study.working import Working, meters_of, opened
+from joulelab.study.workload import Begun, Workloads, check_unchanged
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,7 @@ class Study:
         listener.laid_out(self.spec, plan, states)
         with meters_of(self.spec) as recorder:
             session = Session(self.spec, self.data_dir, recorder, listener)
+            listener.measuring(session.devices)
             with Workloads(plan.configurations, session) as workloads:
                 workloads.load()
                 session.measure_idle()
@@ -118,9 +119,7 @@ class Study:
 
     def states(self) -> dict[str, str]:
         """The state of every run in the folder that the study was loaded from, by its id."""
-        if self.folder is None or not (self.folder / DATABASE).exists():
-            return {}
-        return stored_states(self.folder)
+        return {} if self.folder is None else _stored_states(self.folder)
 
     def run(
         self, out: str | Path, listener: Listener | None = None, on: str | None = None
@@ -145,6 +144,8 @@ class Study:
         folder = Path(out).expanduser()
         plan = self.plan()
         copies = code_copies(self.spec, folder)
+        if on is not None and plan.left(_stored_states(folder)):
+            imported("joulelab.execution.pool:check")(on, self.spec.execution)
         with Store.open(folder, copies.toml) as store, announced(listener, folder) as hears:
             states = store.states()
             hears.laid_out(self.spec, plan, states)
@@ -172,18 +173,21 @@ class Study:
 
     def _session(self, plan: Plan, store: Store, listener: Listener, copies: CodeCopies) -> None:
         """The session of this process."""
-        with loaded(self.spec, self.data_dir, plan, store, listener) as working:
+        with opened(self.spec, self.data_dir, plan, store, listener) as working:
+            working.load()
             workloads = working.workloads
             manifest = store.manifest()
             copies.add(workloads.files())
             now = {**copies.conditions, **working.conditions()}
-            workloads.check_unchanged(manifest, store)
+            engines = list(dict.fromkeys(store.finished_values("engine")))
+            begun = Begun(store.folder, self.spec, manifest, engines)
+            check_unchanged(plan.configurations, begun, now)
             store.plan(plan.runs)
             with closing(working.begin()) as ledger:
                 sessions = [*manifest.get("sessions", []), working.entry(now)]
                 latest = {**workloads.latest(now), "plugins": copies.plugins}
                 store.write_manifest({**now, **manifest, **latest, "sessions": sessions})
-                sessions[-1]["idle_before_w"] = working.measure_idle()
+                sessions[-1]["idle_before_w"] = working.measure_idle_alone()
                 ledger.switch("between")
                 self._predict(plan, working, store, sessions)
                 left = {run.run_id for run in plan.left(store.states())}
@@ -210,3 +214,8 @@ class Study:
             sessions[-1]["prediction"] = record(prediction, left, basis, predicted_at)
             store.write_manifest({**store.manifest(), "sessions": sessions})
             working.session.listener.predicted(prediction)
+
+
+def _stored_states(folder: Path) -> dict[str, str]:
+    """The state of every run in a results folder, by its id; empty if there is none."""
+    return stored_states(folder) if (folder / DATABASE).exists() else {}

@@ -71,6 +71,7 @@ def load_spec(
     scale: float | None = None,
     *,
     trust: bool = False,
+    manifest: Mapping[str, Any] | None = None,
 ) -> StudySpec:
     """Read a study file, apply overrides, import its plug-ins, and check everything.
 
@@ -85,6 +86,7 @@ def load_spec(
         scale: scale the study down to this share of the work, between 0 and 1; `overrides` are not
             changed. ``None`` for the full study.
         trust: run whatever code the study of a results folder names.
+        manifest: of a results folder, as it will be; default: as it is.
 
     Raises:
         UntrustedCodeError: a results folder names code that the user has not run yet.
@@ -110,7 +112,7 @@ def load_spec(
         stored = _is_of_results(study, path)
         if stored:
             put_back(path.parent, named)
-            run_from_root(data, path.parent)
+            run_from_root(data, path.parent, manifest)
         data["plugins"] = plugins_of(list(map(str, listed)), path.parent, named, stored=stored)
         _locate(data, path.parent)
         code = code_of(data)

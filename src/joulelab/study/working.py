@@ -2,8 +2,8 @@
 
 ::
 
-    loaded ── begin ── run(group) ── run(group) ... ── end
-      └ meters, workloads  └ ledger, idle power            └ idle power
+    opened ── load, begin ── run(group) ── run(group) ... ── end
+      └ meters  └ workloads, ledger, idle power             └ idle power
 
 `Study.run` works so in its own process; the workers of an engine in theirs, with a store that
 passes on what is entered.
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from joulelab.energy.detection import open_recorder
+from joulelab.energy.lock import DeviceLocks
+from joulelab.energy.measurement import Measurement
 from joulelab.energy.recorder import Recorder
 from joulelab.study.accounting import Ledger
 from joulelab.study.listener import Listener, WorkloadSummary
@@ -35,8 +37,8 @@ class Working:
 
     Attributes:
         session: device and meters.
-        workloads: loaded.
-        summaries: of them.
+        workloads: of the study.
+        summaries: of them; after `load`.
         started_at: seconds since the epoch.
         recorder: books and stores; after `begin`.
     """
@@ -52,6 +54,14 @@ class Working:
         self.summaries: Sequence[WorkloadSummary] = ()
         self._store = store
         self._setup = session.recorder.open("setup")
+
+    def load(self) -> None:
+        """Load the workloads.
+
+        Raises:
+            JoulelabError: the study cannot be run here.
+        """
+        self.summaries = self.workloads.load()
 
     def conditions(self) -> dict[str, Any]:
         """What the results depend on, for the manifest."""
@@ -79,6 +89,26 @@ class Working:
         self.recorder.ledger.switch("idle")
         return self.session.measure_idle()
 
+    def measure_idle_alone(self) -> dict[str, float]:
+        """Idle power, as `measure_idle`, while nobody else measures on these devices."""
+        session = self.session
+        if not session.spec.energy.idle_s:
+            return self.measure_idle()
+
+        def wait(what: str) -> None:
+            self.recorder.ledger.switch("waiting")
+            session.on_wait(what)
+
+        with DeviceLocks(session.devices, "idle power") as locks:
+            locks.acquire(on_wait=wait)
+            return self.measure_idle()
+
+    def beside_runs(self) -> list[tuple[str, Measurement]]:
+        """What is done beside runs now: its kind, and what was measured of it so far."""
+        around = [one.beside for one in self.session.executors]
+        doing = [one for one in (self.recorder.ledger.open, *around) if one is not None]
+        return [(kind, window.so_far()) for kind, window in doing]
+
     def run(self, group: Group, pending: Sequence[PlannedRun]) -> None:
         """Carry out what is left of a group.
 
@@ -90,7 +120,7 @@ class Working:
 
 
 @contextmanager
-def loaded(
+def opened(
     spec: StudySpec,
     data_dir: Path | None,
     plan: Plan,
@@ -99,7 +129,7 @@ def loaded(
     *,
     alone: bool = True,
 ) -> Iterator[Working]:
-    """Open the meters and load the workloads of a study.
+    """Open the meters of a study; what it needs is loaded by the caller.
 
     Args:
         spec: the study.
@@ -116,9 +146,7 @@ def loaded(
         started_at = time.time()
         session = Session(spec, data_dir, meters, listener, store.folder, alone=alone)
         with Workloads(plan.configurations, session) as workloads:
-            working = Working(session, workloads, store, started_at)
-            working.summaries = workloads.load()
-            yield working
+            yield Working(session, workloads, store, started_at)
 
 
 def meters_of(spec: StudySpec) -> Recorder:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,8 +21,25 @@ from joulelab.study.plan import Group
 from joulelab.study.prediction import Prediction, merged
 from joulelab.study.runner import Calibrator, RunRecorder
 from joulelab.study.session import Session
-from joulelab.study.spec import kinds
-from joulelab.study.store import PlannedRun, Store
+from joulelab.study.spec import StudySpec, kinds
+from joulelab.study.store import PlannedRun
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What earlier sessions of a study have done, and those of other workers that are at work.
+
+    Attributes:
+        folder: of the results.
+        spec: the study.
+        manifest: as they have left it.
+        engines: of the runs that have finished or may be under way, each once.
+    """
+
+    folder: Path
+    spec: StudySpec
+    manifest: Mapping[str, Any]
+    engines: Sequence[str] = ()
 
 
 class Workload(ABC):
@@ -58,10 +76,15 @@ class Workload(ABC):
         """The conditions of the results, for the manifest."""
         return {}
 
-    def check_unchanged(  # noqa: B027 - nothing need be checked
-        self, manifest: Mapping[str, Any], store: Store
-    ) -> None:
+    @classmethod  # noqa: B027 - nothing need be checked
+    def check_unchanged(cls, begun: Begun, now: Mapping[str, Any]) -> None:
         """Refuse to continue if the conditions of earlier sessions have changed.
+
+        It is asked of the class: a session may be that of a worker on another machine.
+
+        Args:
+            begun: what earlier sessions have done.
+            now: the conditions of a session that begins, as `conditions` gives them.
 
         Raises:
             StoreMismatchError: names the change.
@@ -98,6 +121,24 @@ class Workload(ABC):
 
     def close(self) -> None:  # noqa: B027 - most workloads hold nothing
         """Release what was loaded."""
+
+
+def check_unchanged(
+    configurations: Sequence[Configuration], begun: Begun, now: Mapping[str, Any]
+) -> None:
+    """Refuse a session whose conditions are not those of earlier ones; see `Workload`.
+
+    Args:
+        configurations: of the whole study.
+        begun: what earlier sessions have done.
+        now: the conditions of the session.
+
+    Raises:
+        StoreMismatchError: names the change.
+    """
+    names = dict.fromkeys(one.kind for one in configurations)
+    for workload in dict.fromkeys(kinds.get(name).load_workload() for name in names):
+        workload.check_unchanged(begun, now)
 
 
 class Workloads:
@@ -145,8 +186,13 @@ class Workloads:
         united: dict[str, Any] = {}
         for workload in self._workloads.values():
             for key, value in workload.conditions().items():
-                both = isinstance(value, dict) and isinstance(united.get(key), dict)
-                united[key] = {**united[key], **value} if both else value
+                other = united.get(key)
+                if isinstance(value, dict) and isinstance(other, dict):
+                    united[key] = {**other, **value}
+                elif isinstance(value, list) and isinstance(other, list):
+                    united[key] = [*other, *(one for one in value if one not in other)]
+                else:
+                    united[key] = value
         return united
 
     def files(self) -> list[Path]:
@@ -157,15 +203,6 @@ class Workloads:
         """Those conditions that may change from session to session."""
         names = {name for workload in self._workloads for name in workload.may_change}
         return {name: value for name, value in conditions.items() if name in names}
-
-    def check_unchanged(self, manifest: Mapping[str, Any], store: Store) -> None:
-        """Refuse to continue if the conditions of earlier sessions have changed.
-
-        Raises:
-            StoreMismatchError: names the change.
-        """
-        for workload in self._workloads.values():
-            workload.check_unchanged(manifest, store)
 
     def predict(
         self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool

@@ -26,7 +26,7 @@ from joulelab.kinds.searching.booked import JUDGING, KIND, BookedTrainer
 from joulelab.kinds.searching.loop import Asked
 from joulelab.kinds.searching.steps import Limit, PlainSearcher, Purpose, Result
 from joulelab.kinds.searching.workload import SearchWorkload
-from joulelab.kinds.training.data_sets import DataSets
+from joulelab.kinds.training.data_sets import DataSets, check_same_data
 from joulelab.kinds.training.executor import ImagesRequest, TrainingExecutor, TrainingJob
 from joulelab.kinds.training.prediction import PLAN_LONG_S, RUN_LONG_S, predict
 from joulelab.kinds.training.spec import TrainingKeys
@@ -42,7 +42,8 @@ from joulelab.study.plan import Group
 from joulelab.study.prediction import Prediction
 from joulelab.study.runner import Calibrator, RunRecorder
 from joulelab.study.session import Session
-from joulelab.study.store import PlannedRun, Store
+from joulelab.study.store import PlannedRun
+from joulelab.study.workload import Begun
 from joulelab.tuning.search import Step, make_search
 
 SEED_BITS = 31
@@ -142,9 +143,10 @@ class GreenTuningWorkload(SearchWorkload):
         """The data sets with their checksums."""
         return {"data_sets": self._data.described}
 
-    def check_unchanged(self, manifest: Mapping[str, Any], store: Store) -> None:
+    @classmethod
+    def check_unchanged(cls, begun: Begun, now: Mapping[str, Any]) -> None:
         """Refuse changed data."""
-        self._data.check_unchanged(manifest)
+        check_same_data(begun.manifest, now["data_sets"])
 
     def run(self, group: Group, pending: Sequence[PlannedRun], recorder: RunRecorder) -> None:
         """Run, or go on with, each search, and judge what it chose."""

@@ -39,9 +39,9 @@ from joulelab.study.plan import Group
 from joulelab.study.prediction import Prediction
 from joulelab.study.runner import Calibrator, Row, RunRecorder, Table
 from joulelab.study.session import Session
-from joulelab.study.store import PlannedRun, Store
+from joulelab.study.store import PlannedRun
 from joulelab.study.store_reading import REQUESTS
-from joulelab.study.workload import Workload
+from joulelab.study.workload import Begun, Workload
 
 KIND = "serving"
 """Kind of its entries in the ledger."""
@@ -114,17 +114,17 @@ class InferenceWorkload(Workload):
             "weights": {one.model: self._model(one).weights for one in self._configurations},
         }
 
-    def check_unchanged(self, manifest: Mapping[str, Any], store: Store) -> None:
+    @classmethod
+    def check_unchanged(cls, begun: Begun, now: Mapping[str, Any]) -> None:
         """Refuse changed images or weights."""
-        now = self.conditions()
-        before = manifest.get("images")
+        before = begun.manifest.get("images")
         if before and before["checksum"] != now["images"]["checksum"]:
             raise StoreMismatchError(
                 f"the images {', '.join(now['images']['names'])} differ from those that the study "
                 "began with",
                 "continue with the same images, or choose another folder with --out",
             )
-        check_same_weights(manifest, now["weights"])
+        check_same_weights(begun.manifest, now["weights"])
 
     def predict(
         self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool

@@ -43,7 +43,8 @@ from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
 from joulelab.study.runner import RunRecorder
 from joulelab.study.session import Session
-from joulelab.study.store import PlannedRun, Store
+from joulelab.study.store import PlannedRun
+from joulelab.study.workload import Begun
 from joulelab.tuning.recorded import ENERGY, SECONDS, RecordedTrials
 from joulelab.tuning.recorded_tables import recorded
 from joulelab.tuning.replaying import Replay
@@ -110,11 +111,12 @@ class ReplayedTuningWorkload(SearchWorkload):
             }
         }
 
-    def check_unchanged(self, manifest: Mapping[str, Any], store: Store) -> None:
+    @classmethod
+    def check_unchanged(cls, begun: Begun, now: Mapping[str, Any]) -> None:
         """Refuse to go on with tables that have changed."""
-        before = manifest.get(TABLES, {})
-        for name, now in self.conditions()[TABLES].items():
-            if before.get(name, now)["sha256"] != now["sha256"]:
+        before = begun.manifest.get(TABLES, {})
+        for name, table in now[TABLES].items():
+            if before.get(name, table)["sha256"] != table["sha256"]:
                 raise StoreMismatchError(
                     f"the recorded table {name} has changed since the study began",
                     "restore it, or choose another folder with --out",

@@ -111,8 +111,8 @@ class BookedTrainer:
             ledger.progress(entry, heartbeat.measurement)
             self.session.listener.progress(heartbeat, ledger.total(heartbeat.measurement))
 
-        ledger.pause()
-        outcome = executor.run(job, heard)
+        with ledger.paused(executor):
+            outcome = executor.run(job, heard)
         ledger.switch("between")
         error = outcome.details or outcome.error
         state = outcome.state
@@ -120,8 +120,6 @@ class BookedTrainer:
             state, error = "failed", told
         ledger.end(entry, state, outcome.measurement, error, [], part=True)
         ledger.book("waiting", outcome.waiting)
-        if outcome.after is not None:
-            ledger.book("between", outcome.after)
         if outcome.state == "interrupted":
             raise KeyboardInterrupt
         return outcome

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -96,18 +96,23 @@ class DataSets:
             for name, images in self.images.items()
         ]
 
-    def check_unchanged(self, manifest: Mapping[str, Any]) -> None:
-        """Refuse changed data.
 
-        Raises:
-            StoreMismatchError: names the data set and both sources.
-        """
-        earlier = {one["name"]: one for one in data_sets(manifest)}
-        for now in self.described:
-            before = earlier.get(now["name"], now)
-            if before["checksum"] != now["checksum"]:
-                raise StoreMismatchError(
-                    f"the data set {now['name']} from {now['source']} is not the one that the "
-                    f"study began with ({before['source']})",
-                    "continue with the same data, or choose another folder with --out",
-                )
+def check_same_data(manifest: Mapping[str, Any], described: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse changed data.
+
+    Args:
+        manifest: of earlier sessions.
+        described: the data sets now, as `DataSets.described`.
+
+    Raises:
+        StoreMismatchError: names the data set and both sources.
+    """
+    earlier = {one["name"]: one for one in data_sets(manifest)}
+    for now in described:
+        before = earlier.get(now["name"], now)
+        if before["checksum"] != now["checksum"]:
+            raise StoreMismatchError(
+                f"the data set {now['name']} from {now['source']} is not the one that the "
+                f"study began with ({before['source']})",
+                "continue with the same data, or choose another folder with --out",
+            )

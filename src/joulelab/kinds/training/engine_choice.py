@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from joulelab.errors import SpecError, StoreMismatchError, UsageError, quoted
 from joulelab.kinds.training.settings import span
 from joulelab.kinds.training.spec import TrainingConfiguration
 from joulelab.learning.engine import Precision
+from joulelab.study.workload import Begun
 
 REFERENCE = "reference"
 MOST_NAMED = 3
@@ -141,34 +141,32 @@ def _at(key: str, one: TrainingConfiguration, message: str) -> str:
     return f"{place}{key} = {quoted(getattr(one.settings, key))}: {message}"
 
 
-def check_same_engine(
-    folder: Path, manifest: Mapping[str, Any], finished: Sequence[str], choice: EngineChoice
-) -> None:
+def check_same_engine(begun: Begun, choice: Mapping[str, Any]) -> None:
     """Refuse to continue with an engine or precision other than that of finished runs.
 
     Args:
-        folder: of the results.
-        manifest: from earlier sessions.
-        finished: the engines of finished runs, each once; empty if there are none.
-        choice: of a study that does not mix engines.
+        begun: what earlier sessions have done.
+        choice: of a study that does not mix engines, as `EngineChoice.to_dict` gives it.
 
     Raises:
         StoreMismatchError: gives the old and the new engine.
     """
+    finished, sessions = begun.engines, begun.manifest.get("sessions")
     if not finished:
         return
     # An engine may delegate to another one, so compare the choice before the stored value; a
     # manifest may be missing, or older than the choice.
-    last = (manifest.get("sessions") or [{}])[-1].get("conditions", {}).get("engines")
-    if not last and len(choice.used) > 1 and set(finished) <= set(choice.used):
+    last = (sessions or [{}])[-1].get("conditions", {}).get("engines")
+    now, precision_now = list(choice["used"]), choice["precision"]
+    if not last and len(now) > 1 and set(finished) <= set(now):
         return  # several engines by choice, of which some have not trained yet
     used = last["used"] if last else list(finished)
-    precision = last["precision"] if last else choice.precision
-    if (used, precision) != (choice.used, choice.precision):
-        because = f" ({choice.remark})" if choice.remark else ""
+    precision = last["precision"] if last else precision_now
+    if (used, precision) != (now, precision_now):
+        because = f" ({choice['remark']})" if choice["remark"] else ""
         raise StoreMismatchError(
-            f"the finished runs in {folder} were trained by the {_words(used, precision)}, but the "
-            f"rest would be trained by the {choice.words}{because}",
+            f"the finished runs in {begun.folder} were trained by the {_words(used, precision)}, "
+            f"but the rest would be trained by the {_words(now, precision_now)}{because}",
             "continue with the same engine, or choose another folder with --out",
         )
 

@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any, cast
 
 from joulelab.errors import JoulelabError, SpecError, TrainingError
-from joulelab.kinds.training.data_sets import DataSets
+from joulelab.kinds.training.data_sets import DataSets, check_same_data
 from joulelab.kinds.training.engine_choice import EngineChoice, check_same_engine, choose_engines
 from joulelab.kinds.training.executor import (
     Trained,
@@ -47,7 +47,7 @@ from joulelab.study.prediction import Prediction
 from joulelab.study.runner import Calibrator, Row, RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.store import PlannedRun, Store
-from joulelab.study.workload import Workload
+from joulelab.study.workload import Begun, Workload
 from joulelab.tuning.strategy import Strategy
 
 BYTES_OF_A_NUMBER = 4
@@ -173,13 +173,13 @@ class TrainingWorkload(Workload):
     def _weights_data(self) -> dict[str, Any]:
         return {"weights": self._weights} if self._weights else {}
 
-    def check_unchanged(self, manifest: Mapping[str, Any], store: Store) -> None:
+    @classmethod
+    def check_unchanged(cls, begun: Begun, now: Mapping[str, Any]) -> None:
         """Refuse changed data or weights, and changed engines if the study does not mix them."""
-        self._data.check_unchanged(manifest)
-        check_same_weights(manifest, self._weights)
-        if not self._spec.mix_engines:
-            finished = list(dict.fromkeys(store.finished_values("engine")))
-            check_same_engine(store.folder, manifest, finished, self.engines)
+        check_same_data(begun.manifest, now["data_sets"])
+        check_same_weights(begun.manifest, now.get("weights", {}))
+        if not cast(TrainingKeys, begun.spec).mix_engines:
+            check_same_engine(begun, now["engines"])
 
     def predict(
         self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool

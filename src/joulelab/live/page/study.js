@@ -57,6 +57,8 @@ function showHead() {
     head.interrupted ? make("span", { class: "key" }, said[said.length - 1]) : "");
   get("doing").hidden = !say("doing", head.doing ? `Now: ${head.doing}` : "").textContent;
   get("search").hidden = !say("search", head.search).textContent;
+  get("workers").hidden = !head.workers.length;
+  get("workers").replaceChildren(...head.workers.map((text) => make("li", {}, text)));
   get("problems").replaceChildren(...head.problems.slice(0, 20).map((text) => make("p", { class: "notice bad" }, text)));
   const energy = head.energy;
   say("energy", energy.text).className = `figure ${energy.status}`;
