@@ -29,8 +29,8 @@ from joulelab.study.plan import Group
 from joulelab.study.prediction import Prediction
 from joulelab.study.runner import Calibrator, Row, RunRecorder
 from joulelab.study.session import Session
-from joulelab.study.store import PlannedRun, Store
-from joulelab.study.workload import Workload
+from joulelab.study.store import PlannedRun
+from joulelab.study.workload import Begun, Workload
 
 KIND = "generation"
 """Kind of its entries in the ledger."""
@@ -103,9 +103,10 @@ class GenerationWorkload(Workload):
         """The weights of the models."""
         return {"weights": self._weights()}
 
-    def check_unchanged(self, manifest: Mapping[str, Any], store: Store) -> None:
+    @classmethod
+    def check_unchanged(cls, begun: Begun, now: Mapping[str, Any]) -> None:
         """Refuse changed weights."""
-        check_same_weights(manifest, self._weights())
+        check_same_weights(begun.manifest, now["weights"])
 
     def predict(
         self, configurations: Sequence[Configuration], calibrator: Calibrator, *, brief: bool
