@@ -125,6 +125,23 @@ def test_a_run_takes_what_was_booked_since_the_last_one_ended():
     assert found["predicted_s"].tolist() == [10.0, 10.0]
 
 
+def test_a_search_takes_what_was_booked_from_its_beginning_to_its_end():
+    found = compared(
+        [run("a0", "a", 1001.0), run("a1", "a", 1012.0)],
+        [
+            entry("between", 1000.0, 1.0),
+            entry("trial", 1001.0, 6.0),
+            entry("tuner", 1007.0, 1.0),
+            entry("judging", 1008.0, 3.0),
+            entry("between", 1001.0, 0.5, ["a0"]),
+            entry("between", 1011.5, 0.5),
+            entry("trial", 1012.0, 4.0),
+            entry("between", 1012.0, 0.25, ["a1"]),
+        ],
+    )
+    assert found["took_s"].to_dict() == {"a0": 11.5, "a1": 4.75}
+
+
 def test_runs_of_a_group_share_its_time():
     found = compared(
         [run("a0", "a", 1001.0), run("a1", "a", 1001.0)],

@@ -54,6 +54,9 @@ NEEDED = (
 )
 """Columns of the runs that are used."""
 
+SEARCHED = "between"
+"""Kind of the entry with which a search ends."""
+
 Run = Mapping[Hashable, Any]
 
 
@@ -128,12 +131,16 @@ def _attempts(
 ) -> list[tuple[list[str], float, float]]:
     """The runs of each ended attempt, its time including overhead, and its waits."""
     booked = ledger[ledger["session"] == said.session]
-    entries = []
+    entries, latest = [], 0.0
     for row in booked.to_dict("records"):
         names = [name for name in json.loads(row["runs"]) if name in runs]
         ended = bool(names) and row["state"] in {"finished", "failed"}
-        # An attempt is entered before it waits for the device; its work starts later.
-        began = runs[names[0]]["started_at"] if ended else row["started_at"]
+        latest = max(latest, row["started_at"])
+        began = row["started_at"]
+        if ended:
+            # An attempt is entered before it waits for the device; its work starts later. Only a
+            # search, which is many entries, is entered at its end, after all of them.
+            began = latest if row["kind"] == SEARCHED else runs[names[0]]["started_at"]
         entries.append((began, row["kind"], row["duration_s"], names if ended else []))
     attempts, passed_s, waited_s = [], 0.0, 0.0
     for began, kind, duration_s, names in sorted(entries, key=lambda one: one[0]):
