@@ -1,7 +1,6 @@
 """Prompts, lengths, and texts of a given length."""
 
 import gzip
-import json
 
 import numpy as np
 import pytest
@@ -50,7 +49,6 @@ def test_prompts_are_read_from_lines_of_json(tmp_path):
         ('{"prompt": ["a"]}', "must be a text"),
         ('{"messages": []}', "messages must be a list"),
         ('{"messages": ["a"]}', "messages must be a list"),
-        ('{"messages": [{"role": "user"}]}', "messages must be a list"),
         ('{"messages": [{"role": "user", "content": "a", "x": NaN}]}', "not JSON: NaN"),
         ('{"prompt": "a", "max_tokens": 0}', "max_tokens must be"),
         ('{"prompt": "a", "max_tokens": true}', "max_tokens must be"),
@@ -85,12 +83,6 @@ def test_prompts_in_another_encoding_are_refused(tmp_path):
         read_prompts(path, chat=True)
     path.write_text('{"prompt": "Café"}\n', encoding="utf-16")
     assert read_prompts(path, chat=True) == [Prompt("Café")]
-
-
-def test_an_assistant_may_call_tools_and_say_nothing(tmp_path):
-    messages = [{"role": "user", "content": "Add."}, {"role": "assistant", "tool_calls": [{}]}]
-    path = file_of(tmp_path, json.dumps({"messages": messages}))
-    assert read_prompts(path, chat=True) == [Prompt(messages)]
 
 
 def test_prompts_of_a_file_are_sent_equally_often():

@@ -30,7 +30,6 @@ from joulelab.serving.tokens.texts import ExactWriter, WordWriter, Writer, words
 
 REFUSED = (400, 422)
 UNAUTHORIZED = (401, 403)
-TOO_MANY = 429
 SHORT_WORDS, LONG_WORDS = 4, 44
 PROBE_TOKENS = 2
 _MOST_LISTED = 8
@@ -183,8 +182,6 @@ class Probe:
                 f"{url} has no such model: it serves {_listed(listed)}, not {model!r}",
                 f"--model {listed[0]}",
             )
-        elif status == TOO_MANY:
-            hint = "the server limits the rate: wait, or ask for a higher limit"
         elif status == 404:  # noqa: PLR2004
             hint = "check --model and --endpoint, and that the server speaks the OpenAI protocol"
         else:

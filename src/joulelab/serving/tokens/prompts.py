@@ -103,16 +103,15 @@ def _prompt(path: Path, number: int, line: str, *, chat: bool) -> Prompt:
         if not isinstance(prompt, str) or not prompt:
             raise broken("prompt must be a text that is not empty")
         return Prompt(prompt, most)
-    if not isinstance(messages, list) or not messages or not all(map(_is_message, messages)):
+    if (
+        not isinstance(messages, list)
+        or not messages
+        or not all(isinstance(one, dict) and "role" in one for one in messages)
+    ):
         raise broken("messages must be a list of objects with role and content")
     if not chat:
         raise broken("messages need the chat endpoint; this load is for completions")
     return Prompt(messages, most)
-
-
-def _is_message(one: object) -> bool:
-    """Whether it has a role, and a content or, of an assistant, calls of tools instead."""
-    return isinstance(one, dict) and "role" in one and bool({"content", "tool_calls"} & set(one))
 
 
 def _not_json(constant: str) -> None:
