@@ -13,6 +13,7 @@ both see the same other programs.
 from __future__ import annotations
 
 import argparse
+import inspect
 import statistics
 import time
 from contextlib import ExitStack
@@ -46,6 +47,8 @@ class ContinuousBatching:
 
     def __init__(self, model: torch.nn.Module, most: int, lengths: Lengths) -> None:
         self._model, self._most, self._lengths = model, most, lengths
+        taken = inspect.signature(model.forward).parameters
+        self._cache = "cache" if "cache" in taken else "past_key_values"
 
     @torch.inference_mode()
     def serve(self, requests: int) -> tuple[float, list[float]]:
@@ -78,8 +81,8 @@ class ContinuousBatching:
                 input_ids=tokens,
                 attention_mask=mask,
                 position_ids=places,
-                cache=cache,
                 use_cache=True,
+                **{self._cache: cache},
             )
             tokens = out.logits[:, -1:].argmax(-1)
             keys = [(one.keys, one.values) for one in _cache(out).layers]

@@ -18,7 +18,7 @@ def test_a_model_of_ones_own_is_measured_and_its_table_saved(
     monkeypatch.setattr(table_measuring, "LEAST_IDLE_S", 0.05)
     monkeypatch.setattr(table_measuring, "LEAST_WINDOW_S", 0.05)
     monkeypatch.setattr(table_measuring, "_WINDOW_LENGTHS", (1,))
-    code, out, _ = joulelab(
+    code, out, err = joulelab(
         *("batch", "--llm", "own_causal:cramped", "--rate", "5", "--meter", "estimate"),
         *("--input-tokens", "8", "--output-tokens", "24", "--patience", "10min", "--threads", "1"),
         *("--save", "own.json", "--json"),
@@ -33,3 +33,4 @@ def test_a_model_of_ones_own_is_measured_and_its_table_saved(
         data["warnings"]
     )
     assert data["plans"][0]["best"] in (1, 2)
+    assert "trying 1 sequence together" in err

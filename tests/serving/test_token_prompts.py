@@ -49,6 +49,7 @@ def test_prompts_are_read_from_lines_of_json(tmp_path):
         ('{"prompt": ["a"]}', "must be a text"),
         ('{"messages": []}', "messages must be a list"),
         ('{"messages": ["a"]}', "messages must be a list"),
+        ('{"messages": [{"role": "user", "content": "a", "x": NaN}]}', "not JSON: NaN"),
         ('{"prompt": "a", "max_tokens": 0}', "max_tokens must be"),
         ('{"prompt": "a", "max_tokens": true}', "max_tokens must be"),
     ],
@@ -68,10 +69,20 @@ def test_messages_need_the_chat_endpoint(tmp_path):
 
 
 def test_a_file_without_prompts_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="is empty"):
+    with pytest.raises(UsageError, match="is empty") as raised:
         read_prompts(file_of(tmp_path, " ", ""), chat=True)
+    assert '"prompt"' in raised.value.hint
     with pytest.raises(UsageError, match="has no prompt"):
         read_prompts(file_of(tmp_path, "\ufeff", ""), chat=True)
+
+
+def test_prompts_in_another_encoding_are_refused(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    path.write_bytes('{"prompt": "Café"}\n'.encode("latin-1"))
+    with pytest.raises(UsageError, match="not UTF-8"):
+        read_prompts(path, chat=True)
+    path.write_text('{"prompt": "Café"}\n', encoding="utf-16")
+    assert read_prompts(path, chat=True) == [Prompt("Café")]
 
 
 def test_prompts_of_a_file_are_sent_equally_often():

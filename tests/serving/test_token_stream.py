@@ -53,7 +53,7 @@ def test_usage_counts_rather_than_chunks_and_the_last_one():
     assert (answer.prompt_tokens, answer.output_tokens, answer.tokens) == (9, 0, 0)
 
 
-@pytest.mark.parametrize("count", [None, -1, True, 2.5, "3"])
+@pytest.mark.parametrize("count", [None, -1, True, 2.5, "3", 10**400])
 def test_a_count_that_is_none_is_unknown(count):
     answer, _ = read(chat("a"), usage(count, count), DONE)
     assert (answer.prompt_tokens, answer.output_tokens) == (None, None)

@@ -47,6 +47,34 @@ def test_a_table_of_requests_gives_the_answered_ones_and_their_chunks():
     assert steady_window(Flow.of(nothing)).reason == "no request was answered"
 
 
+def test_an_answer_without_text_does_not_hide_the_tokens_of_others():
+    flow = even(200)
+    silent = np.arange(200) == 100  # the end of a text as its only token
+    times = [np.full(20, s) for s in flow.first_s]
+    columns = {
+        "outcome": ["answered"] * 200,
+        "due_s": flow.due_s,
+        "sent_s": flow.sent_s,
+        "first_token_s": np.where(silent, np.nan, flow.first_s),
+        "last_token_s": np.where(silent, np.nan, flow.first_s),
+        "ended_s": flow.ended_s,
+        "prompt_tokens": flow.prompt_tokens,
+        "output_tokens": np.where(silent, 1.0, flow.output_tokens),
+    }
+    chunk_s = [np.empty(0) if one else at_s for one, at_s in zip(silent, times, strict=True)]
+    found = token_energy(Flow.of(columns, chunk_s), [constant(150.0, 120.0)], 0.0)
+    assert set(found.total.per) == {"output token", "token", "request"}
+    assert "the times of the chunks" not in found.split.reason
+    whole = Flow.of(columns, chunk_s)
+    end = np.array([1e9])
+    assert whole.output_until(end)[0] == pytest.approx(20 * 199 + 1)
+    assert whole.prompt_until(end)[0] == pytest.approx(flow.prompt_tokens.sum())
+    in_one_piece = columns | {"first_token_s": np.full(200, np.nan)}
+    found = token_energy(Flow.of(in_one_piece), [constant(150.0, 120.0)], 0.0)
+    assert found.per_output_token is not None
+    assert found.split.reason
+
+
 def test_prefill_is_the_last_part_of_a_wait():
     flow = even(20)
     queued = replace(flow, sent_s=np.where(flow.due_s > 4, flow.sent_s - 1.0, flow.sent_s))

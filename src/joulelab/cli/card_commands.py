@@ -46,7 +46,9 @@ class Card:
     """
 
     source: Path = argument(
-        ..., "Results folder, output of measure --json, or CodeCarbon's emissions.csv.", "DIR|FILE"
+        ...,
+        "Results folder, output of measure or load --json, or CodeCarbon's emissions.csv.",
+        "DIR|FILE",
     )
     format_: CardFormat = option(..., "Format of the card.")
     run: list[str] | None = option(

@@ -100,8 +100,15 @@ def read_table(path: Path, error_class: type[JoulelabError] = JoulelabError) -> 
     return parse_table(path, content, error_class)
 
 
-def read_bytes(path: Path, error_class: type[JoulelabError]) -> bytes:
+def read_bytes(
+    path: Path, error_class: type[JoulelabError], hint: str = "give a file with a header and rows"
+) -> bytes:
     """The bytes of a file; unpacked if it is gzipped.
+
+    Args:
+        path: of the file.
+        error_class: exception class.
+        hint: what an empty file should have.
 
     Raises:
         JoulelabError: of `error_class`: there is no file, or it may not be read, or it is empty.
@@ -119,7 +126,7 @@ def read_bytes(path: Path, error_class: type[JoulelabError]) -> bytes:
             f"{path} cannot be read: {error.strerror or error}", "give a file that you can read"
         ) from error
     if not content.strip():
-        raise error_class(f"{path} is empty", "give a file with a header and rows")
+        raise error_class(f"{path} is empty", hint)
     return content
 
 

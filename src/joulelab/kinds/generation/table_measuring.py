@@ -26,7 +26,7 @@ from joulelab.energy.measurement import Measurement
 from joulelab.energy.phases import phase_energies
 from joulelab.energy.reading import Status, Total
 from joulelab.errors import ServingError
-from joulelab.formats import duration
+from joulelab.formats import count, duration
 from joulelab.kinds.generation.executor import GenerationExecutor, GenerationJob
 from joulelab.kinds.generation.token_table import TokenWindow
 from joulelab.kinds.inference.table_measuring import (
@@ -178,7 +178,7 @@ class TokenMeasuring:
         batch, limit_s = 1, self._patience.limit_s
         largest = self._patience.largest or MOST_TOGETHER
         while True:
-            self._tell(f"trying {batch} sequences together")
+            self._tell(f"trying {count(batch, 'sequence')} together")
             for prompt in self._prompts:
                 outcome = self._run(batch, prompt, 0.0)
                 if outcome is None or outcome.result is None:
@@ -199,8 +199,8 @@ class TokenMeasuring:
             if needed_s > self._left_s:
                 reaches = math.ceil(self._patience.seconds - self._left_s + needed_s)
                 self._remarks.append(
-                    f"patience ran out at {batch} sequences together: --patience {reaches} reaches "
-                    f"{following}"
+                    f"patience ran out at {count(batch, 'sequence')} together: --patience "
+                    f"{reaches} reaches {following}"
                 )
                 return
             batch = following
@@ -222,9 +222,9 @@ class TokenMeasuring:
                 if number and self._round_s({cell: self._piece_s[cell]}, seconds) > self._left_s:
                     continue  # a slow machine: the plan no longer fits
                 self._tell(
-                    f"round {number + 1} of {rounds}: {cell[0]} sequences, prompts of {cell[1]} "
-                    f"({place + 1} of {len(cells)}), at most {duration(max(self._left_s, 0.0))} "
-                    "left"
+                    f"round {number + 1} of {rounds}: {count(cell[0], 'sequence')}, prompts of "
+                    f"{cell[1]} ({place + 1} of {len(cells)}), at most "
+                    f"{duration(max(self._left_s, 0.0))} left"
                 )
                 outcome = self._run(*cell, seconds, number)
                 if outcome is None:
@@ -257,18 +257,22 @@ class TokenMeasuring:
             warm_up=0 if seconds else 1,
             seed=seed,
         )
-        job = replace(self._job, label=f"{batch} sequences of {prompt} tokens", task=task)
+        job = replace(
+            self._job, label=f"{count(batch, 'sequence')} of {count(prompt, 'token')}", task=task
+        )
         try:
             self._executor.load(job)
             outcome = self._executor.run(job, lambda _: None)
             if outcome.state == "interrupted":
                 raise KeyboardInterrupt
             if outcome.result is None:
-                raise ServingError(f"the model fails with {batch} sequences: {outcome.error}", "")
+                raise ServingError(
+                    f"the model fails with {count(batch, 'sequence')}: {outcome.error}", ""
+                )
         except ServingError as error:
             if batch == 1:
                 raise
-            self._remarks.append(f"{batch} sequences together left out: {error.message}")
+            self._remarks.append(f"{count(batch, 'sequence')} together left out: {error.message}")
             return None
         return outcome
 

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from joulelab import formats
 from joulelab.errors import ServingError, UsageError
 from joulelab.serving.generation.tasks import (
     DECODE,
@@ -153,7 +154,9 @@ class Generator:
             if self._device.type == "cuda":
                 torch.cuda.synchronize(self._device)
         except Exception as error:
-            what = f"{batch} sequences of {tokens} tokens" if tokens > 1 else f"{batch} sequences"
+            what = formats.count(batch, "sequence") + (
+                f" of {tokens:,} tokens" if tokens > 1 else ""
+            )
             if out_of_memory(error):
                 raise ServingError(
                     f"{what} do not fit in the memory of {self._device} next to the model "

@@ -8,10 +8,12 @@ prompt tokens and o output tokens. Until time t it has brought::
     prompt    p    (t - f + d) / d                          evenly over its prefill, (f - d, f)
     request   1    (t - s) / (e - s)                        evenly, so that the open ones count too
 
-each between 0 and its whole. The prefill cannot be seen from outside: the time to the first token
-is mostly the time in the queue. It is taken as the last ``d = min(f - s, p q)`` before the first
-token, where q is the 5 % quantile of (f - s) / p: what a prompt token takes when nothing is in its
-way.
+each between 0 and its whole. An answer in one piece has no f, nor has one without text, such as
+the end of a text as its only token: its tokens grow evenly from s to e.
+
+The prefill cannot be seen from outside: the time to the first token is mostly the time in the
+queue. It is taken as the last ``d = min(f - s, p q)`` before the first token, where q is the 5 %
+quantile of (f - s) / p: what a prompt token takes when nothing is in its way.
 
 A request that failed has cost energy and brought nothing: only answered ones count, and they bear
 it.
@@ -47,6 +49,8 @@ UNQUEUED = 0.05
 """Quantile of the time per prompt token that is taken for one without waiting."""
 LEVEL = 0.95
 """Share of the requests whose response time passes before the load counts as steady."""
+MOST_UNTIMED = 0.05
+"""Share of the output tokens that may come without the time of a chunk."""
 LEAST_ENDED = 20
 LEAST_TICKS = 20
 
@@ -106,7 +110,7 @@ class Flow:
             return flow
         known = [np.asarray(chunk_s[number], float) for number in np.flatnonzero(answered).tolist()]
         counts = np.array([len(one) for one in known])
-        if (counts[output > 0] == 0).any():
+        if np.nansum(output[counts == 0]) > MOST_UNTIMED * np.nansum(output):
             return flow
         each = np.divide(output, counts, out=np.zeros(len(output)), where=counts > 0)
         return replace(flow, chunk_s=np.concatenate(known), chunk_tokens=np.repeat(each, counts))
@@ -117,16 +121,12 @@ class Flow:
     @property
     def output_unknown(self) -> str:
         """Why output tokens cannot be counted; empty where they can."""
-        return self._missing("count of output tokens", self.output_tokens) or self._missing(
-            "time of a first token", self.first_s
-        )
+        return self._missing("count of output tokens", self.output_tokens)
 
     @property
     def prompt_unknown(self) -> str:
         """Why prompt tokens cannot be counted; empty where they can."""
-        return self._missing("count of prompt tokens", self.prompt_tokens) or self._missing(
-            "time of a first token", self.first_s
-        )
+        return self._missing("count of prompt tokens", self.prompt_tokens)
 
     def _missing(self, name: str, values: Floats) -> str:
         if not len(self):
@@ -146,24 +146,30 @@ class Flow:
         Returns:
             (k,) tokens of all requests until then.
         """
+        untimed = self._untimed_until(times_s, self.output_tokens)
         if self.chunk_s is not None and self.chunk_tokens is not None:
-            return _ramps(times_s, self.chunk_s, self.chunk_s, self.chunk_tokens)
-        some = self.output_tokens > 0
+            return untimed + _ramps(times_s, self.chunk_s, self.chunk_s, self.chunk_tokens)
+        some = (self.output_tokens > 0) & np.isfinite(self.first_s)
         first_s, last_s = self.first_s[some], self.last_s[some]
         rest = self.output_tokens[some] - 1
-        return _ramps(times_s, first_s, first_s, np.ones(len(first_s))) + _ramps(
-            times_s, first_s, np.maximum(first_s, last_s), rest
-        )
+        first = _ramps(times_s, first_s, first_s, np.ones(len(first_s)))
+        return untimed + first + _ramps(times_s, first_s, np.maximum(first_s, last_s), rest)
 
     def prompt_until(self, times_s: Floats) -> Floats:
         """Prompt tokens whose prefill has been done until some times: (k,) as for output."""
-        waited_s = np.maximum(self.first_s - self.sent_s, 0.0)
-        some = self.prompt_tokens > 0
+        untimed = self._untimed_until(times_s, self.prompt_tokens)
+        some = (self.prompt_tokens > 0) & np.isfinite(self.first_s)
         if not some.any():
-            return np.zeros(len(times_s))
-        per_token_s = np.quantile(waited_s[some] / self.prompt_tokens[some], UNQUEUED)
-        prefill_s = np.minimum(waited_s, per_token_s * self.prompt_tokens)
-        return _ramps(times_s, self.first_s - prefill_s, self.first_s, self.prompt_tokens)
+            return untimed
+        first_s, prompts = self.first_s[some], self.prompt_tokens[some]
+        waited_s = np.maximum(first_s - self.sent_s[some], 0.0)
+        prefill_s = np.minimum(waited_s, np.quantile(waited_s / prompts, UNQUEUED) * prompts)
+        return untimed + _ramps(times_s, first_s - prefill_s, first_s, prompts)
+
+    def _untimed_until(self, times_s: Floats, tokens: Floats) -> Floats:
+        """Tokens of answers whose first token has no time."""
+        some = np.isnan(self.first_s) & (tokens > 0)
+        return _ramps(times_s, self.sent_s[some], self.ended_s[some], tokens[some])
 
     def requests_until(self, times_s: Floats) -> Floats:
         """Requests, open ones by the share of their time that has passed: (k,) as for output."""

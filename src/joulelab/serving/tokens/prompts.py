@@ -71,7 +71,9 @@ def read_prompts(path: Path, *, chat: bool) -> list[Prompt]:
     Raises:
         UsageError: the file cannot be read, has no prompt, or a line of it is broken; names it.
     """
-    text, _ = decode(path, read_bytes(path, UsageError), UsageError)
+    text, remarks = decode(path, read_bytes(path, UsageError, EXAMPLE), UsageError)
+    if remarks:
+        raise UsageError(f"{path} is damaged or not UTF-8: {remarks[0]}", "write it as UTF-8")
     prompts = [
         _prompt(path, number, line, chat=chat)
         for number, line in enumerate(text.split("\n"), 1)
@@ -87,7 +89,7 @@ def _prompt(path: Path, number: int, line: str, *, chat: bool) -> Prompt:
         return UsageError(f"{path}, line {number}: {why}", EXAMPLE)
 
     try:
-        read = json.loads(line)
+        read = json.loads(line, parse_constant=_not_json)
     except (ValueError, RecursionError) as error:
         raise broken(f"not JSON: {error}") from error
     if not isinstance(read, dict):
@@ -110,6 +112,11 @@ def _prompt(path: Path, number: int, line: str, *, chat: bool) -> Prompt:
     if not chat:
         raise broken("messages need the chat endpoint; this load is for completions")
     return Prompt(messages, most)
+
+
+def _not_json(constant: str) -> None:
+    """Refuse NaN and Infinity, which Python reads and other parsers do not."""
+    raise ValueError(f"{constant} is no number of JSON")
 
 
 def in_turn(count: int, known: int, rng: np.random.Generator) -> Counts:

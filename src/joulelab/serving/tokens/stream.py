@@ -24,6 +24,7 @@ from typing import Any
 
 from joulelab.serving.http_body import SUCCESS, Body
 from joulelab.serving.tokens.events import EventParser, EventTooLongError
+from joulelab.serving.tokens.lengths import MOST_TOKENS
 
 DONE = b"[DONE]"
 STOPPED = "the stream stopped before its end"
@@ -214,4 +215,6 @@ def _message(answer: Mapping[str, Any]) -> str:
 
 
 def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return (
+        isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS
+    )  # more is no count, and too much for a float
