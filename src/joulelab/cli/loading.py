@@ -74,8 +74,8 @@ def run_load(asked: Load) -> int:
             warm_up(http, asked, before)
             load = measured(http, asked, schedule, monitor)
     report = LoadReport(asked, arrivals, load, here, limit)
-    show(View(report.parts(), report.to_dict), as_json=asked.json)
     write_rows(load.exchanges.columns(), asked.out)
+    show(View(report.parts(), report.to_dict), as_json=asked.json)
     return report.exit_code
 
 

@@ -141,8 +141,8 @@ def run_token_load(asked: Load) -> int:
         first=first,
         per_token=per_token,
     )
-    show(View(report.parts(), report.to_dict), as_json=asked.json)
     write_rows(tokens.columns(), asked.out)
+    show(View(report.parts(), report.to_dict), as_json=asked.json)
     return report.exit_code
 
 
