@@ -220,7 +220,7 @@ def test_a_budget_is_looked_at_soon_while_nothing_seems_spent(monkeypatch):
     monkeypatch.setattr("joulelab.forecast.looking.SHARE", 1e-9)
     monkeypatch.setattr("joulelab.forecast.looking.CAPACITY_S", 0.0)
     assert tracked.step_done()
-    assert follower._looks.due_s < time.monotonic() + 1.0
+    assert follower.looks.due_s < time.monotonic() + 1.0
     monkeypatch.undo()
     tracked.stop()
 

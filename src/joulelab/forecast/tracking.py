@@ -125,16 +125,20 @@ class Tracked(Generic[T]):
         """
         if self._items is None:
             raise UsageError("there is nothing to loop over", "joulelab.track(range(50))")
-        follower = self.follower
+        follower, looks, alone = self.follower, self.follower.looks, self._agreed is None
         self.start()
         try:
             for item in self._items:
-                if follower.over and self._on_budget == "raise":
-                    raise BudgetSpentError(follower.why_over(), "give more, or stop there")
-                if follower.over and self._on_budget == "stop":
-                    break
+                if follower.over:
+                    if self._on_budget == "raise":
+                        raise BudgetSpentError(follower.why_over(), "give more, or stop there")
+                    if self._on_budget == "stop":
+                        break
                 yield item
-                self.step_done()
+                if alone and time.monotonic() < looks.due_s:  # as in most steps that are short
+                    follower.steps += 1
+                else:
+                    self.step_done()
         finally:
             self.stop()
 
