@@ -135,6 +135,7 @@ def test_a_number_of_workers_is_asked_for(tmp_path, on):
 def test_an_unknown_engine_is_refused(tmp_path):
     with pytest.raises(UnknownNameError, match="local"):
         study(tmp_path, "true {a}").run(tmp_path / "out", on="locl:2")
+    assert not (tmp_path / "out").exists()
 
 
 RUNNER = """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -66,6 +66,8 @@ class KeyLocations:
         if details["type"] == "extra_forbidden":
             parent = _model_at(model, own[:-1])
             near = suggestion(str(keys[-1]), parent.model_fields if parent else ())
+            if len(keys) == 1 and (within := _within_experiments(str(keys[0]), data)):
+                near = f"did you mean {quoted(within)}?"
             return SpecError(f"{place}: unknown key {quoted(dotted)}", near)
         if details["type"] == "missing":
             message = f"{place}: the key {quoted(dotted)} is missing"
@@ -152,6 +154,15 @@ def error_keys(details: ErrorDetails, data: Any) -> list[str | int]:  # noqa: AN
             continue
         keys.append(key)
     return [*keys, last] if details["type"] == "missing" else keys
+
+
+def _within_experiments(key: str, data: object) -> str:
+    """Where the first experiment has a key that stands at the top of a study; empty if none has."""
+    experiments = data.get("experiment") if isinstance(data, Mapping) else None
+    for name, table in experiments.items() if isinstance(experiments, Mapping) else ():
+        if isinstance(table, Mapping) and key in table:
+            return f"experiment.{name}.{key}"
+    return ""
 
 
 def _model_at(model: type[BaseModel], location: Sequence[str | int]) -> type[BaseModel] | None:
