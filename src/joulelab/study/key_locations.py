@@ -11,11 +11,12 @@ from pydantic_core import ErrorDetails
 
 from joulelab.errors import SpecError, quoted, suggestion
 from joulelab.plain import PlainDataError, parse_toml
-from joulelab.study.spec import DEVICE, NAME
+from joulelab.study.spec import CALLABLE, DEVICE, NAME
 
 PATTERNS = {
     NAME: "it may contain letters, digits, '.', '_' and '-', and starts with a letter or digit",
     DEVICE: "it must be auto, cpu or cuda:<index>",
+    CALLABLE: "it must be a function in a file, file.py:name, or in a module, module:name",
 }
 """What a text must look like, in words."""
 
