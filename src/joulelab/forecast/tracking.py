@@ -76,8 +76,9 @@ def track(
         options: see `joulelab.energy.monitor.Options`.
 
     Raises:
-        UsageError: `items` cannot be looped over; the budget is not an amount, or is in grams of
-            CO2e and there is no ``place``; `on_budget` is something else.
+        UsageError: `items` cannot be looped over; `total` is not a number of them; the budget is
+            not an amount, or is in grams of CO2e and there is no ``place``; `on_budget` is
+            something else.
     """
     if items is not None and not isinstance(items, Iterable):
         number = items if isinstance(items, int) else 5
@@ -88,6 +89,8 @@ def track(
     check_on_budget(on_budget, get_args(OnBudget))
     if total is None and isinstance(items, Sized):
         total = len(items)
+    elif total is not None and (not isinstance(total, int) or total < 0):
+        raise UsageError(f"total = {quoted(total)} is not possible", "give the number of steps")
     follower = Follower(total, budget, label, options, to, gather=gather)
     agreed = agreement(follower.rank, label, budget)
     return Tracked(items, follower, on_budget, quiet=quiet, agreed=agreed)
