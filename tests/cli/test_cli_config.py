@@ -129,6 +129,7 @@ def test_a_place_in_a_file_is_found_from_every_folder(file, cli, tmp_path, monke
         (["meter.replay.timezone", "Mars/Base"], "Mars/Base"),
         (["limits.runs", "3", "--unset"], "takes no value"),
         (["--unset"], "which setting"),
+        (["--unset", "carbon.pue"], "carbon.pue is not set"),
         (["meter.shelly.address"], "is not set"),
     ],
 )

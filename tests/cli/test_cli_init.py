@@ -106,7 +106,7 @@ def test_a_command_keeps_its_quotes(joulelab, level):
         (["--function", "work.py:nothing"], "give the function a parameter"),
         (["--function", "work.py:no"], "its functions: train, nothing"),
         (["--function", "none.py:train"], "none.py does not exist"),
-        (["--function", "train"], "give file.py:function"),
+        (["--function", "train"], "'train' is not a function in a file: it names no file"),
     ],
 )
 def test_a_mistake_is_told_and_nothing_is_written(tmp_path, joulelab, arguments, said):

@@ -128,6 +128,12 @@ def test_a_script_without_its_interpreter_is_guessed(measure, tmp_path):
     assert f"did you mean python {script} --epochs 3?" in done.stderr
 
 
+def test_a_command_in_quotes_is_asked_for_without(measure):
+    done = measure("--", f"{PYTHON} train.py")
+    assert done.returncode == 127
+    assert f"without the quotes: joulelab measure -- {PYTHON} train.py" in done.stderr
+
+
 def test_a_template_is_measured_with_every_value(measure):
     spin = "import time\nwhile time.process_time() < {s}: pass"
     done = measure("--json", "--repeat", "2", "--sweep", "s=0.05,0.3,0.1", "--", PYTHON, "-c", spin)

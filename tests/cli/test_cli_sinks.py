@@ -60,7 +60,10 @@ def test_the_last_row_is_the_answer_and_standard_output_stays_json(
 @pytest.mark.parametrize(
     ("options", "labels"),
     [
-        (["--repeat", 2, "--warmup", 1, "--", "sleep", "0.01"], ["sleep 0.01"] * 2),
+        (
+            ["--to", "prometheus:0", "--repeat", 2, "--warmup", 1, "--", "sleep", "0.01"],
+            ["sleep 0.01"] * 2,
+        ),
         (["--compare", "true", "sleep 0.01"], ["sleep 0.01", "true"]),
         (["--sweep", "s=0,0.01", "--", "sleep", "{s}"], ["s=0", "s=0.01"]),
         (["--label", "nap", "--sweep", "s=0,1", "--", "echo", "{s}"], ["nap: s=0", "nap: s=1"]),
@@ -70,9 +73,7 @@ def test_each_of_several_runs_is_sent_under_the_name_of_its_command(
     joulelab, tmp_path, options, labels
 ):
     path = tmp_path / "runs.jsonl"
-    code, _, err = joulelab(
-        *("measure", "--idle", 0, "--cool-down", 0, "--to", path, "--to", "prometheus:0"), *options
-    )
+    code, _, err = joulelab(*("measure", "--idle", 0, "--cool-down", 0, "--to", path), *options)
     assert code == 0, err
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     ended = [line for line in lines if line["state"] == "finished"]

@@ -73,6 +73,11 @@ def test_a_mistake_in_the_settings_file_is_said_with_the_file(settings, text, wo
     assert str(tmp_path) in caught.value.message
 
 
+def test_settings_of_a_meter_that_there_is_not_are_refused():
+    with pytest.raises(UnknownNameError, match="did you mean 'estimate'"):
+        find_meters(["estimate"], settings={"estimat": {"tdp_w": 95}})
+
+
 def test_a_settings_file_that_was_named_and_is_not_there_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setenv("JOULELAB_SETTINGS", str(tmp_path / "none.toml"))
     with pytest.raises(SettingsError, match="does not exist"):

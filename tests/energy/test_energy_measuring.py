@@ -179,6 +179,14 @@ def test_idle_power_gives_net_energy():
     with steady() as m:
         time.sleep(0.1)
     assert abs(m.net_j) < 0.1 * m.energy_j
+    with pytest.raises(UsageError, match="idle power of -1 s is not possible"):
+        joulelab.measure_idle(-1, meters=["steady"])
+
+
+def test_one_domain_is_named_without_a_list():
+    with steady(domains="gpu:0") as m:
+        pass
+    assert m.result.domains == ("gpu:0",)
 
 
 def test_a_decorated_function_gives_what_it_gave_and_keeps_its_measurements():

@@ -79,7 +79,8 @@ def test_edges_a_little_outside_are_the_first_and_last_sample():
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(5, 3), (-4, 2), (2, 30), (3, 3), (NAN, 2)])
 def test_moments_outside_the_recording_are_refused(start_s, end_s):
-    with pytest.raises(TraceError, match=r"(?s)nothing between .*covers 0 s to 9 s"):
+    said = rf"(?s)nothing between {start_s:g} s and {end_s:g} s.*covers 0 s to 9 s"
+    with pytest.raises(TraceError, match=said):
         recording(samples(range(10), [1] * 10)).measure(start_s, end_s)
 
 

@@ -102,6 +102,9 @@ def test_a_misspelt_wish_for_a_spent_budget_is_refused(begin):
 def test_what_cannot_be_looped_over_is_refused_with_what_can():
     with pytest.raises(UsageError, match=r"(?s)track\(5\).*give an iterable, such as range\(5\)"):
         joulelab.track(5)
+    for total in ("3", -1):
+        with pytest.raises(UsageError, match=r"total = .* is not possible"):
+            joulelab.track(range(3), total=total)
 
 
 def test_a_spent_budget_raises_or_is_only_flagged_on_request():
@@ -220,7 +223,7 @@ def test_a_budget_is_looked_at_soon_while_nothing_seems_spent(monkeypatch):
     monkeypatch.setattr("joulelab.forecast.looking.SHARE", 1e-9)
     monkeypatch.setattr("joulelab.forecast.looking.CAPACITY_S", 0.0)
     assert tracked.step_done()
-    assert follower._looks.due_s < time.monotonic() + 1.0
+    assert follower.looks.due_s < time.monotonic() + 1.0
     monkeypatch.undo()
     tracked.stop()
 

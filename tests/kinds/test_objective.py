@@ -160,6 +160,11 @@ def test_what_cannot_be_an_objective_is_refused_before_anything_runs(work, sourc
     assert not Path("out/outputs").exists()
 
 
+def test_an_objective_is_named_by_file_and_function():
+    with pytest.raises(SpecError, match=r"'train\.py' is not possible: .*file\.py:name"):
+        joulelab.tune("train.py", budget="1kJ")
+
+
 def test_an_objective_without_variables_is_refused(work):
     with pytest.raises(UsageError, match="did not ask for any variable"):
         work("def objective(trial): return 1.0")

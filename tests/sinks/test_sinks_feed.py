@@ -373,6 +373,7 @@ def test_an_offline_run_of_wandb_is_written(processor, quick, tmp_path):
         (["run.csv", "./run.csv"], UsageError, "two sinks write to"),
         (["prometheus:9400", "prometheus"], UsageError, "two sinks write to 127.0.0.1:9400"),
         ([7], UsageError, "7 is not a sink"),
+        (7, UsageError, "7 is not a sink"),
     ],
 )
 def test_an_impossible_sink_is_refused_before_anything_is_measured(to, error, words):

@@ -222,6 +222,8 @@ def test_a_wrong_override_is_named_as_one():
     with pytest.raises(SpecError, match=r"--set datset: unknown key") as caught:
         load_spec("quickstart", ["datset=cifar10"])
     assert "did you mean 'dataset'?" in str(caught.value)
+    with pytest.raises(SpecError, match=r"did you mean 'experiment\.tuning\.rounds'\?"):
+        load_spec("quickstart", ["rounds=3"])
 
 
 def test_a_table_that_an_override_made_impossible_names_the_override():

@@ -149,6 +149,11 @@ def test_an_impossible_variable_is_refused_by_name_and_value(entry, message, hin
     assert hint in caught.value.hint
 
 
+def test_what_is_no_variable_is_refused():
+    with pytest.raises(UsageError, match=r"(?s)rate = 0\.1 is not a variable.*joulelab\.Float"):
+        SearchSpace({"rate": 0.1})
+
+
 def test_an_empty_space_is_refused():
     with pytest.raises(UsageError, match="empty"):
         SearchSpace({})

@@ -31,12 +31,12 @@ class EnergyCallback(Followed, _callback.TrainingCallback):  # type: ignore[misc
         """Whether to stop."""
         if self.epoch_done(epoch):
             self.tell(lambda values: _append(evals_log.setdefault("joulelab", {}), values))
-        return self.over_anywhere
+        return self.over_anywhere if self._shares else self.over
 
     @property
     def over_anywhere(self) -> bool:
         """Whether another round would overshoot the budget, as any worker sees it."""
-        if self._asked[0] is None or not self._shares:
+        if self._asked[0] is None:
             return self.over
         return bool(_collective.allreduce(np.array([int(self.over)]), _collective.Op.MAX)[0])
 

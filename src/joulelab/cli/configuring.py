@@ -145,10 +145,21 @@ def _changed(key: str, text: str | None) -> View:
         except JoulelabError as error:
             given = SHOWN_SECRET if key.endswith(f".{SECRET}") else quoted(text)
             raise UsageError(f"{key} = {given}: {error.message}", error.hint) from error
+    elif not _is_stored(key):
+        raise UsageError(f"{key} is not set", "joulelab config shows what is")
     path = save_setting(key, value)
     shown = SHOWN_SECRET if key.endswith(f".{SECRET}") and value is not None else value
     said = f"{key} is no longer set" if value is None else f"{key} = {_text(shown)}"
     return View([f"{said}, in {path}"], {"file": str(path), key: shown})
+
+
+def _is_stored(key: str) -> bool:
+    """Whether the settings file has a setting."""
+    found: Any = load_settings_if_any()
+    *tables, name = key.split(".")
+    for table in tables:
+        found = found.get(table, {})
+    return name in found
 
 
 def _check(key: str, value: Any) -> None:  # noqa: ANN401 - of TOML

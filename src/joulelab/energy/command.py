@@ -162,7 +162,9 @@ def _started(command: Command, stdout: int | None) -> subprocess.Popen[bytes]:
         name = command if isinstance(command, str) else command[0]
         missing = isinstance(error, FileNotFoundError)
         hint = "joulelab measure -- PROGRAM ARGUMENTS"
-        if name.endswith(".py") and not isinstance(command, str):
+        if len(command) == 1 and " " in name:
+            hint = f"without the quotes: joulelab measure -- {name}"
+        elif name.endswith(".py") and not isinstance(command, str):
             hint = f"did you mean python {shlex.join(command)}?"
         raise CommandError(
             f"{name} cannot be started: {error.strerror}",

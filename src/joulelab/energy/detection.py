@@ -202,13 +202,15 @@ def find_meters(
         estimates: whether domains without a sensor may be estimated.
 
     Raises:
-        UnknownNameError: no meter has that name.
+        UnknownNameError: no meter has that name, or that of a setting.
         SettingsError: a setting of a meter is not valid.
         MeterError: a meter requested by name cannot read anything, or two meters read the same
             domain by the same means.
     """
     found: list[Meter] = []
     missing: list[Missing] = []
+    for name in settings or ():
+        meters.get(name)  # raises, and suggests the closest name
     of_file = load_settings().get("meter", {})
     choices = [
         replace(one, stored={**of_file.get(one.name, {}), **(settings or {}).get(one.name, {})})

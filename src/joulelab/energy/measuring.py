@@ -26,6 +26,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import math
 import reprlib
 import sys
 from collections import deque
@@ -122,7 +123,12 @@ def measure_idle(duration_s: float = 2.0, **options: Unpack[Options]) -> dict[st
 
     Returns:
         Watts by domain.
+
+    Raises:
+        UsageError: the duration is not above 0.
     """
+    if not 0 < duration_s < math.inf:
+        raise UsageError(f"idle power of {duration_s:g} s is not possible", "give seconds above 0")
     return shared_monitor(**options).measure_idle(duration_s)
 
 

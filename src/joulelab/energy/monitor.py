@@ -72,7 +72,7 @@ class Options(TypedDict, total=False):
     """
 
     meters: Sequence[str] | str | None
-    domains: Sequence[str] | None
+    domains: Sequence[str] | str | None
     interval_s: float
     place: str | float | None
     pue: float | None
@@ -112,6 +112,7 @@ class Monitor:
                 f"above 0 and at most {LONGEST_INTERVAL_S:g} s; 0.1 is usual",
             )
         domains = options.get("domains")
+        domains = [domains] if isinstance(domains, str) else domains
         self.domains = None if domains is None else tuple(domains)
         self.booking = Booking.of(options.get("place"), options.get("pue"))
         self._busy = busy

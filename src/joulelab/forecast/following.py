@@ -34,7 +34,7 @@ from joulelab.energy.order import already_ended, already_started, not_ended, not
 from joulelab.energy.other_rank import OtherRank
 from joulelab.energy.phases import PhaseEnergy, phase_energies
 from joulelab.energy.ranks import here
-from joulelab.errors import UsageError
+from joulelab.errors import MeterError, UsageError
 from joulelab.forecast.looking import Looks
 from joulelab.forecast.outcome import TrainingPrediction
 from joulelab.forecast.training_forecast import TrainingForecast
@@ -65,6 +65,7 @@ class Follower:
     Attributes:
         rank: of this process; only the first on each node measures.
         steps: number of steps that have ended.
+        looks: when the meters are looked at.
         predictions: one for each look, where `total` is known.
         tokens: number of tokens that the steps so far were trained on, in all ranks; None where
             nobody counts them.
@@ -101,7 +102,8 @@ class Follower:
         self._seen_steps = 0
         self._spent = 0.0
         self._rate = self._left = 0.0
-        self._looks = Looks()
+        self._running = False
+        self.looks = Looks()
         self._open = ExitStack()
         self._marks: Marks = []
         self._forecast: TrainingForecast | None = None
@@ -126,6 +128,8 @@ class Follower:
             monitor = functools.partial(shared_monitor, **self._options)
             self._measuring = OtherRank(monitor, self.label, self.rank)
             self._measuring.start()
+            self.looks.never()
+            self._running = True
             return
         if self._feed is not None:
             shared_monitor(**self._options)  # what cannot be measured is said first
@@ -141,6 +145,7 @@ class Follower:
             self._feed.begin(self.so_far, steps=True)
         if self._gathering is not None:
             self._gathering.begin()
+        self._running = True
 
     def _started(self) -> Measuring:
         if self.total:
@@ -161,25 +166,25 @@ class Follower:
             MeterError: it was never started, or has ended; there is a budget, and what is spent is
                 unknown.
         """
-        if self._measuring is None:
-            raise not_started(self.label)
-        if self._measurement is not None:
-            raise already_ended(self.label, AGAIN)
+        if not self._running:
+            raise self._not_running()
         self.steps += 1
-        if not self.rank.records:
-            return False
         began_s = time.monotonic()
-        if began_s < self._looks.due_s:
+        if began_s < self.looks.due_s:
             return False
         self._look()
         ended_s = time.monotonic()
-        self._looks.took(began_s, ended_s)
+        self.looks.took(began_s, ended_s)
         self._look_in_time()
         return True
 
+    def _not_running(self) -> MeterError:
+        ended = self._measurement is not None
+        return already_ended(self.label, AGAIN) if ended else not_started(self.label)
+
     def pay(self, cost_s: float) -> None:
         """Count the time that a logger took for the values among what looks may take."""
-        self._looks.pay(cost_s)
+        self.looks.pay(cost_s)
         self._look_in_time()
 
     def _look_in_time(self) -> None:
@@ -187,7 +192,7 @@ class Follower:
         if self._budget is None or self.over:
             return
         wait_s = self._left / self._rate * QUARTER if self._rate > 0 else LOOK_S
-        self._looks.not_later_than(time.monotonic() + wait_s)
+        self.looks.not_later_than(time.monotonic() + wait_s)
 
     def _look(self) -> None:
         """Measure until now, predict, tell the sinks, and see whether another step fits."""
@@ -242,6 +247,8 @@ class Follower:
             measuring = self._measuring
             if measuring is None:
                 raise not_started(self.label)
+            self._running = False
+            self.looks.due_s = 0.0
             self._open.close()
             if self._feed is not None:
                 self._feed.pause()

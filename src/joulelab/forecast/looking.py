@@ -8,7 +8,9 @@ Looks are paid from a purse. It fills with time, and holds enough for the first 
 
 from __future__ import annotations
 
-SHARE = 0.003
+import math
+
+SHARE = 0.0025
 CAPACITY_S = 0.01
 """With the start and the end of a measurement, that is less than half a percent of ten seconds."""
 
@@ -43,6 +45,10 @@ class Looks:
         self._purse_s -= cost_s
         missing_s = min(self._cost_s, CAPACITY_S) - self._purse_s
         self.due_s = self._paid_s + max(missing_s, 0.0) / SHARE
+
+    def never(self) -> None:
+        """Do not look: another process does."""
+        self.due_s = math.inf
 
     def not_later_than(self, due_s: float) -> None:
         """Look then at the latest."""

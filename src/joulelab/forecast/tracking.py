@@ -84,8 +84,9 @@ def track(
         options: see `joulelab.energy.monitor.Options`.
 
     Raises:
-        UsageError: `items` cannot be looped over; the budget is not an amount, or is in grams of
-            CO2e and there is no ``place``; `on_budget` is something else.
+        UsageError: `items` cannot be looped over; `total` is not a number of them; the budget is
+            not an amount, or is in grams of CO2e and there is no ``place``; `on_budget` is
+            something else.
     """
     if items is not None and not isinstance(items, Iterable):
         number = items if isinstance(items, int) else 5
@@ -96,6 +97,8 @@ def track(
     check_on_budget(on_budget, get_args(OnBudget))
     if total is None and isinstance(items, Sized):
         total = len(items)
+    elif total is not None and (not isinstance(total, int) or total < 0):
+        raise UsageError(f"total = {quoted(total)} is not possible", "give the number of steps")
     follower = Follower(total, budget, label, options, to, gather=gather)
     agreed = agreement(follower.rank, label, budget)
     return Tracked(items, follower, on_budget, quiet=quiet, agreed=agreed)
@@ -133,16 +136,20 @@ class Tracked(Generic[T]):
         """
         if self._items is None:
             raise UsageError("there is nothing to loop over", "joulelab.track(range(50))")
-        follower = self.follower
+        follower, looks, alone = self.follower, self.follower.looks, self._agreed is None
         self.start()
         try:
             for item in self._items:
-                if follower.over and self._on_budget == "raise":
-                    raise BudgetSpentError(follower.why_over(), "give more, or stop there")
-                if follower.over and self._on_budget == "stop":
-                    break
+                if follower.over:
+                    if self._on_budget == "raise":
+                        raise BudgetSpentError(follower.why_over(), "give more, or stop there")
+                    if self._on_budget == "stop":
+                        break
                 yield item
-                self.step_done()
+                if alone and time.monotonic() < looks.due_s:  # as in most steps that are short
+                    follower.steps += 1
+                else:
+                    self.step_done()
         finally:
             self.stop()
 

@@ -6,9 +6,11 @@ a study with 25,000 runs is a few rows: entries that are new or were open, and t
 
 from __future__ import annotations
 
+import gc
 import itertools
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -232,6 +234,18 @@ class Follower:
             columns,
         )
         return list(itertools.chain.from_iterable(chunks))
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Do not look for garbage meanwhile: what is read stays, and each look takes longer."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def _batches(values: Sequence[str]) -> Iterable[Sequence[str]]:

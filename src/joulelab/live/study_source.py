@@ -14,7 +14,7 @@ from joulelab import formats
 from joulelab.energy.reading import Status
 from joulelab.errors import JoulelabError
 from joulelab.live.expected import Forecast, Outlook
-from joulelab.live.following import Changes, Follower, Row
+from joulelab.live.following import Changes, Follower, Row, uncollected
 from joulelab.live.power import Booking
 from joulelab.live.source import Source
 from joulelab.live.tallies import Experiment, Point, Tallies, Tally
@@ -73,7 +73,8 @@ class StudySource(Source):
 
     def _update(self) -> None:
         try:
-            self._read()
+            with uncollected():
+                self._read()
             self._unreadable = ""
         except JoulelabError as error:
             if not (self._expected and not self._study):
@@ -284,7 +285,7 @@ class StudySource(Source):
         return said
 
     def _experiments_begun(self) -> list[Experiment]:
-        return [one for one in self._tallies.experiments.values() if one.sums.runs]
+        return [one for one in self._tallies.experiments.values() if one.runs]
 
     def _left(self) -> dict[str, Any]:
         seconds, how = self._outlook.left_s(self._booking.ended_at)

@@ -140,7 +140,8 @@ class Experiment:
         name: in the study file.
         kind: registered name.
         metric: beside energy; chosen with the first finished run.
-        sums: over its finished runs.
+        runs: number of finished runs.
+        net_runs: of these, those with a net energy.
         states: number of runs in each state.
         statuses: number of finished runs by the status of their energy.
         points: by configuration and round.
@@ -152,7 +153,8 @@ class Experiment:
     kind: str
     metric: MainMetric
     chosen: bool = False
-    sums: Sums = field(default_factory=Sums)
+    runs: int = 0
+    net_runs: int = 0
     states: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
     points: dict[tuple[int, int], Point] = field(default_factory=dict)
@@ -165,8 +167,8 @@ class Experiment:
 
     @property
     def net(self) -> bool:
-        """Whether net energies count."""
-        return self.sums.net
+        """Whether net energies count: every run has one, or else gross energies do."""
+        return bool(self.runs) and self.net_runs == self.runs
 
     @property
     def status(self) -> str:
@@ -360,7 +362,8 @@ class Tallies:
             self._points += 1
         point = experiment.points[key]
         tally.add(run, sign)
-        experiment.sums.add(run, sign)
+        experiment.runs += sign
+        experiment.net_runs += sign * (run.net_j is not None)
         point.add(run, sign, run.parts)
         return point
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from joulelab.errors import UnknownNameError, UsageError, quoted
@@ -54,7 +54,8 @@ def named_sinks(to: Named | None) -> list[Sink]:
         UnknownNameError: nothing has that name.
         UsageError: the address is not one, or two sinks write to the same place.
     """
-    given = [] if to is None else [to] if isinstance(to, str | Sink) else list(to)
+    single = isinstance(to, str | Sink) or not isinstance(to, Iterable)
+    given: list[object] = [] if to is None else [to] if single else list(to)  # type: ignore[arg-type]
     made: list[Sink] = []
     for one in given:
         sink = _made(one) if isinstance(one, str) else one

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -11,11 +11,12 @@ from pydantic_core import ErrorDetails
 
 from joulelab.errors import SpecError, quoted, suggestion
 from joulelab.plain import PlainDataError, parse_toml
-from joulelab.study.spec import DEVICE, NAME
+from joulelab.study.spec import CALLABLE, DEVICE, NAME
 
 PATTERNS = {
     NAME: "it may contain letters, digits, '.', '_' and '-', and starts with a letter or digit",
     DEVICE: "it must be auto, cpu or cuda:<index>",
+    CALLABLE: "it must be a function in a file, file.py:name, or in a module, module:name",
 }
 """What a text must look like, in words."""
 
@@ -66,6 +67,8 @@ class KeyLocations:
         if details["type"] == "extra_forbidden":
             parent = _model_at(model, own[:-1])
             near = suggestion(str(keys[-1]), parent.model_fields if parent else ())
+            if len(keys) == 1 and (within := _within_experiments(str(keys[0]), data)):
+                near = f"did you mean {quoted(within)}?"
             return SpecError(f"{place}: unknown key {quoted(dotted)}", near)
         if details["type"] == "missing":
             message = f"{place}: the key {quoted(dotted)} is missing"
@@ -152,6 +155,15 @@ def error_keys(details: ErrorDetails, data: Any) -> list[str | int]:  # noqa: AN
             continue
         keys.append(key)
     return [*keys, last] if details["type"] == "missing" else keys
+
+
+def _within_experiments(key: str, data: object) -> str:
+    """Where the first experiment has a key that stands at the top of a study; empty if none has."""
+    experiments = data.get("experiment") if isinstance(data, Mapping) else None
+    for name, table in experiments.items() if isinstance(experiments, Mapping) else ():
+        if isinstance(table, Mapping) and key in table:
+            return f"experiment.{name}.{key}"
+    return ""
 
 
 def _model_at(model: type[BaseModel], location: Sequence[str | int]) -> type[BaseModel] | None:

@@ -42,6 +42,7 @@ from joulelab.study.validation import known
 Count = Annotated[int, Field(gt=0, strict=True)]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
+CALLABLE = r"^[^:]+:[A-Za-z_][\w.]*$"
 
 
 MOST_THREADS = 1024

@@ -141,6 +141,8 @@ class Study:
         listener = listener or Listener()
         self._check_installed()
         on = on or (self.spec.execution.on if self.spec.execution else None)
+        if on is not None:  # refused before anything is begun
+            imported("joulelab.execution.waiting:workers_of")(on, self.spec.execution)
         folder = Path(out).expanduser()
         plan = self.plan()
         copies = code_copies(self.spec, folder)

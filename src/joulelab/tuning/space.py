@@ -308,6 +308,11 @@ class SearchSpace:
         if not self.variables:
             raise UsageError("the search space is empty", "give it at least one variable")
         for name, variable in self.variables.items():
+            if not isinstance(variable, Variable):
+                raise UsageError(
+                    f"{name} = {quoted(variable)} is not a variable",
+                    "give joulelab.Float(low, high), Int or Choice",
+                )
             variable.check(name)
 
     def sample(self, count: int, generator: np.random.Generator) -> Codes:

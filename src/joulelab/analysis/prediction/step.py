@@ -50,6 +50,7 @@ A training in one phase has no such prior.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -260,6 +261,9 @@ class Normal:
         return self.weight * 0.5 * math.erfc(-standard / math.sqrt(2.0))
 
 
+STANDARD = Normal(1.0, 0.0, 1.0)
+
+
 def mixture_mean(parts: Sequence[Normal]) -> float:
     """The mean of a mixture whose weights sum to 1."""
     return sum(part.weight * part.mean for part in parts)
@@ -282,13 +286,21 @@ def mixture_interval(parts: Sequence[Normal], confidence: float) -> tuple[float,
     return mixture_quantile(parts, tail), mixture_quantile(parts, 1.0 - tail)
 
 
+@functools.cache
+def standard_quantile(probability: float) -> float:
+    """The quantile of the standard normal distribution."""
+    return mixture_quantile([STANDARD], probability)
+
+
 def mixture_quantile(parts: Sequence[Normal], probability: float) -> float:
-    """The quantile of a mixture, by bisection.
+    """The quantile of a mixture, by bisection; of one component, from the standard normal.
 
     Args:
         parts: components; their weights sum to 1.
         probability: above 0 and below 1.
     """
+    if len(parts) == 1 and parts[0] != STANDARD:
+        return parts[0].mean + parts[0].deviation * standard_quantile(probability)
     low = min(part.mean - WIDEST * part.deviation for part in parts)
     high = max(part.mean + WIDEST * part.deviation for part in parts)
     for _ in range(HALVINGS):

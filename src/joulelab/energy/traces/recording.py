@@ -108,10 +108,11 @@ class Recording:
         if first_s == last_s:
             raise TraceError("the recording has only one sample", "energy needs at least two")
         within = first_s - interval_s <= start_s < end_s <= last_s + interval_s
+        asked = f"{start_s:g} s and {end_s:g} s"
         start_s, end_s = max(start_s, first_s), min(end_s, last_s)
         if not within or start_s >= end_s:
             raise TraceError(
-                f"the recording has nothing between {start_s:g} s and {end_s:g} s",
+                f"the recording has nothing between {asked}",
                 f"it covers {first_s:g} s to {last_s:g} s",
             )
         cut = [_cut(samples, start_s, end_s) for samples in self.channel_samples]

@@ -33,7 +33,7 @@ from joulelab.kinds.program.spec import (
 from joulelab.kinds.searching.keys import ENERGY, check_target, known_strategy
 from joulelab.plain import as_path, expanded
 from joulelab.study.design import Configuration, Factor, Level, MainMetric
-from joulelab.study.spec import Count, ExperimentSpec, Kind, StudySpec
+from joulelab.study.spec import CALLABLE, Count, ExperimentSpec, Kind, StudySpec
 from joulelab.study.validation import as_value_error
 from joulelab.tuning.front import count_goals
 from joulelab.tuning.search import check_seeds
@@ -81,7 +81,7 @@ class ObjectiveSpec(ExperimentSpec):
     )
 
     kind: Literal["objective"]
-    function: Annotated[str, Field(pattern=r"^[^:]+:[A-Za-z_][\w.]*$")]
+    function: Annotated[str, Field(pattern=CALLABLE)]
     strategy: str = "green"
     budget: str | None = None
     direction: Literal["maximize", "minimize"] = "maximize"
@@ -92,7 +92,7 @@ class ObjectiveSpec(ExperimentSpec):
     seeds: Count | None = None
     confirm: Annotated[int, Field(ge=0, strict=True)] = 3
     timeout_s: Annotated[float, Field(gt=0)] | None = None
-    cost: Annotated[str, Field(pattern=r"^[^:]+:[A-Za-z_][\w.]*$")] | None = None
+    cost: Annotated[str, Field(pattern=CALLABLE)] | None = None
     place: str | float | None = None
     cwd: str = "."
     environment: dict[str, str] = Field(default_factory=dict)

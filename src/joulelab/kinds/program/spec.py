@@ -41,7 +41,7 @@ from joulelab.study.design import (
     regular_fraction,
     without,
 )
-from joulelab.study.spec import ExperimentSpec, Kind, StudySpec
+from joulelab.study.spec import CALLABLE, ExperimentSpec, Kind, StudySpec
 from joulelab.study.validation import as_value_error, unique
 
 Levels = Annotated[list[Level] | list[list[Level]], Field(min_length=1)]
@@ -314,7 +314,7 @@ class FunctionSpec(ProgramSpec):
     """
 
     kind: Literal["function"]
-    function: Annotated[str, Field(pattern=r"^[^:]+:[A-Za-z_][\w.]*$")]
+    function: Annotated[str, Field(pattern=CALLABLE)]
     fresh_process: Annotated[bool, Field(strict=True)] = True
 
     @classmethod

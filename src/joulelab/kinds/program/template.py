@@ -108,9 +108,9 @@ def parameters(function: str, folder: Path) -> dict[str, Sequence[Any]]:
     place, _, name = function.rpartition(":")
     path = folder / (place if place.endswith(".py") else f"{place.replace('.', '/')}.py")
     if not place or not path.is_file():
+        why = f"{path} does not exist" if place else "it names no file"
         raise UsageError(
-            f"{quoted(function)} is not a function in a file: {path} does not exist",
-            "give file.py:function",
+            f"{quoted(function)} is not a function in a file: {why}", "give file.py:function"
         )
     try:
         tree = ast.parse(path.read_text("utf-8"))
