@@ -135,16 +135,16 @@ def check_folder(path: Path | None) -> None:
         path: as the user wrote it; None for the default.
 
     Raises:
-        UsageError: it cannot be made or written.
+        StoreWriteError: it cannot be made or written.
     """
-    from joulelab.errors import UsageError
+    from joulelab.errors import StoreWriteError
     from joulelab.files import check_folder_writable
 
     try:
         if path is not None:
             check_folder_writable(path)
     except OSError as error:
-        raise UsageError(
+        raise StoreWriteError(
             f"{path} cannot be written: {error.strerror or error}", "give another folder with --out"
         ) from error
 

@@ -15,6 +15,7 @@ from joulelab.cli.options import (
     TraceOptions,
     argument,
     command,
+    epilog,
     option,
 )
 
@@ -23,6 +24,10 @@ predict = typer.Typer(
     name="predict",
     help="Predict the energy of a training, before or while it runs.",
     no_args_is_help=True,
+    epilog=epilog(
+        "joulelab predict step power.csv --epochs-done 3 --epochs 50",
+        "joulelab predict before resnet18 --dataset cifar10 --epochs 50 --duration 2h",
+    ),
 )
 commands.add_typer(predict)
 
