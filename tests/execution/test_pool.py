@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -68,8 +69,18 @@ def workers():
     return [one for one in mine if "joulelab.execution.worker" in one.cmdline()]
 
 
-def kill_one():
-    workers()[0].kill()
+def kill_busy(begun):
+    """Kill the worker whose run has made a file."""
+    until(begun.exists)
+    next(filter(carries_out, workers())).kill()
+
+
+def carries_out(worker):
+    for one in worker.children():
+        with suppress(psutil.Error):  # it has ended meanwhile
+            if "work.py" in one.cmdline():
+                return True
+    return False
 
 
 class OnFirst(Listener):
@@ -105,14 +116,16 @@ def test_workers_give_the_table_of_one_process(tmp_path):
 
 
 def test_a_worker_that_is_killed_loses_no_run_and_its_attempt_stays_in_the_ledger(tmp_path):
-    command = script(tmp_path, "time.sleep(0.3)")
-    listener = OnFirst(kill_one)
+    first = "try: open('first', 'x'); time.sleep(600)\nexcept FileExistsError: pass"
+    command = script(tmp_path, first)
+    listener = OnFirst(lambda: kill_busy(tmp_path / "first"))
     results = study(tmp_path, command).run(tmp_path / "out", listener, on="local:2")
     assert set(results.to_frame()["state"]) == {"finished"}
     ledger = results.ledger_frame()
     attempts = Counter(one for runs in ledger["runs"] for one in json.loads(runs))
     assert dict(results.to_frame().set_index("run_id")["attempts"]) == attempts
     lost = ledger[ledger["state"] == "interrupted"]
+    assert len(lost) == 1
     assert lost["error"].str.contains("signal SIGKILL").all()
     assert any("signal SIGKILL" in one for one in listener.said)
 

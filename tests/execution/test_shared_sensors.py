@@ -135,11 +135,9 @@ def test_runs_on_two_gpus_go_on_together_where_only_these_count(node, gpus):
     assert booked_j.to_dict() == pytest.approx(used_j, rel=EXACT)
 
 
-@pytest.mark.parametrize(
-    ("meters", "together"), [(["nvml", "node"], 1), (["nvml"], 2), (["estimate"], 1)]
-)
+@pytest.mark.parametrize(("meters", "together"), [(["nvml", "node"], 1), (["nvml"], 2)])
 def test_a_plan_knows_how_many_runs_go_on_together(node, gpus, meters, together):
-    """The processor's sensors are one, the GPUs are two; without either, runs share processors."""
+    """The processor's sensors are one, the GPUs are two."""
     asked = study(node, meters, "time.sleep(0.1)", levels=1)
     (node / "s.toml").write_text(asked.spec.to_toml())
     line = [sys.executable, "-m", "joulelab", "plan", node / "s.toml", "--on", "local:3", "--json"]

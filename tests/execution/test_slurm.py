@@ -11,7 +11,6 @@ import pytest
 from slurm_cluster import SlurmCluster
 
 from joulelab.errors import JoulelabError
-from joulelab.execution.connections import Mailbox
 from joulelab.study.listener import Listener
 from joulelab.study.results import Results
 from joulelab.study.study import Study
@@ -158,18 +157,6 @@ def test_a_runner_that_is_killed_is_missed_by_its_workers(cluster, tmp_path):
         runner.kill()
     until(lambda: not jobs())
     assert set(Results.open(tmp_path / "out").to_frame()["state"]) <= {"running", "planned"}
-
-
-def test_lines_in_a_shared_folder_are_whole(tmp_path):
-    one = Mailbox(tmp_path / "a", tmp_path / "b")
-    other = Mailbox(tmp_path / "b", tmp_path / "a")
-    one.append({"n": 1})
-    with (tmp_path / "b").open("ab") as file:
-        file.write(b'{"n": 2')  # half a line, as a network file system may show it
-    assert other.look() == [{"n": 1}]
-    with (tmp_path / "b").open("ab") as file:
-        file.write(b"}\n")
-    assert other.look() == [{"n": 2}]
 
 
 def until(condition, patience_s=90):

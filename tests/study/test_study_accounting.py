@@ -1,10 +1,16 @@
 """What counts as the energy of a run."""
 
+import time
+
+import pytest
+from fake_meter import channel
+
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Reading, Status
 from joulelab.files import FileLock
-from joulelab.study.accounting import Ledger, counted
+from joulelab.study.accounting import Ledger, counted, devices_read
+from joulelab.study.executor import Executor, Job
 
 
 def reading(domain, gross_j, status=Status.MEASURED, within=("wall",)):
@@ -68,17 +74,36 @@ def test_domains_that_the_study_names_are_all_that_counts():
     assert total(GPU, CPU_ESTIMATE, domains=["cpu:0"]).gross_j == 40.0
 
 
+CHANNELS = [channel("gpu:0"), channel("gpu:1"), channel("cpu:0"), channel("dram:0")]
+ESTIMATES = [channel("cpu:0", status=Status.ESTIMATED), channel("wall", comparison=True)]
+
+
+@pytest.mark.parametrize(
+    ("channels", "domains", "device", "devices"),
+    [
+        (CHANNELS, None, "gpu:1", ["cpu", "gpu:1"]),
+        (CHANNELS[:2], None, "gpu:1", ["gpu:1"]),
+        (CHANNELS[:2] + ESTIMATES, None, "gpu:1", ["gpu:1"]),
+        (CHANNELS, ["gpu:0"], "gpu:0", ["gpu:0"]),
+        (ESTIMATES, None, "cpu", ["cpu"]),
+    ],
+)
+def test_a_run_has_every_sensor_that_counts_for_itself(channels, domains, device, devices):
+    assert devices_read(channels, domains, device) == devices
+
+
 class Booked:
-    """A store that keeps the kinds of what is booked."""
+    """A store that keeps the kinds of what is booked, and when each began and how long it took."""
 
     def __init__(self):
-        self.kinds = []
+        self.kinds, self.spans = [], []
 
     def session(self):
         return 1
 
-    def book(self, session, kind, *rest):
+    def book(self, session, kind, measurement, *rest):
         self.kinds.append(kind)
+        self.spans.append((kind, measurement.duration_s))
 
 
 def test_a_strategy_is_measured_under_the_lock_of_the_device(tmp_path, monkeypatch):
@@ -94,3 +119,62 @@ def test_a_strategy_is_measured_under_the_lock_of_the_device(tmp_path, monkeypat
         other.give_back()
         ledger.close()
     assert store.kinds == ["between", "tuner", "between"]
+
+
+class Working(Executor[Job, None]):
+    """A job that takes no time, or is interrupted before it begins."""
+
+    interrupted = False
+
+    def _get_ready(self, job):
+        if self.interrupted:
+            raise KeyboardInterrupt
+
+    def _prepare(self, job):
+        return False
+
+    def _carry_out(self, job, progress):
+        return None
+
+
+PAUSE_S = 0.3
+"""Time that a window has at least, of which nothing may be lost."""
+JOB = Job("job", "cpu", 1)
+
+
+def test_no_time_is_lost_between_the_ledger_and_an_executor(tmp_path, monkeypatch):
+    monkeypatch.setenv("JOULELAB_LOCK_DIR", str(tmp_path))
+    store = Booked()
+    with open_recorder(["estimate"], interval_s=0.02) as meters:
+        began_s = time.monotonic()
+        ledger = Ledger(store, meters, None, "cpu")
+        executor = Working(meters, "cpu", 0.0, print)
+        ledger.switch("idle")
+        with ledger.paused(executor):
+            time.sleep(PAUSE_S)
+            outcome = executor.run(JOB, lambda _: None)
+            time.sleep(PAUSE_S)
+        ledger.switch("between")
+        ledger.close()
+        took_s = time.monotonic() - began_s
+    booked = dict(store.spans)
+    assert booked["idle"] >= PAUSE_S
+    assert booked["between"] >= PAUSE_S
+    ended = (outcome.measurement, outcome.waiting)
+    in_all_s = sum(booked.values()) + sum(one.duration_s for one in ended)
+    assert 2 * PAUSE_S <= in_all_s <= took_s
+    assert store.kinds == ["idle", "between"]
+
+
+def test_a_wait_that_is_interrupted_is_booked(tmp_path, monkeypatch):
+    monkeypatch.setenv("JOULELAB_LOCK_DIR", str(tmp_path))
+    store = Booked()
+    with open_recorder(["estimate"], interval_s=0.02) as meters:
+        ledger = Ledger(store, meters, None, "cpu")
+        executor = Working(meters, "cpu", 0.0, print)
+        executor.interrupted = True
+        ledger.switch("between")
+        with pytest.raises(KeyboardInterrupt), ledger.paused(executor):
+            executor.run(JOB, lambda _: None)
+        ledger.close()
+    assert store.kinds == ["between", "waiting"]

@@ -45,7 +45,7 @@ from joulelab.serving.planning.fleet import Fleet, Site, fleet
 from joulelab.serving.planning.plan import BASELINE, Plan, plan
 from joulelab.serving.policies import parse_policy
 from joulelab.serving.tasks import BatchTask, ImageSource
-from joulelab.study.accounting import counted
+from joulelab.study.accounting import counted, devices_read
 from joulelab.study.device import available_threads, find_device
 from joulelab.study.manifest import processor_model
 
@@ -234,7 +234,8 @@ def _measure(asked: Batch, limit: ResponseLimit | None) -> tuple[BatchTable, boo
         tell = stack.enter_context(doing())
         tell("loading torch")
         device = find_device(asked.device)
-        executor = ServedAlone(recorder, device.domain, 0.0, tell)
+        read = devices_read(recorder.channels, domains, device.domain)
+        executor = ServedAlone(recorder, device.domain, 0.0, tell, devices=read)
         stack.callback(executor.close)
         measuring = TableMeasuring(
             executor,

@@ -31,7 +31,7 @@ from typing import Any
 import psutil
 
 from joulelab.energy.command import IDLE_TICKS
-from joulelab.energy.lock import DeviceLock
+from joulelab.energy.lock import DeviceLocks
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Total
 from joulelab.errors import ServingError
@@ -121,13 +121,13 @@ class Alone(SessionExecutor[SessionJobT, Result]):
         return self._recorder.idle_error_w
 
     def measure_idle(self, seconds: float) -> Mapping[str, float]:
-        """Measure idle power in watts by domain, while holding the device's lock.
+        """Measure idle power in watts by domain, while holding the locks of its devices.
 
         Args:
             seconds: duration.
         """
-        with DeviceLock(self._domain) as lock:
-            lock.acquire(wait=True, on_wait=self._on_wait)
+        with DeviceLocks(self._devices) as locks:
+            locks.acquire(on_wait=self._on_wait)
             return self._recorder.measure_idle(seconds)
 
 
