@@ -5,6 +5,7 @@ import importlib.util
 import math
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import psutil
 import pytest
 from loopback_endpoint import (
     all_at_once,
@@ -31,7 +33,7 @@ from joulelab.serving.http_results import Exchanges, LimitCheck, LoadSummary
 from joulelab.serving.http_target import (
     Content,
     Target,
-    is_loopback,
+    is_this_machine,
 )
 from joulelab.serving.images import image_files, shipped_photographs
 from joulelab.serving.planning.comparison import ResponseLimit
@@ -282,9 +284,16 @@ def test_a_url_is_taken_apart():
     assert Target.parse("http://127.0.0.1:81").authority == "127.0.0.1:81"
 
 
-def test_only_loopback_counts_as_loopback():
-    assert is_loopback(["127.0.0.1", "::1"])
-    assert not is_loopback(["127.0.0.1", "192.0.2.1"])
+def test_loopback_and_its_own_interfaces_are_this_machine():
+    own = [
+        one.address
+        for places in psutil.net_if_addrs().values()
+        for one in places
+        if one.family == socket.AF_INET
+    ]
+    assert is_this_machine(["127.0.0.1", "::1"])
+    assert is_this_machine(own)
+    assert not is_this_machine(["127.0.0.1", "192.0.2.1"])
 
 
 def test_an_unknown_host_is_said():
