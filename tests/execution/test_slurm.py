@@ -153,6 +153,17 @@ def test_a_wrong_partition_is_refused_in_the_words_of_slurm(cluster, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_cluster_that_does_not_answer_is_said_before_anything_is_made(
+    cluster, tmp_path, monkeypatch
+):
+    lines = cluster.configuration.read_text().replace("SlurmctldPort=", "SlurmctldPort=1#")
+    (tmp_path / "slurm.conf").write_text(f"{lines}MessageTimeout=1\n")
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    with pytest.raises(JoulelabError, match="Unable to contact slurm controller"):
+        study(tmp_path, "").run(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_without_sbatch_it_is_said_at_once(cluster, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(JoulelabError, match="no sbatch"):
