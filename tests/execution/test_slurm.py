@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -72,6 +73,9 @@ def test_a_study_runs_on_the_nodes_and_its_table_names_them(cluster, tmp_path):
     until(lambda: not jobs())
     for log in (tmp_path / "out" / "workers").glob("*/*.out"):
         assert "Traceback" not in log.read_text()
+    # Of submitit's own signal the job would end without having booked what it did.
+    for job in (tmp_path / "out" / "workers").glob("*/*.sh"):
+        assert "--signal=TERM@30" in job.read_text()
 
 
 def test_a_cancelled_job_books_what_it_did_and_another_goes_on(cluster, tmp_path):
@@ -91,7 +95,8 @@ def test_a_cancelled_job_books_what_it_did_and_another_goes_on(cluster, tmp_path
 def test_a_killed_worker_is_noticed_through_its_job(cluster, tmp_path):
     def kill():
         for one in psutil.process_iter(["cmdline"]):
-            if "files" in one.info["cmdline"] and str(tmp_path) in " ".join(one.info["cmdline"]):
+            words = one.info["cmdline"] or ()  # none of a process that ends
+            if "files" in words and str(tmp_path) in " ".join(words):
                 one.kill()
                 return
 
@@ -102,16 +107,26 @@ def test_a_killed_worker_is_noticed_through_its_job(cluster, tmp_path):
 
 
 def test_a_node_that_dies_costs_no_run(cluster, tmp_path):
-    listener = Hearing(lambda: cluster.kill_node(node_of(jobs()[0].split()[0])))
+    listener = Hearing(lambda: cluster.kill_node(node_at_work(tmp_path)))
     results = study(tmp_path, "time.sleep(0.5)").run(tmp_path / "out", listener)
     assert set(results.to_frame()["state"]) == {"finished"}
     assert "interrupted" in set(results.ledger_frame()["state"])
     assert any("the job is" in one for one in listener.said), listener.said
 
 
-def node_of(job):
-    line = ["squeue", "--noheader", "--format=%N", f"--jobs={job}"]
-    return subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()
+def node_at_work(folder):
+    """The node on which a run is carried out."""
+    found = []
+
+    def look():
+        for one in psutil.process_iter():
+            with suppress(psutil.Error):
+                if "work.py" in one.cmdline() and one.cwd() == str(folder):
+                    found.append(one.environ()["SLURMD_NODENAME"])
+        return found
+
+    until(look)
+    return found[0]
 
 
 def test_a_job_that_cannot_begin_says_the_reason_of_the_scheduler(cluster, tmp_path, monkeypatch):
@@ -135,6 +150,18 @@ def test_a_job_that_cannot_begin_says_the_reason_of_the_scheduler(cluster, tmp_p
 def test_a_wrong_partition_is_refused_in_the_words_of_slurm(cluster, tmp_path):
     with pytest.raises(JoulelabError, match="Invalid partition name"):
         study(tmp_path, "").run(tmp_path / "out", on="slurm:nope")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cluster_that_does_not_answer_is_said_before_anything_is_made(
+    cluster, tmp_path, monkeypatch
+):
+    lines = cluster.configuration.read_text().replace("SlurmctldPort=", "SlurmctldPort=1#")
+    (tmp_path / "slurm.conf").write_text(f"{lines}MessageTimeout=1\n")
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    with pytest.raises(JoulelabError, match="Unable to contact slurm controller"):
+        study(tmp_path, "").run(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_sbatch_it_is_said_at_once(cluster, tmp_path, monkeypatch):

@@ -171,7 +171,7 @@ def test_what_each_worker_does_is_told(writer, page):
         ]
         hears.workers(told, 4)
         page.look()
-        assert page.head["doing"] == "1 of 2 workers with a run; 4 not given to a worker."
+        assert page.head["doing"] == "1 of 2 workers with a run; 4 runs not given to a worker."
         assert page.head["workers"] == [
             f"worker 1 on n1: {run}, 3 of 5",
             "worker 2, job 7: pending, Resources",

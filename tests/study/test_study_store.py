@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -263,6 +264,12 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreWriteError, match=r"is a file, not a folder\nchoose another folder"):
         Store.open(tmp_path / "file" / "out", STUDY)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+def test_where_no_folder_can_be_made_another_is_asked_for():
+    with pytest.raises(StoreWriteError, match=r"cannot be written.*\nchoose another folder"):
+        Store.open(Path("/proc/nowhere"), STUDY)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

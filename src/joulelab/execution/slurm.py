@@ -37,6 +37,8 @@ ENDING = {"COMPLETING"}
 USER = "--on slurm"
 LAST_CALL = "TERM@30"
 """Before its time is up a worker is asked to book what it does; submitit would end it at once."""
+FINAL = ("invalid", "unable to contact", "denied", "not permitted")
+"""In what sbatch says where no job would be taken; else, as with nodes that are down, it may be."""
 SCHEDULERS = ("srun", "slurmstepd", "submitit")
 """Who writes into the log of a job beside its program."""
 
@@ -75,7 +77,7 @@ class SlurmEngine(Engine):
             found = subprocess.run(
                 line, capture_output=True, text=True, timeout=ASKED_S, check=False
             )
-            if found.returncode and "invalid" in found.stderr.lower():
+            if found.returncode and any(one in found.stderr.lower() for one in FINAL):
                 raise _refused("a job", found.stderr)
 
     def start(self, number: int, folder: Path) -> Worker:

@@ -201,7 +201,8 @@ class StudySource(Source):
         """What runs, or what is waited for."""
         if now is not None and now.workers:
             busy = sum(bool(one.runs) for one in now.workers)
-            workers, left = formats.count(len(now.workers), "worker"), f"{now.waiting:,}"
+            workers = formats.count(len(now.workers), "worker")
+            left = formats.count(now.waiting, "run")
             return f"{busy} of {workers} with a run; {left} not given to a worker."
         entries = list(self._booking.open.values())
         entry = entries[-1] if entries else None

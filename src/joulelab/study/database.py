@@ -85,7 +85,7 @@ def explained(folder: Path) -> Iterator[None]:
 
 
 def _remedy(folder: Path, error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "free disk space, then run the same command again: nothing is lost"
     if not (folder / DATABASE).exists():
         return "choose another folder with --out"
