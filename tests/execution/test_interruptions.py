@@ -159,11 +159,10 @@ class Hearing:
         return self._answers.get()
 
 
-def has_told_beside_runs(lines):
-    """Whether a worker that is ready has told what it does since."""
-    told = [next(iter(one.values())) for one in lines]
-    at = next((at for at, one in enumerate(lines) if "ready" in one), len(lines))
-    return "so_far" in told[at:]
+def has_told_between_runs(lines):
+    """Whether a worker has told what it does while it waits for a run."""
+    told = [one for one in lines if next(iter(one.values())) == "so_far"]
+    return any(one["kind"] == "between" for one in told)
 
 
 def test_a_worker_tells_what_it_does_beside_runs(tmp_path, monkeypatch):
@@ -172,7 +171,7 @@ def test_a_worker_tells_what_it_does_beside_runs(tmp_path, monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
     study(tmp_path, "").run(tmp_path / "out")
     asked = {"folder": str(tmp_path / "out"), "data_dir": None, "session": 7, "code": {}}
-    hearing = Hearing(asked, has_told_beside_runs)
+    hearing = Hearing(asked, has_told_between_runs)
     try:
         assert worker.work(hearing) == 0
     finally:
