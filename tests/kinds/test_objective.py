@@ -195,6 +195,26 @@ def test_seeds_of_a_search_that_trains_once_are_refused(work):
         work(EPOCHS, strategy="asha", seeds=2)
 
 
+def test_a_training_that_reports_and_never_asks_to_stop_counts_whole_with_its_last_score(work):
+    found = work(
+        """
+def objective(trial):
+    rate = trial.suggest_float("rate", 0.0, 1.0)
+    for epoch in range(3):
+        score = 1 - (rate - 0.3) ** 2 - 0.1 * (2 - epoch)
+        trial.report(score, epoch)
+    return score
+""",
+        budget="8 evaluations",
+        confirm=2,
+    )
+    lines = journal(found.folder)
+    assert [line["spent"]["epochs"] for line in lines] == [3] * 8
+    assert [line["step"]["purpose"] for line in lines].count("confirm") == 2
+    for line in lines:
+        assert line["scores"][-1] == pytest.approx(1 - (line["values"]["rate"] - 0.3) ** 2)
+
+
 def test_lower_scores_are_better_where_the_user_says_so(work):
     source = "def objective(trial):\n    return (trial.suggest_float('x', -1.0, 1.0) - 0.2) ** 2\n"
     found = work(source, "25evaluations", direction="minimize", target=0.01, confirm=1)

@@ -99,6 +99,10 @@ class ObjectiveTrainer(BookedTrainer):
         end = curve.reached if step.end == TO_END else step.end
         state, reason = _state(step, curve, outcome, end, epochs)
         scores = [] if state in FAILURES else curve.between(step.start, end)
+        beyond = curve.between(end, curve.reached) if scores else []
+        if epochs == 1 and beyond and not told.get("asks"):
+            # It never asks to stop: its training is one step, whose score is the last.
+            scores, beyond = beyond[-1:], []
         return Result(
             state=state,
             scores=scores,
@@ -111,7 +115,7 @@ class ObjectiveTrainer(BookedTrainer):
             values=told.get("used", {}),
             drawn=bool(told.get("drawn")),
             asked=told.get("asked", {}),
-            beyond=curve.between(end, curve.reached) if scores else (),
+            beyond=beyond,
             stoppable=bool(told.get("asks")),
             attributes=told.get("attributes", {}),
             second=told.get("second") if scores else None,

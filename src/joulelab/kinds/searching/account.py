@@ -28,19 +28,30 @@ class Account:
         budget: None for no limit.
         lost: what interrupted steps have spent.
         epochs: tells the epochs of a full training; None while they are unknown.
+        reports: tells how many of the epochs that are spent stand for one of these.
     """
 
     def __init__(
-        self, budget: Budget | None, lost: Spent, epochs: Callable[[], int | None]
+        self,
+        budget: Budget | None,
+        lost: Spent,
+        epochs: Callable[[], int | None],
+        reports: Callable[[], int],
     ) -> None:
         self._budget = budget
-        self._epochs = epochs
+        self._steps = epochs
+        self._reports = reports
         self._parts = {"search": Spent(), "confirm": Spent(), "tuner": Spent()}
         self._lost = lost
         self._thinking = self._last_thought = Spent()
         self._unit: Unit | None = budget.unit if budget else None
         self._paid: dict[int, list[tuple[float, float]]] = {}  # of each trial (cost, epochs)
         self._restarts = False
+
+    def _epochs(self) -> int | None:
+        """Epochs of a full training, as they are spent."""
+        steps = self._steps()
+        return None if steps is None else steps * self._reports()
 
     # Entries
 
@@ -202,7 +213,8 @@ class Account:
         one = self._per_epoch(step.trial)
         if one is None or step.end == TO_END:
             return None
-        return one * (step.end if self._restarts else step.end - step.start)
+        steps = step.end if self._restarts else step.end - step.start
+        return one * steps * self._reports()
 
     def _slack(self, budget: Budget, trial: int) -> float:
         return max(self._per_epoch(trial) or 0.0, TOLERANCE * budget.amount)

@@ -80,6 +80,7 @@ class GrowingSearcher:
         self._search: Search | None = None
         self._first = self._make(space, 1) if space else None
         self._goals = goals
+        self._reports = 1
         if space and epochs and goals == 1:
             self._search = self._make(space, epochs)
 
@@ -87,6 +88,11 @@ class GrowingSearcher:
     def epochs(self) -> int | None:
         """Of a full training; None while unknown."""
         return self._epochs
+
+    @property
+    def reports(self) -> int:
+        """In each epoch; a training that never asks to stop is one epoch, whatever it reports."""
+        return self._reports
 
     @property
     def trials(self) -> Sequence[Progress]:
@@ -195,6 +201,7 @@ class GrowingSearcher:
             )
         if self._epochs is None:
             if not result.stoppable:
+                self._reports = len(told.scores[0])
                 told.scores[0] = told.scores[0][-1:]
             self._epochs = max(len(one.scores.get(0, ())) for one in self._told)
         self._restart()

@@ -115,7 +115,9 @@ class _Run:
         lost = total_spent(
             Spent.from_dict(line["lost"]) for line in journal.lines if "lost" in line
         )
-        self.account = Account(asked.budget, lost, lambda: searcher.epochs)
+        self.account = Account(
+            asked.budget, lost, lambda: searcher.epochs, lambda: searcher.reports
+        )
         self.confirmed: dict[int, list[float]] = {}
         self.gain: float | None = None
         self.left: float | None = None  # to spend, when the steps were chosen
@@ -312,7 +314,8 @@ class _Run:
         joules, epochs = result.spent.joules, result.spent.epochs
         if joules is None or not epochs:
             return None
-        return joules / epochs * (self.searcher.epochs or len(result.scores))
+        full = self.searcher.epochs or len(result.scores)
+        return joules / epochs * full * self.searcher.reports
 
     @property
     def _kept(self) -> int:

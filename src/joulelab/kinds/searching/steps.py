@@ -136,6 +136,10 @@ class Searcher(Protocol):
         """Epochs of a full training; None while unknown."""
 
     @property
+    def reports(self) -> int:
+        """Reports in each of these epochs: more than 1 for trainings that never ask to stop."""
+
+    @property
     def trials(self) -> Sequence[Progress]:
         """All trials that have been begun."""
 
@@ -175,6 +179,11 @@ class PlainSearcher:
     def epochs(self) -> int | None:
         """Of a full training."""
         return self._search.epochs
+
+    @property
+    def reports(self) -> int:
+        """In each epoch."""
+        return 1
 
     @property
     def trials(self) -> Sequence[Progress]:
