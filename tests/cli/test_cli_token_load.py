@@ -62,6 +62,9 @@ def test_a_load_that_went_well(joulelab, tmp_path):
     per_token_s = (frame["last_token_s"] - frame["first_token_s"]) / 3
     assert frame["per_output_token_s"].to_numpy() == pytest.approx(per_token_s)
     assert frame["per_output_token_s"].median() > 0, "chunks that wait may be read together"
+    # However late they are read: the server waits 2 ms after each of four tokens.
+    assert (frame["last_token_s"] - frame["sent_s"] >= 0.006).all()
+    assert (frame["ended_s"] - frame["sent_s"] >= 0.008).all()
     assert (frame["to_first_token_s"] < frame["response_s"]).all()
 
 
