@@ -127,7 +127,8 @@ class Population:
         self._shelf = shelf or Shelf()
         self._schedules = Schedules(self._shelf, schedules)
         self._trainings: dict[Hashable, _Training] = {}
-        # A GPU's captured steps are kept for the next call with the same members.
+        # A GPU's captured steps are kept for the next call, if it has the same members; not longer,
+        # since each capture has memory of its own, as much as its stack needs to train.
         self._keeps_stacks = self._device.type == "cuda"
         self._stacks: dict[tuple[Hashable, ...], StackTraining] = {}
 
@@ -186,6 +187,8 @@ class Population:
                 another member than before, or an epoch that is past or after the last.
         """
         self._check(segments)
+        asked = {segment.key for segment in segments}
+        self._stacks = {keys: one for keys, one in self._stacks.items() if asked.issuperset(keys)}
         trained: dict[Hashable, _Training] = {}
         curves: dict[Hashable, tuple[Epoch, ...]] = {}
         for group in self._groups(segments):
@@ -256,6 +259,8 @@ class Population:
 
         def run(schedule: Schedule) -> list[_Trained]:
             arithmetic = schedule.arithmetic(self.task.precision, self._device)
+            plan = Plan.of(schedule, len(segments), placed)
+            stacks = plan.stacks(segments)
 
             def train_stack(of_stack: Sequence[Segment], on_step: OnStep) -> list[_Trained]:
                 keys = tuple(segment.key for segment in of_stack)
@@ -267,14 +272,13 @@ class Population:
                     continued=self._states(of_stack),
                 )
                 curves = _curves(stack, len(of_stack), epochs, self._device, on_step)
-                if self._keeps_stacks:
+                if self._keeps_stacks and len(stacks) == 1:
                     self._stacks[keys] = stack
                 return list(zip(stack.taken_apart(), curves, strict=True))
 
-            plan = Plan.of(schedule, len(segments), placed)
             began_s = time.perf_counter()
             try:
-                trained = plan.run(plan.stacks(segments), train_stack)
+                trained = plan.run(stacks, train_stack)
             except BaseException:
                 self._stacks.clear()
                 raise
