@@ -33,6 +33,7 @@ from joulelab.energy.reading import Reading, Status, total
 from joulelab.study.design import Configuration
 from joulelab.study.plan import Group, Plan, make_plan
 from joulelab.study.store import Store
+from joulelab.study.stored_ledger import Ending
 from joulelab.study.study_file import check_spec, load_spec
 
 BASE_J = {"DensePolyNN": 200.0, "DenseLinearNN": 260.0, "SimpleCNN": 850.0}
@@ -137,7 +138,7 @@ def drawn_runs(folder: Path, tables: dict[str, Any]) -> int:
             entry = store.begin(1, "training", 0.0, group.runs)
             rows = drawn_rows(group, generator)
             whole = Measurement("training", 0.0, 1.0, (), 10, 0.1, ())
-            store.end(entry, "finished", whole, total(()), None, rows)
+            store.end(entry, Ending("finished", whole, total(()), rows=rows))
     return len(plan.runs)
 
 

@@ -54,7 +54,7 @@ from figures import machine, versions
 from pyarrow import parquet
 
 import joulelab
-from joulelab.energy.monitor import shared_monitor
+from joulelab.energy.shared_meters import shared_meters
 from joulelab.files import FileLock, write_whole
 from joulelab.learning.engine import Hyperparameters, Member, TrainingTask
 from joulelab.learning.fast.population import Population, Segment
@@ -337,7 +337,7 @@ def estimate(args: argparse.Namespace, images: Images, test: Images) -> None:
 
 def meters() -> list[str]:
     """What energies come from on this machine."""
-    channels = shared_monitor().recorder.describe()["channels"]
+    channels = shared_meters().recorder.describe()["channels"]
     return [
         " ".join(filter(None, (one["domain"], one["status"], one["remark"]))) for one in channels
     ]

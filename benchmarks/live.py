@@ -32,8 +32,10 @@ from joulelab.live.beside import page_beside
 from joulelab.live.server import event
 from joulelab.live.study_source import StudySource
 from joulelab.study.plan import Plan, make_plan
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.prediction import Estimate, Prediction, record
-from joulelab.study.store import PlannedRun, Store
+from joulelab.study.store import Store
+from joulelab.study.stored_ledger import Ending
 from joulelab.study.study_file import check_spec
 
 CONFIGURATIONS = 500
@@ -79,7 +81,7 @@ class Runner:
             "duration_s": seconds,
             "started_at": self.at,
         }
-        self.store.end(entry, "finished", measured, sums, None, [row])
+        self.store.end(entry, Ending("finished", measured, sums, rows=[row]))
         around = Measurement("around", self.at, 0.01, (), 2, 0.1)
         for kind in ("waiting", "between"):
             self.store.book(1, kind, around, total(()), "finished")

@@ -250,6 +250,11 @@ def fitted(text: str, longest: int) -> str:
 _GAP = " ... "
 
 
+def one_line(error: Exception) -> str:
+    """The message of an error without line breaks."""
+    return " ".join(str(error).split())
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """The closest known name, or all of them if none is close.
 

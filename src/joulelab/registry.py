@@ -21,7 +21,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from joulelab.errors import PluginError, UnknownNameError, quoted
+from joulelab.errors import PluginError, UnknownNameError, UsageError, one_line, quoted
 
 T = TypeVar("T")
 
@@ -171,6 +171,30 @@ def imported(reference: str) -> Any:  # noqa: ANN401 - whatever stands there
     """The object of ``"module:attribute"``, imported now."""
     module, attribute = reference.split(":")
     return getattr(importlib.import_module(module), attribute)
+
+
+def imported_from_user(module: str, attribute: str, what: str) -> Any:  # noqa: ANN401
+    """An object of a user's module, imported now; None if the module has no such attribute.
+
+    Args:
+        module: its name; its folder must be on the path.
+        attribute: may be dotted.
+        what: stands for it in the error, such as ``"the network 'mine:small'"``.
+
+    Raises:
+        UsageError: the module cannot be imported.
+    """
+    importlib.invalidate_caches()
+    try:
+        found: Any = importlib.import_module(module)
+    except Exception as error:  # a user's module may raise anything on import
+        raise UsageError(
+            f"{what}: {module} cannot be imported: {type(error).__name__}: {one_line(error)}",
+            f"run python -c 'import {module}' in its folder",
+        ) from error
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
+    return found
 
 
 def _described(part: object) -> object:

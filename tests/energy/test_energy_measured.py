@@ -12,7 +12,7 @@ from measured_programs import PROGRAMS, AsyncStep, Step
 
 import joulelab
 from joulelab.energy.meter import Detector, meters
-from joulelab.energy.monitor import close_shared
+from joulelab.energy.shared_meters import close_shared
 from joulelab.errors import UsageError
 
 measured = joulelab.measured(meters=["edges"], interval_s=60.0)

@@ -14,8 +14,9 @@ from fake_meter import FakeMeter, channel
 
 import joulelab
 from joulelab.energy.meter import Detector, meters
-from joulelab.energy.monitor import Monitor, close_shared
+from joulelab.energy.monitor import Monitor
 from joulelab.energy.reading import Status
+from joulelab.energy.shared_meters import close_shared
 from joulelab.errors import (
     BudgetSpentError,
     DeviceBusyError,

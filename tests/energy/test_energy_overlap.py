@@ -16,9 +16,10 @@ from fake_meter import FakeMeter, channel
 
 import joulelab
 from joulelab.energy.meter import Detector, meters
-from joulelab.energy.monitor import Monitor, close_shared
+from joulelab.energy.monitor import Monitor
 from joulelab.energy.overlap import Presence
 from joulelab.energy.recorder import Recorder
+from joulelab.energy.shared_meters import close_shared
 from joulelab.study.executor import Executor
 
 

@@ -12,7 +12,8 @@ from fake_meter import FakeMeter, channel
 import joulelab
 from joulelab.energy.command import run_command
 from joulelab.energy.meter import Detector, meters
-from joulelab.energy.monitor import Monitor, close_shared
+from joulelab.energy.monitor import Monitor
+from joulelab.energy.shared_meters import close_shared
 from joulelab.errors import CommandError, JoulelabError, MeterError, UnknownNameError
 
 WAYS = {

@@ -211,7 +211,7 @@ def test_a_forecast_on_another_rank_opens_no_meter(other_rank, monkeypatch):
     def opened(**_):
         raise AssertionError("a meter was opened")
 
-    monkeypatch.setattr("joulelab.forecast.training_forecast.shared_monitor", opened)
+    monkeypatch.setattr("joulelab.forecast.training_forecast.shared_meters", opened)
     with TrainingForecast(epochs=2) as forecast:
         assert "measured by rank 0" in str(forecast.epoch_done())
         forecast.epoch_done()

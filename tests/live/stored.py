@@ -7,6 +7,7 @@ from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Reading, Status, total
 from joulelab.study.plan import make_plan
 from joulelab.study.store import Store
+from joulelab.study.stored_ledger import Ending
 from joulelab.study.study_file import check_spec
 
 QUICK = {"meters": ["estimate"], "idle_s": 0, "cool_down_s": 0, "interval_s": 0.02}
@@ -80,7 +81,7 @@ class Writer:
         }
         if "metrics" in columns:
             columns["metrics"] = json.dumps({"values": columns["metrics"]})
-        self.store.end(entry, state, sample, sums, details or error, [columns])
+        self.store.end(entry, Ending(state, sample, sums, details or error, [columns]))
 
     def run(self, **outcome):
         """Run the next."""

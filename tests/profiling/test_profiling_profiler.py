@@ -67,7 +67,7 @@ class Profiles:
         recorder = Recorder([FakeMeter(*channels)], interval_s=0.02)
         recorder.idle_w = idle_w or {}
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("joulelab.energy.monitor.open_recorder", lambda *_, **__: recorder)
+            patch.setattr("joulelab.energy.open_meters.open_recorder", lambda *_, **__: recorder)
             monitor = Monitor()
         self.monitors.append(monitor)
         return Profiling(lambda: monitor, "test")

@@ -19,8 +19,8 @@ from joulelab.report.prediction import (
     prediction_points,
     prediction_quality,
 )
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.prediction import Estimate, Prediction, record
-from joulelab.study.store import PlannedRun
 from shown import reason, seen
 
 BASIS = "a few steps of each network"

@@ -6,8 +6,8 @@ import pytest
 from powercap_tree import Tree
 
 from joulelab.energy.measurement import Measurement
-from joulelab.energy.monitor import close_shared
 from joulelab.energy.reading import Reading, Status
+from joulelab.energy.shared_meters import close_shared
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from tiny_study import TINY, tiny
 
 from joulelab.errors import StoreCorruptError, StoreError, StoreMismatchError
 from joulelab.study.database import DATABASE
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.results import SECONDS, Results
 from joulelab.study.run_tables import write_run_table
-from joulelab.study.store import PlannedRun, Store
+from joulelab.study.store import Store
 from joulelab.study.store_reading import read_manifest, read_study
 
 SMALL = {

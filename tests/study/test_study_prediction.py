@@ -21,8 +21,8 @@ from joulelab.kinds.training.prediction import (
 )
 from joulelab.learning.engine import TrainingTask
 from joulelab.learning.flops import FlopCount
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.prediction import LEAST_DRIFT, Estimate, Prediction, combined
-from joulelab.study.store import PlannedRun
 
 
 def energy(joules, error=0.0, status=Status.MEASURED):

@@ -10,10 +10,10 @@ from tiny_study import layers_only, tiny
 from joulelab.energy.reading import Status
 from joulelab.errors import StoreCorruptError
 from joulelab.study.listener import Listener
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.predicted_runs import predicted_runs
 from joulelab.study.prediction import Estimate, Prediction, record, session_predictions
 from joulelab.study.results import Results
-from joulelab.study.store import PlannedRun
 from joulelab.study.store_reading import read_manifest
 
 ONE = Estimate(10.0, 0.25, math.inf, 5.0, 8.0, 0.01, 2.0, 1.0, Status.ESTIMATED)

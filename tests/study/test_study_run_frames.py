@@ -11,8 +11,10 @@ from tiny_study import tiny
 
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Reading, Status, total
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.results import Results
-from joulelab.study.store import PlannedRun, Store
+from joulelab.study.store import Store
+from joulelab.study.stored_ledger import Ending
 
 MANY = 6_144
 """Many times the rows that are read, or written, at once."""
@@ -68,7 +70,7 @@ def finish(store, runs, measurement, values=None):
         }
         for run in runs
     ]
-    store.end(entry, "finished", measurement, sum_, None, rows)
+    store.end(entry, Ending("finished", measurement, sum_, rows=rows))
 
 
 @pytest.fixture
@@ -138,7 +140,7 @@ def test_values_of_a_workload_fill_only_columns_that_are_open_to_them(store):
         for run in runs
     ]
     whole = measured([reading("gpu:0")])
-    store.end(entry, "finished", whole, total(whole.readings), None, rows)
+    store.end(entry, Ending("finished", whole, total(whole.readings), rows=rows))
     frame = Results(store.folder).to_frame()
     assert frame["train_loss"].tolist() == [0.25, 0.25]
     assert frame["width"].tolist() == [3, 8], "a factor of this run, and a value of the other"

@@ -26,10 +26,12 @@ from joulelab.errors import (
     StoreWriteError,
 )
 from joulelab.study.database import DATABASE, connect
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.results import Results
 from joulelab.study.schema import VERSION
-from joulelab.study.store import PlannedRun, Store
+from joulelab.study.store import Store
 from joulelab.study.store_reading import is_running
+from joulelab.study.stored_ledger import Ending
 
 STUDY = 'name = "s"\nepochs = 1\n[experiment.e]\nkind = "tuning"\n'
 
@@ -60,7 +62,7 @@ def finish(store, entry, runs, joules=10.0):
         {"run_id": run.run_id, "state": "finished", "accuracy": 0.5, "energy_gross_j": joules}
         for run in runs
     ]
-    store.end(entry, "finished", sample, total(sample.readings), None, rows)
+    store.end(entry, Ending("finished", sample, total(sample.readings), rows=rows))
 
 
 def test_a_run_goes_from_planned_to_finished(tmp_path):
@@ -85,7 +87,7 @@ def test_flags_of_a_measurement_reach_the_results(tmp_path):
         store.plan([run, planned(1)])
         entry = store.begin(1, "training", 1000.0, [run])
         row = {"run_id": run.run_id, "measurement": json.dumps(sample.to_dict())}
-        store.end(entry, "finished", sample, total(sample.readings), None, [row])
+        store.end(entry, Ending("finished", sample, total(sample.readings), rows=[row]))
     results = Results.open(tmp_path)
     assert list(results.to_frame()["energy_flags"]) == ["no sample for 0.80 s; coarse", ""]
     assert results.factors("e") == ["strategy"]
@@ -133,7 +135,7 @@ def test_a_transaction_that_raises_leaves_nothing_behind(tmp_path):
         sample = measured(1.0)
         wrong = [{"run_id": run.run_id, "state": "no such state"}]
         with pytest.raises(StoreError):
-            store.end(entry, "finished", sample, total(sample.readings), None, wrong)
+            store.end(entry, Ending("finished", sample, total(sample.readings), rows=wrong))
         assert store.states() == {run.run_id: "running"}
 
 
@@ -150,7 +152,8 @@ def test_a_writer_killed_with_9_leaves_the_lock_free_and_the_database_whole(tmp_
         f"""
         import sys, time
         from pathlib import Path
-        from joulelab.study.store import PlannedRun, Store
+        from joulelab.study.planned_run import PlannedRun
+        from joulelab.study.store import Store
         store = Store.open(Path({str(tmp_path)!r}), {STUDY!r})
         runs = [PlannedRun(f"e/c/0/{{n}}", n, 0, "e", "tuning", "c", {{}}, 0, n, n)
                 for n in range(100_000)]

@@ -30,7 +30,7 @@ from typing import Any, Unpack
 
 from joulelab.energy import ranks
 from joulelab.energy.measurement import Measurement
-from joulelab.energy.monitor import Options, picklable
+from joulelab.energy.options import Options, picklable
 from joulelab.errors import JoulelabError
 from joulelab.forecast.following import Follower
 from joulelab.sinks.named import Named
@@ -48,7 +48,7 @@ class Followed:
         budget: as for `joulelab.track`.
         label: what is measured.
         to: as for `joulelab.track`, beside the framework's own logger.
-        options: see `joulelab.energy.monitor.Options`.
+        options: see `joulelab.energy.options.Options`.
 
     Attributes:
         follower: of the latest training; None before it, and in processes that do not measure.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 from joulelab.callbacks import Followed
-from joulelab.energy.monitor import Options
+from joulelab.energy.options import Options
 from joulelab.optional import optional
 from joulelab.sinks.named import Named
 
@@ -29,7 +29,7 @@ class EnergyCallback(Followed, _transformers.TrainerCallback):  # type: ignore[m
         budget: as for `joulelab.track`.
         label: what is measured.
         to: as for `joulelab.track`.
-        options: see `joulelab.energy.monitor.Options`.
+        options: see `joulelab.energy.options.Options`.
     """
 
     def __init__(

@@ -21,8 +21,9 @@ from joulelab import formats
 from joulelab.cli.output import check_file, progress_console, say, write_frame
 from joulelab.cli.serving_commands import Load
 from joulelab.energy.command import cool_down, idle_duration_s
+from joulelab.energy.measured_block import Measuring
 from joulelab.energy.measurement import Measurement
-from joulelab.energy.monitor import Measuring, Monitor
+from joulelab.energy.monitor import Monitor
 from joulelab.energy.sample_buffer import ChannelSamples
 from joulelab.errors import ServingError, UsageError
 from joulelab.optional import require

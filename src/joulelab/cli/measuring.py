@@ -39,7 +39,8 @@ from joulelab.energy.measurement import (
     measurement_table,
     node_table,
 )
-from joulelab.energy.monitor import Monitor, Options
+from joulelab.energy.monitor import Monitor
+from joulelab.energy.options import Options
 from joulelab.energy.rank_notes import leave_note
 from joulelab.energy.ranks import Rank, here, nodes_started
 from joulelab.energy.reading import Status

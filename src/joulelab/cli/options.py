@@ -31,7 +31,7 @@ from joulelab.optional import require
 from joulelab.registry import imported, load_plugin
 
 if TYPE_CHECKING:
-    from joulelab.energy.monitor import Options
+    from joulelab.energy.options import Options
     from joulelab.energy.traces.recording import ReadSettings
 
 Settings = TypeVar("Settings")

@@ -13,7 +13,8 @@ from joulelab.cli.measuring import carbon_notes, caveats
 from joulelab.cli.options import check_seconds
 from joulelab.cli.output import check_file, say, show
 from joulelab.energy.command import idle_duration_s
-from joulelab.energy.monitor import Monitor, Options
+from joulelab.energy.monitor import Monitor
+from joulelab.energy.options import Options
 from joulelab.errors import UsageError
 from joulelab.present import Part, View
 from joulelab.profiling.profiler import Profiling

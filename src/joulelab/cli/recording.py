@@ -26,7 +26,8 @@ from joulelab.energy.booking import Booking
 from joulelab.energy.detection import Choice
 from joulelab.energy.diagnosis import Diagnosis, diagnose
 from joulelab.energy.measurement import Measurement, measurement_data
-from joulelab.energy.monitor import Monitor, Options
+from joulelab.energy.monitor import Monitor
+from joulelab.energy.options import Options
 from joulelab.energy.reading import Reading, Status
 from joulelab.energy.summary import trace_columns
 from joulelab.energy.traces.recording import read_recording

@@ -27,9 +27,9 @@ from joulelab.present.terminal import print_view
 from joulelab.study.executor import Heartbeat
 from joulelab.study.listener import Listener, Listeners, WorkloadSummary
 from joulelab.study.plan import Plan
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.prediction import Prediction
 from joulelab.study.spec import StudySpec
-from joulelab.study.store import PlannedRun
 from joulelab.study.study import Study
 
 if TYPE_CHECKING:

@@ -41,8 +41,10 @@ from typing import Any
 
 from joulelab.budget import Budget
 from joulelab.energy.ending import GRACE_S, Ender
+from joulelab.energy.measured_block import Measuring
 from joulelab.energy.measurement import Measurement
-from joulelab.energy.monitor import Measuring, Monitor, devices
+from joulelab.energy.monitor import Monitor
+from joulelab.energy.open_meters import devices
 from joulelab.energy.recorder import Window, wait_until_idle
 from joulelab.energy.signals import signals_passed_on
 from joulelab.errors import CommandError

@@ -39,10 +39,12 @@ from joulelab.budget import check_on_budget
 from joulelab.energy.agreement import agreement
 from joulelab.energy.ending import window_budget
 from joulelab.energy.gathering import gathering
+from joulelab.energy.measured_block import Measuring
 from joulelab.energy.measurement import Measurement
-from joulelab.energy.monitor import Measuring, Options, shared_monitor
+from joulelab.energy.options import Options
 from joulelab.energy.other_rank import OtherRank
 from joulelab.energy.ranks import here
+from joulelab.energy.shared_meters import shared_meters
 from joulelab.errors import MeterError, UsageError
 from joulelab.sinks.measuring import SentMeasuring
 from joulelab.sinks.named import Named
@@ -84,7 +86,7 @@ def measure(
             see `joulelab.sinks`; of several nodes those of the first.
         gather: whether rank 0 has the sum over nodes, if there are several, and waits a moment for
             it after the block; else each node has its own.
-        options: see `joulelab.energy.monitor.Options`; measurements with the same options share
+        options: see `joulelab.energy.options.Options`; measurements with the same options share
             their meters.
 
     Raises:
@@ -104,12 +106,12 @@ def measure(
 
 def _measuring(label: str, to: Named | None, options: Options, *, gather: bool) -> Measuring:
     """What measures in this process, as its rank is."""
-    monitor = functools.partial(shared_monitor, **options)
+    meters = functools.partial(shared_meters, **options)
     rank = here()
     if not rank.records:
-        return OtherRank(monitor, label, rank)
+        return OtherRank(meters, label, rank)
     first = rank.node == 0
-    measuring = SentMeasuring(monitor, label, to) if to and first else Measuring(monitor, label)
+    measuring = SentMeasuring(meters, label, to) if to and first else Measuring(meters, label)
     measuring.gathering = gathering(rank, label, gather=gather)
     return measuring
 
@@ -129,7 +131,7 @@ def measure_idle(duration_s: float = 2.0, **options: Unpack[Options]) -> dict[st
     """
     if not 0 < duration_s < math.inf:
         raise UsageError(f"idle power of {duration_s:g} s is not possible", "give seconds above 0")
-    return shared_monitor(**options).measure_idle(duration_s)
+    return shared_meters(**options).measure_idle(duration_s)
 
 
 class Measured(Protocol[P, R_co]):

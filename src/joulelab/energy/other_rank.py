@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulelab.energy.job import Job
+from joulelab.energy.measured_block import Measuring
 from joulelab.energy.measurement import Measurement
-from joulelab.energy.monitor import Measuring, Monitor
-from joulelab.energy.order import already_started, not_ended, not_started
+from joulelab.energy.open_meters import OpenMeters
+from joulelab.energy.order import already_started, no_result
 from joulelab.energy.rank_notes import leave_note
 from joulelab.energy.ranks import Rank
 from joulelab.energy.reading import Reading, Status
@@ -30,7 +31,7 @@ class OtherRank(Measuring):
     learns which GPUs this process can use.
 
     Args:
-        monitor: for a copy in a process that measures.
+        meters: for a copy in a process that measures.
         label: what is measured, for the result.
         rank: of this process.
         environments: as of `Measuring`.
@@ -38,12 +39,12 @@ class OtherRank(Measuring):
 
     def __init__(
         self,
-        monitor: Callable[[], Monitor],
+        meters: Callable[[], OpenMeters],
         label: str,
         rank: Rank,
         environments: Sequence[Mapping[str, str]] | None = None,
     ) -> None:
-        super().__init__(monitor, label, environments)
+        super().__init__(meters, label, environments)
         self._rank = rank
         self._began: tuple[float, float] | None = None
 
@@ -91,7 +92,7 @@ class OtherRank(Measuring):
             MeterError: the block has not finished.
         """
         if self._result is None:
-            raise not_started(self.label) if self._began is None else not_ended(self.label)
+            raise no_result(self.label, started=self._began is not None)
         return self._result
 
     def __getitem__(self, domain: str) -> Reading:

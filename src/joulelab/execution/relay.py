@@ -27,8 +27,11 @@ from joulelab.energy.reading import Status, Total
 from joulelab.energy.traces.trace_file import TraceAbout, write_trace
 from joulelab.execution.node_time import NodeTime
 from joulelab.files import FileLock
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.run_tables import SUFFIX, write_run_table
-from joulelab.study.store import TRACES, PlannedRun, Store
+from joulelab.study.store import Store
+from joulelab.study.stored_files import TRACES
+from joulelab.study.stored_ledger import Ending
 
 Line = dict[str, Any]
 FIRST_ENTRY = 1 << 40
@@ -133,28 +136,18 @@ class RelayStore(Store):
         """As `Store.progress`."""
         self._send({"enter": "progress", "entry": entry, **_energy(measurement, total)})
 
-    def end(
-        self,
-        entry: int,
-        state: str,
-        measurement: Measurement,
-        total: Total,
-        error: str | None = None,
-        rows: Sequence[Mapping[str, Any]] = (),
-        *,
-        part: bool = False,
-    ) -> None:
+    def end(self, entry: int, ending: Ending) -> None:
         """As `Store.end`."""
-        super().end(entry, state, measurement, total, error, rows, part=part)
+        super().end(entry, ending)
         self._send(
             {
                 "enter": "end",
                 "entry": entry,
-                "state": state,
-                "error": error,
-                "rows": [dict(row) for row in rows],
-                "part": part,
-                **_energy(measurement, total),
+                "state": ending.state,
+                "error": ending.error,
+                "rows": [dict(row) for row in ending.rows],
+                "part": ending.part,
+                **_energy(ending.measurement, ending.total),
             }
         )
 
@@ -266,8 +259,8 @@ class Receiver:
         self.begun.pop(line["entry"], None)
         energy = measured(line)
         self.time.ran(*energy)
-        rest = (line["error"], line["rows"])
-        self._store.end(entry, line["state"], *energy, *rest, part=line["part"])
+        rest = (line["error"], line["rows"], line["part"])
+        self._store.end(entry, Ending(line["state"], *energy, *rest))
 
     def _file(self, line: Line) -> None:
         content = base64.b64decode(line["content"])

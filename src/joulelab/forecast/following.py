@@ -28,12 +28,14 @@ from joulelab import formats
 from joulelab.budget import TOLERANCE, Budget
 from joulelab.energy.ending import LOOK_S, known_spent, spent, window_budget
 from joulelab.energy.gathering import gathering
+from joulelab.energy.measured_block import Measuring
 from joulelab.energy.measurement import Measurement
-from joulelab.energy.monitor import Measuring, Options, picklable, shared_monitor
-from joulelab.energy.order import already_ended, already_started, not_ended, not_started
+from joulelab.energy.options import Options, picklable
+from joulelab.energy.order import already_ended, already_started, no_result, not_started
 from joulelab.energy.other_rank import OtherRank
 from joulelab.energy.phases import PhaseEnergy, phase_energies
 from joulelab.energy.ranks import here
+from joulelab.energy.shared_meters import shared_meters
 from joulelab.errors import MeterError, UsageError
 from joulelab.forecast.looking import Looks
 from joulelab.forecast.outcome import TrainingPrediction
@@ -125,14 +127,14 @@ class Follower:
         if self._measuring is not None:
             raise already_started(self.label)
         if not self.rank.records:
-            monitor = functools.partial(shared_monitor, **self._options)
-            self._measuring = OtherRank(monitor, self.label, self.rank)
+            elsewhere = functools.partial(shared_meters, **self._options)
+            self._measuring = OtherRank(elsewhere, self.label, self.rank)
             self._measuring.start()
             self.looks.never()
             self._running = True
             return
         if self._feed is not None:
-            shared_monitor(**self._options)  # what cannot be measured is said first
+            shared_meters(**self._options)  # what cannot be measured is said first
             self._feed.open()
         try:
             self._measuring = self._started()
@@ -152,7 +154,8 @@ class Follower:
             self._forecast = TrainingForecast(self.total, label=self.label, **self._options)
             self._forecast.start()
             return self._forecast.measuring
-        measuring = shared_monitor(**self._options).measure(self.label)
+        meters = shared_meters(**self._options)
+        measuring = Measuring(lambda: meters, self.label)
         measuring.start()
         return measuring
 
@@ -279,7 +282,7 @@ class Follower:
             MeterError: it has not ended.
         """
         if self._measurement is None:
-            raise not_started(self.label) if self._measuring is None else not_ended(self.label)
+            raise no_result(self.label, started=self._measuring is not None)
         return self._measurement
 
     @property

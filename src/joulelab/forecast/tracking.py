@@ -39,7 +39,7 @@ from joulelab import formats
 from joulelab.budget import check_on_budget
 from joulelab.energy.agreement import Agreement, agreement
 from joulelab.energy.measurement import Measurement, answer
-from joulelab.energy.monitor import Options
+from joulelab.energy.options import Options
 from joulelab.energy.phases import PhaseEnergy
 from joulelab.errors import BudgetSpentError, UsageError, quoted
 from joulelab.forecast.following import Follower
@@ -81,7 +81,7 @@ def track(
         to: where the values of each step go: ``"run.csv"``, ``"mlflow"``, or several; see
             `joulelab.sinks`.
         gather: as for `joulelab.measure`.
-        options: see `joulelab.energy.monitor.Options`.
+        options: see `joulelab.energy.options.Options`.
 
     Raises:
         UsageError: `items` cannot be looped over; `total` is not a number of them; the budget is

@@ -18,29 +18,30 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
 from joulelab.analysis.prediction.step import FINE_TUNING
 from joulelab.energy.booking import energy_profile
+from joulelab.energy.measured_block import Measuring
 from joulelab.energy.measurement import Measurement
-from joulelab.energy.monitor import Monitor, Options, picklable, shared_monitor
-from joulelab.energy.order import already_ended, already_started, not_ended, not_started
+from joulelab.energy.open_meters import OpenMeters
+from joulelab.energy.options import Options, picklable
+from joulelab.energy.order import Block, already_ended, already_started, no_result, not_started
 from joulelab.energy.other_rank import OtherRank, UnmeasuredWindow
 from joulelab.energy.ranks import here
 from joulelab.energy.reading import Status, Total
+from joulelab.energy.shared_meters import shared_meters
 from joulelab.errors import MeterError
 from joulelab.forecast.outcome import ForecastResult, TrainingPrediction
 from joulelab.forecast.progress import Progress, counted_epochs
 
 if TYPE_CHECKING:
-    from joulelab.energy.monitor import Measuring
     from joulelab.energy.recorder import Window
 
 ANOTHER = "create a new TrainingForecast for another training"
 
 
-class TrainingForecast:
+class TrainingForecast(Block):
     """Measures a training, and predicts its energy after each epoch.
 
     Of several ranks on a node the first one measures; the others have times, and no energy.
@@ -54,7 +55,7 @@ class TrainingForecast:
         fine_tuning: whether it starts with a frozen base that is unfrozen later, which usually
             raises power: the interval is wide until then.
         label: what is trained, for the result.
-        options: see `joulelab.energy.monitor.Options`.
+        options: see `joulelab.energy.options.Options`.
 
     Attributes:
         predictions: one per call of `epoch_done` so far.
@@ -79,28 +80,10 @@ class TrainingForecast:
         self._progress = Progress(counted_epochs(epochs), FINE_TUNING if fine_tuning else None)
         self._options = options
         self._training = _domain_of(device)
-        self._monitor: Monitor | None = None
+        self._meters: OpenMeters | None = None
         self._whole: Measuring | None = None
         self._epoch: Window | UnmeasuredWindow | None = None
         self._result: ForecastResult | None = None
-
-    def __enter__(self) -> TrainingForecast:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            self.stop()
-        except Exception as own:
-            # The training's error is more important than a measurement error.
-            if error is None:
-                raise
-            error.add_note(f"measuring {self.label!r} failed too: {own}")
 
     def start(self) -> None:
         """Start measuring, for use without ``with``.
@@ -114,18 +97,18 @@ class TrainingForecast:
             raise already_ended(self.label, ANOTHER)
         rank = here()
         if not rank.records:
-            shared = functools.partial(shared_monitor, **self._options)
-            self._whole = OtherRank(shared, self.label, rank)
+            elsewhere = functools.partial(shared_meters, **self._options)
+            self._whole = OtherRank(elsewhere, self.label, rank)
             self._whole.start()
             self._epoch = UnmeasuredWindow(rank, self.label)
             return
-        monitor = shared_monitor(**self._options)
+        meters = shared_meters(**self._options)
         _predict_once()
         # The outer measurement synchronises the device at both ends and takes the locks.
-        whole = monitor.measure(self.label)
+        whole = Measuring(lambda: meters, self.label)
         whole.start()
-        self._monitor, self._whole = monitor, whole
-        self._epoch = monitor.recorder.open("epoch")
+        self._meters, self._whole = meters, whole
+        self._epoch = meters.recorder.open("epoch")
 
     def epoch_done(self, epochs: int = 1) -> TrainingPrediction:
         """Mark the end of an epoch; returns the current prediction for the whole training.
@@ -231,7 +214,7 @@ class TrainingForecast:
         return self._whole.result
 
     def _not_over(self) -> MeterError:
-        return not_started(self.label) if self._whole is None else not_ended(self.label)
+        return no_result(self.label, started=self._whole is not None)
 
     def _not_running(self) -> MeterError:
         if self._result is not None:
@@ -250,7 +233,7 @@ class TrainingForecast:
                 "copied",
                 "leave the block first, or use `predictions`, which can be",
             )
-        return {**vars(self), "_monitor": None, "_options": picklable(self._options)}
+        return {**vars(self), "_meters": None, "_options": picklable(self._options)}
 
     def __repr__(self) -> str:
         progress = self._progress
@@ -260,7 +243,7 @@ class TrainingForecast:
         )
 
     def _counted(self, measurement: Measurement) -> Total:
-        domains = self._monitor.domains if self._monitor else None
+        domains = self._meters.domains if self._meters else None
         if self._training is None or domains is not None:
             return replace(measurement, domains=domains).total
         from joulelab.study.accounting import counted

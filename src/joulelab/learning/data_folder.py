@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from joulelab.errors import DatasetError, UsageError, quoted
+from joulelab.errors import DatasetError, UsageError, one_line, quoted
 
 TRAIN = ("train", "training")
 TEST = ("test", "testing")
@@ -113,7 +113,7 @@ def downloading(name: str, folder: Path, needs: str) -> Iterator[None]:
         yield
     except Exception as error:  # each library, protocol and archive fails differently
         _remove_empty_folders(folder, present)
-        what = " ".join(str(error).split()) or type(error).__name__
+        what = one_line(error) or type(error).__name__
         raise DatasetError(
             f"{name} is not in {folder} and cannot be downloaded there: {what}",
             f"give --data-dir a folder that has {needs}, or a writable one while connected to the "

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from joulelab.errors import DatasetError, UsageError, quoted, suggestion
+from joulelab.errors import DatasetError, UsageError, one_line, quoted, suggestion
 from joulelab.image_limit import TOO_LARGE, large_images_refused
 from joulelab.learning.images import SETTINGS, Images, Split
 
@@ -157,7 +157,7 @@ def _decode_one(part: EncodedPart, row: int, size: int | None) -> NDArray[np.uin
 
 
 def _undecodable(part: EncodedPart, row: int, error: Exception) -> DatasetError:
-    what = " ".join(str(error).split()) or type(error).__name__
+    what = one_line(error) or type(error).__name__
     return DatasetError(
         f"{part.place(row)} cannot be decoded: {what}",
         "make the image smaller or remove it; the limit is PIL.Image.MAX_IMAGE_PIXELS"

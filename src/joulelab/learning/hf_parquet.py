@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from joulelab import formats
-from joulelab.errors import DatasetError
+from joulelab.errors import DatasetError, one_line
 from joulelab.learning.data_folder import (
     IN_PLACE_OF_TEST,
     TEST,
@@ -199,7 +199,7 @@ def _read(file: Path) -> tuple[pa.Table, str, str]:
         columns = _columns(file, parquet.schema_arrow)
         return parquet.read(columns=list(columns)), *columns
     except (pa.ArrowException, OSError) as error:
-        what = " ".join(str(error).split())
+        what = one_line(error)
         raise DatasetError(
             f"{file} is cut short or corrupt: {what}", "delete it and download it again"
         ) from error

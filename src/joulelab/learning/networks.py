@@ -7,7 +7,6 @@ in [0, 1], to logits (batch, classes).
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import json
 import sys
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from joulelab.errors import JoulelabError, TrainingError, UsageError, quoted, suggestion
 from joulelab.learning.images import ImageShape
-from joulelab.registry import Registry
+from joulelab.registry import Registry, imported_from_user
 
 if TYPE_CHECKING:
     from torch import nn
@@ -279,17 +278,7 @@ def _imported(factory: str) -> Builder:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
-    importlib.invalidate_caches()
-    try:
-        found: Any = importlib.import_module(name)
-    except Exception as error:  # a user's module may raise anything on import
-        raise UsageError(
-            f"the network {quoted(factory)}: {name} cannot be imported: "
-            f"{type(error).__name__}: {' '.join(str(error).split())}",
-            f"run python -c 'import {name}' in its folder",
-        ) from error
-    for part in attribute.split("."):
-        found = getattr(found, part, None)
+    found = imported_from_user(name, attribute, f"the network {quoted(factory)}")
     if not callable(found):
         raise UsageError(
             f"the network {quoted(factory)}: {name} has no function {quoted(attribute)}",

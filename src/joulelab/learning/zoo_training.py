@@ -46,7 +46,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torchvision import models
 
-from joulelab.errors import TrainingError, UsageError, quoted, suggestion
+from joulelab.errors import TrainingError, UsageError, one_line, quoted, suggestion
 from joulelab.learning.images import ImageShape
 from joulelab.learning.zoo import (
     AUTO,
@@ -182,7 +182,7 @@ def _passed(body: nn.Module, shape: ImageShape) -> tuple[int | None, str]:
         with torch.no_grad(), torch.device("meta"):
             features = body(torch.empty(2, *shape))
     except (RuntimeError, ValueError, AssertionError) as error:
-        return None, " ".join(str(error).split())
+        return None, one_line(error)
     count = features[0].numel()
     return (count, "") if count else (None, "they would be reduced to nothing")
 

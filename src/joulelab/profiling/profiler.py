@@ -18,13 +18,17 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from types import CodeType, TracebackType
+from types import CodeType
 from typing import Unpack
 
+from joulelab.energy.measured_block import Measuring
 from joulelab.energy.measurement import Measurement
-from joulelab.energy.monitor import Measuring, Monitor, Options, shared_monitor
+from joulelab.energy.open_meters import OpenMeters
+from joulelab.energy.options import Options
+from joulelab.energy.order import Block
 from joulelab.energy.phases import PhaseEnergy
 from joulelab.energy.reading import Status
+from joulelab.energy.shared_meters import shared_meters
 from joulelab.errors import MeterError, UsageError
 from joulelab.profiling.attribution import Attribution
 from joulelab.profiling.clocks import Children
@@ -43,23 +47,23 @@ def profile(label: str = "", *, rate: float = RATE_HZ, **options: Unpack[Options
     Args:
         label: what is profiled, for the result.
         rate: samples of the stacks in a second, 1 to 1000.
-        options: see `joulelab.energy.monitor.Options`.
+        options: see `joulelab.energy.options.Options`.
 
     Raises:
         MeterError: on entry, if meters cannot be opened or, with ``strict=True``, nothing can be
             measured.
         UsageError: the rate is not possible.
     """
-    return Profiling(partial(shared_monitor, **options), label, rate)
+    return Profiling(partial(shared_meters, **options), label, rate)
 
 
-class Profiling:
+class Profiling(Block):
     """A profiled block of code, running or finished; made by `profile`.
 
     After the block it has what a `joulelab.profiling.result.Profile` has.
 
     Args:
-        monitor: returns the monitor that measures it.
+        meters: returns those that measure it.
         label: what is profiled.
         rate: samples in a second.
         below: the function that starts the program, if that is to be left out of the stacks.
@@ -68,9 +72,11 @@ class Profiling:
         UsageError: the rate is not possible.
     """
 
+    does = "profiling"
+
     def __init__(
         self,
-        monitor: Callable[[], Monitor],
+        meters: Callable[[], OpenMeters],
         label: str,
         rate: float = RATE_HZ,
         below: CodeType | None = None,
@@ -80,31 +86,14 @@ class Profiling:
                 f"a rate of {rate:g} samples in a second is not possible",
                 f"1 to {HIGHEST_HZ:g}; {RATE_HZ:g} is usual",
             )
-        self._monitor = monitor
+        self.label = label
+        self._meters = meters
         self._rate = rate
         self._below = below
-        self._measuring = Measuring(monitor, label)
+        self._measuring = Measuring(meters, label)
         self._result: Profile | None = None
         self._running: _Running | None = None
         self._process = os.getpid()
-
-    def __enter__(self) -> Profiling:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        try:
-            self.stop()
-        except Exception as own:
-            # The error of the block is more important.
-            if error is None:
-                raise
-            error.add_note(f"profiling {self._measuring.label!r} failed too: {own}")
 
     def start(self) -> None:
         """Begin, for use without ``with``.
@@ -115,7 +104,7 @@ class Profiling:
         self._measuring.start()
         self._result, self._process = None, os.getpid()
         try:
-            idle_w = self._monitor().recorder.idle_w
+            idle_w = self._meters().recorder.idle_w
             self._running = _Running(self._measuring, self._rate, self._below, idle_w)
         except BaseException:
             self._measuring.stop()
@@ -206,7 +195,7 @@ class Profiling:
 
     def __repr__(self) -> str:
         state = "open" if self._running else "finished" if self._result else "not begun"
-        return f"<joulelab.profile({self._measuring.label!r}): {state}>"
+        return f"<joulelab.profile({self.label!r}): {state}>"
 
     def _repr_html_(self) -> str:
         """HTML for a notebook."""

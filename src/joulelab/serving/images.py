@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from joulelab.errors import JoulelabError, UsageError
+from joulelab.errors import JoulelabError, UsageError, one_line
 from joulelab.image_limit import check_pixels, large_images_refused
 
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -126,7 +126,7 @@ def prepare(encoded: bytes, resize: int, crop: int, out: NDArray[np.float32]) ->
     except UnidentifiedImageError as error:
         raise UnreadableImageError("not an image format that Pillow reads") from error
     except Exception as error:  # each of Pillow's decoders reports damage differently
-        what = " ".join(str(error).split()) or type(error).__name__
+        what = one_line(error) or type(error).__name__
         raise UnreadableImageError(what) from error
     np.divide(pixels.transpose(2, 0, 1), _WHITE, out=out)
     out -= MEAN[:, np.newaxis, np.newaxis]

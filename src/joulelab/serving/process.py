@@ -29,7 +29,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
-from joulelab.errors import JoulelabError, ServingError, UsageError
+from joulelab.errors import JoulelabError, ServingError, UsageError, one_line
 
 _BOOT = (
     "import sys; sys.path[:] = sys.argv[1].split(':'); "
@@ -175,7 +175,7 @@ def carry_out(connection: Connection, made: object) -> None:
             result = ServingError(error.message, error.hint)
         except Exception as error:  # of a user's policy or arrival process
             where = traceback.extract_tb(error.__traceback__)[-1]
-            what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            what = f"{type(error).__name__}: {one_line(error)}"
             result = Unforeseen(f"{what} ({where.filename}:{where.lineno})")
         connection.send(result)
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from joulelab.errors import ServingError, UsageError, quoted
+from joulelab.errors import ServingError, UsageError, one_line, quoted
 from joulelab.serving.images import CHANNELS
-from joulelab.serving.tasks import ModelSource, one_line
+from joulelab.serving.tasks import ModelSource
 
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "ALLOC_FAILED")
 

@@ -6,7 +6,6 @@ the server process builds the model on its device.
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from joulelab.errors import JoulelabError, ServingError, UsageError, quoted
-from joulelab.registry import load_plugin
+from joulelab.errors import JoulelabError, ServingError, UsageError, one_line, quoted
+from joulelab.registry import imported_from_user, load_plugin
 from joulelab.serving.arrivals import ArrivalProcess, parse_arrivals
 from joulelab.serving.policies import Policy, parse_policy
 
@@ -84,17 +83,7 @@ class ModelSource:
         if not name or not attribute:
             raise UsageError(f"the model {quoted(self.factory)} does not name a factory", _HINT)
         sys.path[:0] = [folder for folder in self.path if folder not in sys.path]
-        importlib.invalidate_caches()
-        try:
-            found: Any = importlib.import_module(name)
-        except Exception as error:  # a user's module may raise anything on import
-            raise UsageError(
-                f"the model {quoted(self.factory)}: {name} cannot be imported: "
-                f"{type(error).__name__}: {one_line(error)}",
-                f"run python -c 'import {name}' in its folder",
-            ) from error
-        for part in attribute.split("."):
-            found = getattr(found, part, None)
+        found = imported_from_user(name, attribute, f"the model {quoted(self.factory)}")
         if not callable(found):
             raise UsageError(
                 f"the model {quoted(self.factory)}: {name} has no such function", _HINT
@@ -326,11 +315,6 @@ class Loaded:
     parameters: int
     largest: int | None = None
     remarks: Sequence[str] = ()
-
-
-def one_line(error: Exception) -> str:
-    """The message of an error without line breaks."""
-    return " ".join(str(error).split())
 
 
 def require_at_least(least: int, /, **values: int) -> None:

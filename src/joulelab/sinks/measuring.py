@@ -6,8 +6,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from joulelab.energy.measured_block import Measuring
 from joulelab.energy.measurement import Measurement
-from joulelab.energy.monitor import Measuring, Monitor
+from joulelab.energy.open_meters import OpenMeters
 from joulelab.sinks.feed import Feed
 from joulelab.sinks.named import Named, named_sinks
 
@@ -16,7 +17,7 @@ class SentMeasuring(Measuring):
     """A measured block that is sent to sinks.
 
     Args:
-        monitor: returns the monitor that measures it.
+        meters: returns those that measure it.
         label: what is measured.
         to: see `joulelab.sinks.named.named_sinks`.
 
@@ -24,8 +25,8 @@ class SentMeasuring(Measuring):
         UsageError: as `named_sinks`; on entry, if a sink cannot be opened.
     """
 
-    def __init__(self, monitor: Callable[[], Monitor], label: str, to: Named) -> None:
-        super().__init__(monitor, label)
+    def __init__(self, meters: Callable[[], OpenMeters], label: str, to: Named) -> None:
+        super().__init__(meters, label)
         self._feed: Feed | None = Feed(named_sinks(to), label)
         self._failed = False
 
@@ -44,7 +45,7 @@ class SentMeasuring(Measuring):
             super().start()
             return
         self._failed = False
-        self._monitor()  # what cannot be measured is said first
+        self._meters()  # what cannot be measured is said first
         self._feed.open()
         try:
             super().start()

@@ -21,7 +21,9 @@ from joulelab.energy.measurement import Measurement
 from joulelab.energy.meter import Channel
 from joulelab.energy.reading import Reading, Status, Total, family, total
 from joulelab.energy.recorder import Recorder, Window
-from joulelab.study.store import PlannedRun, Store
+from joulelab.study.planned_run import PlannedRun
+from joulelab.study.store import Store
+from joulelab.study.stored_ledger import Ending
 
 if TYPE_CHECKING:
     from joulelab.study.executor import Executor
@@ -145,7 +147,7 @@ class Ledger:
     ) -> None:
         """Close the entry of an attempt together with its runs, or of a part of a run."""
         total = self.total(measurement)
-        self.store.end(entry, state, measurement, total, error, rows, part=part)
+        self.store.end(entry, Ending(state, measurement, total, error, rows, part))
 
 
 def counted(measurement: Measurement, domains: Sequence[str] | None, device: str) -> Total:

@@ -28,11 +28,11 @@ from joulelab.study.design import Configuration, Level
 from joulelab.study.executor import Executor, Job, Outcome, Progress
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.prediction import Prediction
 from joulelab.study.runner import Calibrator, Row, RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.spec import kinds
-from joulelab.study.store import PlannedRun
 from joulelab.study.timing import predict_by_timing
 from joulelab.study.workload import Workload
 

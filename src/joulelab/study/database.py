@@ -1,12 +1,14 @@
-"""The SQLite database of a results folder: opening, version and error messages."""
+"""The SQLite database of a results folder: opening, version, transactions and error messages."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import sqlite3
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from joulelab.errors import (
     StoreBusyError,
@@ -15,7 +17,7 @@ from joulelab.errors import (
     StoreVersionError,
     StoreWriteError,
 )
-from joulelab.study.schema import VERSION
+from joulelab.study.schema import INTERRUPTED_INDEX, MIGRATIONS, TABLES, VERSION
 
 DATABASE = "runs.sqlite"
 
@@ -114,3 +116,63 @@ def store_error(folder: Path, error: sqlite3.Error) -> StoreError:
         f"{path} is damaged: {error}",
         "nothing was changed; restore it from a copy, or start over with --out",
     )
+
+
+class Database:
+    """A database that one process writes, and any of its threads.
+
+    Args:
+        folder: with results.
+        connection: to its database.
+    """
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+        self.folder = folder
+        self._connection = connection
+        self._thread_lock = threading.RLock()
+
+    def close(self) -> None:
+        """Close the connection. A second call has no effect."""
+        with self._thread_lock:
+            self._connection.close()
+
+    def _create_tables(self) -> None:
+        if version(self._connection):
+            return
+        with self._transaction() as connection:
+            for statement in TABLES:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _migrate(self) -> None:
+        """Upgrade a folder of an older version, one transaction per step."""
+        for old in range(version(self._connection), VERSION):
+            with self._transaction() as connection:
+                for statement in MIGRATIONS[old]:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {old + 1}")
+        with self._transaction() as connection:
+            connection.execute(INTERRUPTED_INDEX)
+
+    @contextlib.contextmanager
+    def _transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """A transaction; a durable one is on disk when it ends, with all before it.
+
+        The others survive a killed process, but not a power failure. Waiting for the disk takes
+        longer than everything else around a short run.
+        """
+        with explained(self.folder), self._thread_lock:
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # After some errors (disk full) SQLite rolls back automatically.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with explained(self.folder), self._thread_lock:
+            return self._connection.execute(sql, values).fetchall()

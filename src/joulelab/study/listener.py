@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from joulelab.energy.reading import Total
     from joulelab.study.executor import Heartbeat
     from joulelab.study.plan import Plan
+    from joulelab.study.planned_run import PlannedRun
     from joulelab.study.prediction import Prediction
     from joulelab.study.spec import StudySpec
-    from joulelab.study.store import PlannedRun
 
 
 @dataclass(frozen=True)

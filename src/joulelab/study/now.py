@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from joulelab.energy.reading import Total
     from joulelab.study.executor import Heartbeat
     from joulelab.study.plan import Plan
+    from joulelab.study.planned_run import PlannedRun
     from joulelab.study.spec import StudySpec
-    from joulelab.study.store import PlannedRun
 
 NOW = "now.json"
 MOST_BYTES = 10_000_000

@@ -11,8 +11,8 @@ from joulelab.errors import SpecError, quoted
 from joulelab.settings import load_limits
 from joulelab.study.column_names import COLUMNS, FACTORS
 from joulelab.study.design import Configuration, Factor, Place, block_order
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.spec import ExperimentSpec, StudySpec
-from joulelab.study.store import PlannedRun
 
 DONE = {"finished", "failed"}
 """Final states of a run."""

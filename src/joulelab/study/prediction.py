@@ -42,7 +42,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from joulelab.energy.reading import Status
-from joulelab.study.store import PlannedRun
+from joulelab.study.planned_run import PlannedRun
 
 BUDGET_S = 60.0
 """Longest calibration of a whole study."""

@@ -19,8 +19,9 @@ from joulelab.energy.measurement import Measurement
 from joulelab.study.accounting import Ledger
 from joulelab.study.executor import Executor, Heartbeat, Job, Outcome, Preparation, State
 from joulelab.study.listener import Listener
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.spec import StudySpec
-from joulelab.study.store import PlannedRun, Store
+from joulelab.study.store import Store
 
 JobT = TypeVar("JobT", bound=Job)
 Result = TypeVar("Result")

@@ -25,10 +25,11 @@ from joulelab.study.accounting import Ledger
 from joulelab.study.listener import Listener, WorkloadSummary
 from joulelab.study.manifest import conditions, new_session
 from joulelab.study.plan import Group, Plan
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.runner import RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.spec import StudySpec
-from joulelab.study.store import PlannedRun, Store
+from joulelab.study.store import Store
 from joulelab.study.workload import Workloads
 
 

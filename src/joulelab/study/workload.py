@@ -18,11 +18,11 @@ from typing import Any, ClassVar
 from joulelab.study.design import Configuration
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.prediction import Prediction, merged
 from joulelab.study.runner import Calibrator, RunRecorder
 from joulelab.study.session import Session
 from joulelab.study.spec import StudySpec, kinds
-from joulelab.study.store import PlannedRun
 
 
 @dataclass(frozen=True)

@@ -27,14 +27,13 @@ from pydantic import Field, field_validator, model_validator
 from joulelab.budget import parse_budget
 from joulelab.kinds.green_tuning.miniature import search_miniature
 from joulelab.kinds.green_tuning.stacks import check_options, check_variable
-from joulelab.kinds.searching.keys import ENERGY, check_target, known_strategies
+from joulelab.kinds.searching.keys import Goals, check_target, known_strategies
 from joulelab.kinds.training.grid import GridKeys
 from joulelab.kinds.training.spec import TrainingConfiguration, TrainingExperimentSpec
 from joulelab.learning.protocol import protocols
 from joulelab.study.design import Factor, Level
 from joulelab.study.spec import Count, Kind, StudySpec
 from joulelab.study.validation import as_value_error, unique
-from joulelab.tuning.front import count_goals
 from joulelab.tuning.search import check_seeds
 from joulelab.tuning.space import SearchSpace
 
@@ -83,7 +82,7 @@ class GreenTuningSpec(GridKeys, TrainingExperimentSpec):
 
     space: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     budget: str
-    goals: list[str] | None = None
+    goals: Goals | None = None
     seeds: Count | None = None
     target: Annotated[float, Field(gt=0, le=1)] | None = None
     tune_on: Seen | Annotated[list[Seen], Field(min_length=1)] | None = None
@@ -115,14 +114,6 @@ class GreenTuningSpec(GridKeys, TrainingExperimentSpec):
             for name, variable in SearchSpace.from_dict(space).variables.items():
                 check_variable(name, variable)
         return space
-
-    @field_validator("goals")
-    @classmethod
-    def _possible_goals(cls, goals: list[str] | None) -> list[str] | None:
-        with as_value_error():
-            if goals is not None:
-                count_goals(goals, ENERGY)
-        return goals
 
     @property
     def two_goals(self) -> bool:

@@ -39,10 +39,10 @@ from joulelab.learning.training_loop import checked_device
 from joulelab.study.design import Configuration, derive_seed
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.prediction import Prediction
 from joulelab.study.runner import Calibrator, RunRecorder
 from joulelab.study.session import Session
-from joulelab.study.store import PlannedRun
 from joulelab.study.workload import Begun
 from joulelab.tuning.search import Step, make_search
 

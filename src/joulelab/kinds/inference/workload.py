@@ -36,10 +36,10 @@ from joulelab.study.executor import Outcome
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.manifest import check_same_weights
 from joulelab.study.plan import Group
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.prediction import Prediction
 from joulelab.study.runner import Calibrator, Row, RunRecorder, Table
 from joulelab.study.session import Session
-from joulelab.study.store import PlannedRun
 from joulelab.study.store_reading import REQUESTS
 from joulelab.study.workload import Begun, Workload
 

@@ -30,12 +30,11 @@ from joulelab.kinds.program.spec import (
     in_place,
     located_function,
 )
-from joulelab.kinds.searching.keys import ENERGY, check_target, known_strategy
+from joulelab.kinds.searching.keys import Goals, check_target, known_strategy
 from joulelab.plain import as_path, expanded
 from joulelab.study.design import Configuration, Factor, Level, MainMetric
 from joulelab.study.spec import CALLABLE, Count, ExperimentSpec, Kind, StudySpec
 from joulelab.study.validation import as_value_error
-from joulelab.tuning.front import count_goals
 from joulelab.tuning.search import check_seeds
 from joulelab.tuning.space import SearchSpace
 
@@ -85,7 +84,7 @@ class ObjectiveSpec(ExperimentSpec):
     strategy: str = "green"
     budget: str | None = None
     direction: Literal["maximize", "minimize"] = "maximize"
-    goals: list[str] | None = None
+    goals: Goals | None = None
     space: dict[str, dict[str, Any]] = Field(default_factory=dict)
     epochs: Count | None = None
     target: Annotated[float, Field(allow_inf_nan=False)] | None = None
@@ -125,14 +124,6 @@ class ObjectiveSpec(ExperimentSpec):
         if not text.rpartition(":")[0]:
             raise ValueError(f"{quoted(text)} does not name a file or module")
         return text
-
-    @field_validator("goals")
-    @classmethod
-    def _possible_goals(cls, goals: list[str] | None) -> list[str] | None:
-        with as_value_error():
-            if goals is not None:
-                count_goals(goals, ENERGY)
-        return goals
 
     @model_validator(mode="after")
     def _raced(self) -> ObjectiveSpec:

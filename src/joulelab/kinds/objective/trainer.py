@@ -20,9 +20,9 @@ from joulelab.kinds.objective.executor import (
 from joulelab.kinds.searching.booked import BookedTrainer
 from joulelab.kinds.searching.steps import FAILURES, TO_END, Limit, Purpose, Result, State
 from joulelab.study.executor import Outcome
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.runner import RunRecorder
 from joulelab.study.session import Session
-from joulelab.study.store import PlannedRun
 from joulelab.tuning.search import Step
 
 

@@ -29,9 +29,9 @@ from joulelab.kinds.searching.workload import SearchWorkload
 from joulelab.study.design import Configuration, derive_seed
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.runner import RunRecorder
 from joulelab.study.session import Session
-from joulelab.study.store import PlannedRun
 from joulelab.tuning.search import Step
 from joulelab.tuning.space import SearchSpace
 

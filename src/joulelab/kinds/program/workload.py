@@ -46,10 +46,10 @@ from joulelab.study.design import Configuration
 from joulelab.study.executor import Outcome
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.prediction import Prediction
 from joulelab.study.runner import Calibrator, Row, RunRecorder, Table
 from joulelab.study.session import Session
-from joulelab.study.store import PlannedRun
 from joulelab.study.store_reading import CURVES
 from joulelab.study.timing import predict_by_timing
 from joulelab.study.workload import Workload

@@ -41,9 +41,9 @@ from joulelab.report.experiment import RECORDED
 from joulelab.study.design import Configuration
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.plan import Group
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.runner import RunRecorder
 from joulelab.study.session import Session
-from joulelab.study.store import PlannedRun
 from joulelab.study.workload import Begun
 from joulelab.tuning.recorded import ENERGY, SECONDS, RecordedTrials
 from joulelab.tuning.recorded_tables import recorded

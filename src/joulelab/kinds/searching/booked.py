@@ -13,9 +13,9 @@ from joulelab.energy.carbon.footprint import footprint
 from joulelab.energy.measurement import Measurement
 from joulelab.kinds.searching.spent import Spent
 from joulelab.study.executor import Executor, Heartbeat, Job, Outcome
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.runner import RunRecorder
 from joulelab.study.session import Session
-from joulelab.study.store import PlannedRun
 
 KIND = "trial"
 """Of an entry in the ledger."""

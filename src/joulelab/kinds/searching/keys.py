@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from joulelab.study.validation import known, unique
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from joulelab.study.validation import as_value_error, known, unique
+from joulelab.tuning.front import count_goals
 from joulelab.tuning.search import searches
 from joulelab.tuning.strategy import strategies
 
@@ -10,6 +15,20 @@ ENERGY = ("energy",)
 """Names of their second goal."""
 RETURNED = "returned"
 """What the second goal is where trainings return it."""
+
+
+def possible_goals(goals: list[str]) -> list[str]:
+    """The score, alone or with `ENERGY`.
+
+    Raises:
+        ValueError: other goals.
+    """
+    with as_value_error():
+        count_goals(goals, ENERGY)
+    return goals
+
+
+Goals = Annotated[list[str], AfterValidator(possible_goals)]
 
 
 def check_target(target: float | None, two_goals: bool) -> None:

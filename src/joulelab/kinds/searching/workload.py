@@ -31,10 +31,10 @@ from joulelab.kinds.searching.steps import Searcher, Trainer
 from joulelab.kinds.searching.tables import curve_columns
 from joulelab.study.call_workload import NOT_COUNTED
 from joulelab.study.design import Configuration
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.prediction import Prediction
 from joulelab.study.runner import Calibrator, Row, RunRecorder
 from joulelab.study.session import Session
-from joulelab.study.store import PlannedRun
 from joulelab.study.store_reading import CURVES
 from joulelab.study.workload import Workload
 

@@ -43,10 +43,11 @@ from joulelab.study.executor import Outcome
 from joulelab.study.listener import WorkloadSummary
 from joulelab.study.manifest import check_same_weights
 from joulelab.study.plan import Group, check_memory
+from joulelab.study.planned_run import PlannedRun
 from joulelab.study.prediction import Prediction
 from joulelab.study.runner import Calibrator, Row, RunRecorder
 from joulelab.study.session import Session
-from joulelab.study.store import PlannedRun, Store
+from joulelab.study.store import Store
 from joulelab.study.workload import Begun, Workload
 from joulelab.tuning.strategy import Strategy
 

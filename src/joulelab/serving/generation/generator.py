@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from joulelab import formats
-from joulelab.errors import ServingError, UsageError
+from joulelab.errors import ServingError, UsageError, one_line
 from joulelab.serving.generation.tasks import (
     DECODE,
     PREFILL,
@@ -32,7 +32,7 @@ from joulelab.serving.generation.tasks import (
     Times,
 )
 from joulelab.serving.served_model import out_of_memory
-from joulelab.serving.tasks import ModelSource, one_line
+from joulelab.serving.tasks import ModelSource
 
 _CACHES = ("cache", "past_key_values")
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")

@@ -31,9 +31,10 @@ from dataclasses import dataclass, field
 from typing import Any, Unpack
 
 from joulelab.budget import parse_energy
+from joulelab.energy.measured_block import Measuring
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.measuring import measure
-from joulelab.energy.monitor import Measuring, Options
+from joulelab.energy.options import Options
 from joulelab.energy.reading import Status
 from joulelab.errors import MeterError, UsageError
 from joulelab.formats import joules
@@ -58,7 +59,7 @@ class EnergyCallback:
     Args:
         budget: joules, or text with a unit: ``"20kJ"``, ``"0.5 kWh"`` (J, kJ, MJ, Wh, kWh). No
             trial begins once it is spent; the last one may overshoot it.
-        options: of the measurement, see `joulelab.energy.monitor.Options`.
+        options: of the measurement, see `joulelab.energy.options.Options`.
 
     Raises:
         UsageError: a budget that is not an energy above 0.

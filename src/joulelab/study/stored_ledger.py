@@ -1,0 +1,174 @@
+"""The ledger in the database of a results folder: one entry for each attempt and all other work."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Total
+from joulelab.study.database import Database
+from joulelab.study.planned_run import PlannedRun
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt has ended.
+
+    Attributes:
+        state: ``"finished"``, ``"failed"`` or ``"interrupted"``.
+        measurement: of the whole entry.
+        total: sum over the domains that count.
+        error: what went wrong.
+        rows: for each run of the entry its ``run_id`` and the columns to set.
+        part: the entry is a part of its run, which goes on: it does not count as an attempt.
+    """
+
+    state: str
+    measurement: Measurement
+    total: Total
+    error: str | None = None
+    rows: Sequence[Mapping[str, Any]] = ()
+    part: bool = False
+
+
+class StoredLedger(Database):
+    """The table of the ledger, and with it the state of the runs that its entries are about."""
+
+    def begin(
+        self,
+        session: int,
+        kind: str,
+        started_at: float,
+        runs: Sequence[PlannedRun],
+    ) -> int:
+        """Open an entry of the ledger for an attempt at some runs of one group.
+
+        Returns:
+            The number of the entry.
+        """
+        first = runs[0]
+        with self._transaction() as connection:
+            entry = connection.execute(
+                "INSERT INTO ledger (session, kind, state, experiment, configuration, round, runs,"
+                " started_at) VALUES (?, ?, 'running', ?, ?, ?, ?, ?)",
+                (
+                    session,
+                    kind,
+                    first.experiment,
+                    first.configuration,
+                    first.round,
+                    json.dumps([run.run_id for run in runs]),
+                    started_at,
+                ),
+            ).lastrowid
+            connection.executemany(
+                "UPDATE runs SET state = 'running', attempts = attempts + 1, last_session = ?"
+                " WHERE run_id = ?",
+                [(session, run.run_id) for run in runs],
+            )
+        return int(entry or 0)
+
+    def book(
+        self, session: int, kind: str, measurement: Measurement, total: Total, state: str
+    ) -> None:
+        """Enter a finished measurement that belongs to no run."""
+        with self._transaction() as connection:
+            entry = connection.execute(
+                "INSERT INTO ledger (session, kind, state, started_at) VALUES (?, ?, ?, ?)",
+                (session, kind, state, measurement.started_at),
+            ).lastrowid
+            self._set_energy(connection, entry, measurement, total)
+
+    def progress(self, entry: int, measurement: Measurement, total: Total) -> None:
+        """Store the energy of an open entry so far, in case its process is killed."""
+        with self._transaction() as connection:
+            self._set_energy(connection, entry, measurement, total)
+
+    def end(self, entry: int, ending: Ending) -> None:
+        """Close an entry and its runs in one transaction.
+
+        Args:
+            entry: number from `begin`.
+            ending: of the attempt.
+        """
+        with self._transaction(durable=True) as connection:
+            self._set_energy(connection, entry, ending.measurement, ending.total)
+            connection.execute(
+                "UPDATE ledger SET state = ?, error = ? WHERE entry = ?",
+                (ending.state, ending.error, entry),
+            )
+            if ending.part and ending.state != "interrupted":
+                connection.execute("UPDATE ledger SET runs = '[]' WHERE entry = ?", (entry,))
+            for row in ending.rows:
+                columns = [column for column in row if column != "run_id"]
+                assignments = ", ".join(f"{column} = :{column}" for column in columns)
+                connection.execute(f"UPDATE runs SET {assignments} WHERE run_id = :run_id", row)
+
+    def give_up(self, entry: int, error: str) -> None:
+        """Close an entry whose process has ended; its energy is what was last heard of.
+
+        Args:
+            entry: number from `begin`.
+            error: why.
+        """
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE ledger SET state = 'interrupted', error = ? WHERE entry = ?",
+                (error, entry),
+            )
+            connection.execute(
+                "UPDATE runs SET state = 'planned' WHERE state = 'running' AND run_id IN"
+                " (SELECT value FROM ledger, json_each(ledger.runs) WHERE entry = ?)",
+                (entry,),
+            )
+
+    def interrupted(self, kind: str, run_id: str) -> list[dict[str, Any]]:
+        """The interrupted entries of a run: number, beginning, duration and energy.
+
+        Args:
+            kind: of the entries.
+            run_id: of the run.
+        """
+        energy = ("energy_gross_j", "energy_error_j", "energy_status")
+        names = ("entry", "started_at", "duration_s", *energy)
+        rows = self._query(
+            f"SELECT {', '.join(names)}, runs FROM ledger WHERE state = 'interrupted' AND kind = ?",
+            (kind,),
+        )
+        mine = [row[:-1] for row in rows if run_id in json.loads(row[-1])]
+        return [dict(zip(names, row, strict=True)) for row in mine]
+
+    def session(self) -> int:
+        """The number of the next session; each process that works on the study is a session."""
+        ((last,),) = self._query("SELECT coalesce(max(session), 0) FROM ledger")
+        return int(last) + 1
+
+    def _note_interruptions(self) -> None:
+        with self._transaction() as connection:
+            connection.execute(
+                "UPDATE ledger SET state = 'interrupted',"
+                " error = 'the process ended; energy up to the last heartbeat'"
+                " WHERE state = 'running'"
+            )
+            connection.execute("UPDATE runs SET state = 'planned' WHERE state = 'running'")
+
+    @staticmethod
+    def _set_energy(
+        connection: sqlite3.Connection, entry: int | None, measurement: Measurement, total: Total
+    ) -> None:
+        connection.execute(
+            "UPDATE ledger SET duration_s = ?, energy_gross_j = ?, energy_error_j = ?,"
+            " energy_status = ?, measurement = ? WHERE entry = ?",
+            (
+                measurement.duration_s,
+                total.gross_j,
+                total.error_j,
+                str(total.status),
+                json.dumps(measurement.to_dict()),
+                entry,
+            ),
+        )
