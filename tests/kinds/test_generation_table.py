@@ -4,8 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
-from joulelab.kinds.generation import table_measuring
+from joulelab.kinds.generation.table_measuring import TokenWork
 from joulelab.kinds.generation.token_table import read_token_table
+from joulelab.kinds.inference import schedule
 
 MODELS = Path(__file__).parent.parent / "serving" / "causal_models.py"
 
@@ -15,9 +16,9 @@ def test_a_model_of_ones_own_is_measured_and_its_table_saved(
 ):
     shutil.copy(MODELS, tmp_path / "own_causal.py")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(table_measuring, "LEAST_IDLE_S", 0.05)
-    monkeypatch.setattr(table_measuring, "LEAST_WINDOW_S", 0.05)
-    monkeypatch.setattr(table_measuring, "_WINDOW_LENGTHS", (1,))
+    monkeypatch.setattr(schedule, "LEAST_IDLE_S", 0.05)
+    monkeypatch.setattr(schedule, "LEAST_WINDOW_S", 0.05)
+    monkeypatch.setattr(TokenWork, "window_lengths", (1,))
     code, out, err = joulelab(
         *("batch", "--llm", "own_causal:cramped", "--rate", "5", "--meter", "estimate"),
         *("--input-tokens", "8", "--output-tokens", "24", "--patience", "10min", "--threads", "1"),
