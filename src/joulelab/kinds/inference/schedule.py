@@ -13,7 +13,7 @@ server without requests. Each round has its own order, so that a warming machine
 batches. There is no cool-down in between, as in a server under load.
 
 The climb ends at the largest requested size, when memory is exhausted, at the first size that takes
-longer than the limit, or if two windows of every size would exceed the time budget.
+longer than the limit, or if two windows of everything would exceed the time budget.
 
 What is measured is `Work`. A size may have several windows in a round, such as one for each length
 of the prompts: its *cells*. A size counts once all its cells were measured.
@@ -89,7 +89,7 @@ class Work(ABC, Generic[SessionJobT, Result, Window]):
         self.loading = loading
 
     def cells(self, size: int) -> list[Cell]:
-        """The windows of a batch size, which each cell begins with."""
+        """The cells of a batch size; each begins with it."""
         return [(size,)]
 
     @abstractmethod
