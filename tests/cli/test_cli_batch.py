@@ -232,6 +232,8 @@ def test_a_limit_that_cannot_be_held_names_the_quickest_policy(joulelab, table):
     assert (found["best"], found["saving"], found["replicas_needed"]) == (None, None, None)
     assert "no policy meets p99 within 4.00 ms; the quickest is " in found["in_words"]
     assert "no number of replicas meets p99 within 4.00 ms" in found["in_words"]
+    _, out, _ = joulelab("batch", "--table", table, "--rate", 50, "--p99", "1us")
+    assert "no policy meets p99 within 1.00 \N{MICRO SIGN}s; the quickest is " in told(out)
 
 
 def test_without_a_limit_the_fewest_joules_win_and_their_p99_is_told(joulelab, table):
