@@ -25,10 +25,10 @@ from figures import machine, table, versions
 
 import joulelab
 from joulelab.energy.detection import open_recorder
-from joulelab.kinds.generation.executor import GenerationJob
-from joulelab.kinds.generation.table_measuring import GeneratedAlone, TokenMeasuring
+from joulelab.kinds.generation.executor import GenerationExecutor, GenerationJob
+from joulelab.kinds.generation.table_measuring import TokenWork
 from joulelab.kinds.generation.token_table import TokenTable
-from joulelab.kinds.inference.table_measuring import Patience
+from joulelab.kinds.inference.schedule import Patience, Schedule
 from joulelab.learning.language_models import language_model_source
 from joulelab.serving.generation.simulation import Lengths, simulate_tokens
 from joulelab.serving.generation.tasks import DECODE, GenerationTask, Part
@@ -140,12 +140,11 @@ def measured(model: str, lengths: Lengths, most: int, patience_s: float, seed: i
     )
     with ExitStack() as stack:
         recorder = stack.enter_context(open_recorder(None, interval_s=0.1))
-        executor = GeneratedAlone(recorder, "cpu", 0.0, lambda _: None)
+        executor = GenerationExecutor(recorder, "cpu", 0.0, lambda _: None)
         stack.callback(executor.close)
-        found = TokenMeasuring(
+        found = Schedule(
             executor,
-            GenerationJob("loading", "cpu", threads, task),
-            lengths,
+            TokenWork(GenerationJob("loading", "cpu", threads, task)),
             Patience(patience_s, most),
             lambda measurement: counted(measurement, None, "cpu"),
             lambda _: None,

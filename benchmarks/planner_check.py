@@ -36,9 +36,10 @@ from joulelab.energy.detection import open_recorder
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Total
 from joulelab.kinds.inference.batch_table import SizeProfile, batch_costs
-from joulelab.kinds.inference.executor import ServingJob
+from joulelab.kinds.inference.executor import ServingExecutor, ServingJob
 from joulelab.kinds.inference.models import find_model
-from joulelab.kinds.inference.table_measuring import Patience, ServedAlone, TableMeasuring
+from joulelab.kinds.inference.schedule import Patience, Schedule
+from joulelab.kinds.inference.table_measuring import BatchWork
 from joulelab.serving.images import shipped_photographs
 from joulelab.serving.planning.costs import BatchCosts
 from joulelab.serving.planning.simulation import most_per_s, simulate
@@ -91,7 +92,7 @@ class Cell:
 class Bench:
     """One model, its costs, and the executor that serves it."""
 
-    def __init__(self, name: str, executor: ServedAlone, device: Device, threads: int) -> None:
+    def __init__(self, name: str, executor: ServingExecutor, device: Device, threads: int) -> None:
         model = find_model(name, "random")
         files = tuple(map(str, shipped_photographs()))
         self.name, self._executor, self._device, self._threads = name, executor, device, threads
@@ -103,12 +104,12 @@ class Bench:
         batches = BatchTask(self._source, self._images, 1, 0.0)
         job = ServingJob("batches", self._device.name, self._threads, batches)
         patience = Patience(patience_s, largest)
-        windows = TableMeasuring(self._executor, job, patience, self.total, say).run()
-        for remark in windows.remarks:
+        measured = Schedule(self._executor, BatchWork(job), patience, self.total, say).run()
+        for remark in measured.remarks:
             say(remark)
-        if windows.interrupted:
+        if measured.interrupted:
             raise KeyboardInterrupt
-        return windows.profiles
+        return measured.windows
 
     def total(self, measurement: Measurement) -> Total:
         """The energy that counts."""
@@ -178,7 +179,7 @@ def main() -> None:
     drifts: dict[str, float] = {}
     device, threads = find_device(args.device), args.threads
     with open_recorder() as recorder:
-        executor = ServedAlone(recorder, device.domain, 0.0, say)
+        executor = ServingExecutor(recorder, device.domain, 0.0, say)
         try:
             for name in args.models:
                 bench = Bench(name, executor, device, threads)

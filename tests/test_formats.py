@@ -34,6 +34,14 @@ def test_numbers_are_rounded_for_people():
         "125.3 kJ",
         "3.42 MJ",
     ]
+    durations = [formats.duration(v) for v in (1e-6, 1.5e-5, 1e-4, 0.00241, 0.42)]
+    assert durations == [
+        "1.00 \N{MICRO SIGN}s",
+        "15.0 \N{MICRO SIGN}s",
+        "0.10 ms",
+        "2.41 ms",
+        "0.42 s",
+    ]
     assert formats.duration(3900) == "1 h 05 min"
     assert formats.duration(245) == "4 min 05 s"
     assert formats.p_value(1e-9) == "< 0.001"

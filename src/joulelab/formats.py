@@ -218,13 +218,15 @@ def p_value(value: float | None) -> str:
 
 
 def duration(value: float | None) -> str:
-    """A duration in readable units: ``2.41 ms``, ``0.42 s``, ``4 min 05 s``, ``1 h 05 min``."""
+    """A duration in readable units: ``1.00 µs``, ``2.41 ms``, ``0.42 s``, ``4 min 05 s``."""
     if not known(value):
         return UNKNOWN
     if value >= HOUR_S:
         return f"{int(value // HOUR_S)} h {int(value % HOUR_S // MINUTE_S):02d} min"
     if value >= 2 * MINUTE_S:
         return f"{int(value // MINUTE_S)} min {int(value % MINUTE_S):02d} s"
+    if 0 < abs(value) < SMALL / THOUSANDS:
+        return f"{significant(1e6 * value)} \N{MICRO SIGN}s"
     if 0 < abs(value) < SMALL:
         return f"{significant(1e3 * value)} ms"
     return f"{significant(value)} s"

@@ -15,8 +15,9 @@ import pytest
 
 from joulelab.cli import batching
 from joulelab.energy.reading import Status, Total
-from joulelab.kinds.inference import table_measuring
+from joulelab.kinds.inference import schedule
 from joulelab.kinds.inference.batch_table import BatchTable, SizeProfile, read_table, write_table
+from joulelab.kinds.inference.table_measuring import BatchWork
 from joulelab.serving.arrivals import parse_arrivals
 from joulelab.serving.planning.comparison import ResponseLimit, Trials
 from joulelab.serving.planning.fleet import fleet
@@ -231,6 +232,8 @@ def test_a_limit_that_cannot_be_held_names_the_quickest_policy(joulelab, table):
     assert (found["best"], found["saving"], found["replicas_needed"]) == (None, None, None)
     assert "no policy meets p99 within 4.00 ms; the quickest is " in found["in_words"]
     assert "no number of replicas meets p99 within 4.00 ms" in found["in_words"]
+    _, out, _ = joulelab("batch", "--table", table, "--rate", 50, "--p99", "1us")
+    assert "no policy meets p99 within 1.00 \N{MICRO SIGN}s; the quickest is " in told(out)
 
 
 def test_without_a_limit_the_fewest_joules_win_and_their_p99_is_told(joulelab, table):
@@ -346,7 +349,7 @@ def test_what_cannot_be_answered_is_refused_before_anything_is_measured(
     def never(_):
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr(table_measuring.TableMeasuring, "run", never)
+    monkeypatch.setattr(schedule.Schedule, "run", never)
     code, out, err = joulelab("batch", *arguments)
     assert code == 2, err
     assert out == ""
@@ -361,9 +364,10 @@ def test_a_table_of_another_model_is_refused(joulelab, table):
 
 def test_a_model_of_ones_own_is_measured_and_planned(joulelab, own_folder, monkeypatch, in_threads):
     # Two short windows of each size; a rate and patience that a busy machine can meet too.
-    short = {"LEAST_IDLE_S": 0.3, "LEAST_WINDOW_S": 0.1, "MOST_ROUNDS": 2, "_WINDOW_LENGTHS": (1,)}
+    short = {"LEAST_IDLE_S": 0.3, "LEAST_WINDOW_S": 0.1, "MOST_ROUNDS": 2}
     for name, value in short.items():
-        monkeypatch.setattr(table_measuring, name, value)
+        monkeypatch.setattr(schedule, name, value)
+    monkeypatch.setattr(BatchWork, "window_lengths", (1,))
     arguments = ("--crop", 16, "--rate", 2, "--p99", "20s", "--patience", "120s", "--largest", 4)
     code, out, err = joulelab(
         "batch", "own_nets:tiny", *arguments, "--threads", 1, "--save", "t.json", "--json"

@@ -87,10 +87,11 @@ def test_json_has_the_choice_every_candidate_and_the_costs(joulelab, saved):
     assert data["repeatability"] == pytest.approx(0.03, rel=0.01)
 
 
-def test_a_limit_that_cannot_be_kept_is_said(joulelab, saved):
-    code, out, _ = joulelab(*asked(saved, "--rate", "0.5", "--p99-token", "1ms"))
+@pytest.mark.parametrize(("limit", "shown"), [("1ms", "1.00 ms"), ("1us", "1.00 \N{MICRO SIGN}s")])
+def test_a_limit_that_cannot_be_kept_is_said(joulelab, saved, limit, shown):
+    code, out, _ = joulelab(*asked(saved, "--rate", "0.5", "--p99-token", limit))
     assert code == 4
-    assert "no batch size keeps time per token p99 within 1.00 ms" in " ".join(out.split())
+    assert f"no batch size keeps time per token p99 within {shown};" in " ".join(out.split())
 
 
 def test_too_many_requests_are_said_to_saturate(joulelab, saved):

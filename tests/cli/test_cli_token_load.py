@@ -143,11 +143,39 @@ def test_a_server_that_refuses_fields_is_asked_without_them_and_this_is_said(jou
     assert "the server takes no ignore_eos and min_tokens: an answer may end before" in said
     assert "the server takes no stream_options" in said
     assert "the server takes max_completion_tokens instead of max_tokens" in said
-    assert "output tokens are counted chunks, as the server gave no usage" in said
+    assert "the server gives no usage: chunks with text are counted as output tokens, and" in said
+    assert "output tokens are counted chunks, as the server gave no count of them" in said
     assert "lengths of prompts are in words" in said
     assert "in, 40 out; " in said
     names = {"model", "stream", "messages", "max_completion_tokens"}
     assert all(set(one) == names for one in script.asked[-10:])
+
+
+@pytest.mark.parametrize(
+    ("counts", "remark", "told"),
+    [
+        (
+            {"prompt_tokens": 20},
+            "the server counts no output tokens: chunks with text are counted as output tokens",
+            "200 in, 10 out",
+        ),
+        (
+            {"completion_tokens": 3},
+            "the server counts no prompt tokens: they are unknown",
+            "unknown in, 30 out",
+        ),
+    ],
+)
+def test_only_what_the_server_does_not_count_is_said_to_be_unknown(joulelab, counts, remark, told):
+    last = event({"choices": [], "usage": counts})
+    with endpoint(Script(after_probe(chat("a", "stop"), last, DONE, probes=0))) as server:
+        code, out, err = joulelab("load", base(server), *QUICK, "--input-tokens", 20)
+    assert code == 0, err
+    said = " ".join(out.split())
+    assert remark in said
+    assert told in said
+    assert "no usage" not in said
+    assert "prompt tokens are unknown" not in said
 
 
 def test_usage_that_disagrees_with_the_chunks_is_counted_and_said(joulelab):

@@ -9,7 +9,7 @@ import pytest
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.reading import Status, Total
 from joulelab.errors import ServingError, UsageError
-from joulelab.kinds.inference import table_measuring
+from joulelab.kinds.inference import schedule
 from joulelab.kinds.inference.batch_table import (
     BatchTable,
     SizeProfile,
@@ -17,8 +17,9 @@ from joulelab.kinds.inference.batch_table import (
     table_data,
     write_table,
 )
-from joulelab.kinds.inference.executor import ServingJob
-from joulelab.kinds.inference.table_measuring import Patience, ServedAlone, TableMeasuring
+from joulelab.kinds.inference.executor import ServingExecutor, ServingJob
+from joulelab.kinds.inference.schedule import Patience, Schedule
+from joulelab.kinds.inference.table_measuring import BatchWork
 from joulelab.serving.images import shipped_photographs
 from joulelab.serving.results import Batches
 from joulelab.serving.tasks import BatchTask, ImageSource, ModelSource
@@ -154,7 +155,7 @@ def test_a_table_needs_batches_of_one_image(tmp_path):
 def served(one_server):
     """An executor with this machine's meters, and its recorder."""
     with open_recorder(["estimate"]) as recorder:
-        executor = ServedAlone(recorder, "cpu", 0.0, lambda _: None)
+        executor = ServingExecutor(recorder, "cpu", 0.0, lambda _: None)
         yield executor
         executor.close()
 
@@ -162,8 +163,8 @@ def served(one_server):
 def short_windows(monkeypatch):
     """The shortest windows, twice, however long patience would last."""
     for name, value in {"LEAST_IDLE_S": 0.2, "LEAST_WINDOW_S": 0.1, "MOST_ROUNDS": 2}.items():
-        monkeypatch.setattr(table_measuring, name, value)
-    monkeypatch.setattr(table_measuring, "_WINDOW_LENGTHS", (1,))
+        monkeypatch.setattr(schedule, name, value)
+    monkeypatch.setattr(BatchWork, "window_lengths", (1,))
 
 
 @pytest.fixture
@@ -177,27 +178,25 @@ def measure(served, monkeypatch):
         images = ImageSource(tuple(map(str, shipped_photographs())), 24, 24)
         task = BatchTask(source, images, 1, 0.0, with_images=False)
         job = ServingJob("test", "cpu", 1, task)
-        measuring = TableMeasuring(
-            served, job, patience, lambda one: counted(one, None, "cpu"), told.append
-        )
-        return measuring.run()
+        work, total = BatchWork(job), lambda one: counted(one, None, "cpu")
+        return Schedule(served, work, patience, total, told.append).run()
 
     run.told = told
     return run
 
 
 def sizes_of(windows):
-    return sorted({one.size for one in windows.profiles})
+    return sorted({one.size for one in windows.windows})
 
 
 def test_each_size_is_measured_twice_or_more_with_its_energy(measure):
     found = measure("Slow", Patience(LONG, largest=4), batch_s=0.01, image_s=0.002)
-    counts = {size: sum(one.size == size for one in found.profiles) for size in (1, 2, 4)}
+    counts = {size: sum(one.size == size for one in found.windows) for size in (1, 2, 4)}
     assert min(counts.values()) >= 2
-    assert sum(counts.values()) == len(found.profiles)
-    rounds = [tuple(one.size for one in found.profiles[at : at + 3]) for at in (0, 3)]
+    assert sum(counts.values()) == len(found.windows)
+    rounds = [tuple(one.size for one in found.windows[at : at + 3]) for at in (0, 3)]
     assert all(sorted(order) == [1, 2, 4] for order in rounds)
-    for one in found.profiles:
+    for one in found.windows:
         assert one.seconds >= 0.01 + 0.002 * one.size
         assert one.energy.status is Status.ESTIMATED
         assert one.energy.gross_j > 0
@@ -242,5 +241,5 @@ def test_the_processor_time_of_others_is_a_share_of_all():
     for name, first, second in (("user", 1, 2), ("guest", 1, 2), ("idle", 5, 7), ("iowait", 0, 1)):
         setattr(before, name, float(first))
         setattr(after, name, float(second))
-    assert table_measuring._busy_share(before, after) == pytest.approx(0.25)
-    assert table_measuring._busy_share(before, before) == 0.0
+    assert schedule._busy_share(before, after) == pytest.approx(0.25)
+    assert schedule._busy_share(before, before) == 0.0

@@ -59,3 +59,16 @@ class NoHalf(Causal):
 
 def no_half():
     return NoHalf()
+
+
+class Tiring(Causal):
+    """Fails with two sequences once it has been called with two so many times."""
+
+    def __init__(self, calls):
+        super().__init__(most=2)
+        self.calls = calls
+
+    def forward(self, input_ids, past_key_values=None, use_cache=False):
+        if sum(shape[0] == 2 for _, shape in self.seen) >= self.calls:
+            self.most = 1
+        return super().forward(input_ids, past_key_values, use_cache)

@@ -68,7 +68,7 @@ def test_the_summary_is_of_answered_requests():
     assert (summary.gaps.p50_s, summary.gaps.max_s) == pytest.approx((0.75, 1.0))
     assert (summary.chunks, summary.disagreeing, summary.shorter) == (4, 1, 1)
     said = summary.sentences()
-    assert "gave no usage for some answers" in said[0]
+    assert "gave no count of them for some answers" in said[0]
     assert len(said) == 3
 
 

@@ -3,15 +3,14 @@
 ::
 
     check ─ measure the table, or read it ─ (save it) ─ plan each rate ─ show
-             kinds.inference.table_measuring            serving.planning
+             kinds.inference.schedule                   serving.planning
 """
 
 from __future__ import annotations
 
 import importlib.util
 import sys
-import time
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,34 +19,30 @@ from joulelab.cli.batch_answer import Answer, Scenario, answer_view
 from joulelab.cli.batch_options import (
     INTERRUPTED,
     batch_arrivals,
-    check_device,
-    check_domains,
+    check_measuring,
     doing,
+    measured_here,
+    table_of,
 )
 from joulelab.cli.options import parse_duration_s
-from joulelab.cli.output import check_file, say, show
+from joulelab.cli.output import show
 from joulelab.cli.serving_commands import Batch
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.booking import Booking
 from joulelab.energy.carbon.footprint import default_place, default_pue
 from joulelab.energy.carbon.intensity import Intensity, mean_intensity
-from joulelab.energy.detection import open_recorder
 from joulelab.errors import UsageError
 from joulelab.kinds.inference.batch_table import READY, BatchTable, read_table, write_table
-from joulelab.kinds.inference.executor import ServingJob
+from joulelab.kinds.inference.executor import ServingExecutor, ServingJob
 from joulelab.kinds.inference.images import RequestImages
 from joulelab.kinds.inference.models import Model, find_model
-from joulelab.kinds.inference.table_measuring import Patience, ServedAlone, TableMeasuring
-from joulelab.optional import require
+from joulelab.kinds.inference.table_measuring import BatchWork
 from joulelab.serving.arrivals import ArrivalProcess, thinned
 from joulelab.serving.planning.comparison import ResponseLimit, Trials
 from joulelab.serving.planning.fleet import Fleet, Site, fleet
 from joulelab.serving.planning.plan import BASELINE, Plan, plan
 from joulelab.serving.policies import parse_policy
 from joulelab.serving.tasks import BatchTask, ImageSource
-from joulelab.study.accounting import counted, devices_read
-from joulelab.study.device import available_threads, find_device
-from joulelab.study.manifest import processor_model
 
 NO_LIMIT = ResponseLimit(99, 1e9)
 """The limit to plan with if any response time will do; its percentile is shown."""
@@ -81,7 +76,7 @@ def run_batch(asked: Batch) -> int:
     for text in asked.policy or ():
         parse_policy(text)
     site, place = _site(asked)
-    table, interrupted = _table(asked, limit)
+    table, interrupted = table_of(asked, read_table, lambda: _measure(asked, limit), write_table)
     with doing() as tell:
         tell("simulating policies")
         planner = _Planner(asked, limit, table, site)
@@ -191,79 +186,35 @@ class _Planner:
         return found.replicas
 
 
-def _table(asked: Batch, limit: ResponseLimit | None) -> tuple[BatchTable, bool]:
-    """The named table, or one measured now; and whether Ctrl-C cut it short."""
-    if asked.table is None:
-        table, interrupted = _measure(asked, limit)
-        if asked.save is not None:
-            write_table(asked.save, table)
-        return table, interrupted
-    table = read_table(asked.table)
-    if asked.model not in (None, table.model):
-        raise UsageError(
-            f"{asked.table}: the table is of {table.model}, not of {asked.model}",
-            f"leave the model out, or measure {asked.model} without --table",
-        )
-    return table, False
-
-
 def _measure(asked: Batch, limit: ResponseLimit | None) -> tuple[BatchTable, bool]:
     """Measure batches of a model on this machine; after Ctrl-C, keep what was measured."""
-    patience = Patience(
-        parse_duration_s(asked.patience, "--patience"),
-        asked.largest,
-        limit.seconds if limit else None,
-    )
     model = find_model(asked.model or "", asked.weights)
     _check_module(model)
     crop = asked.crop or model.crop
     resize = max(crop, round(model.resize * crop / model.crop))
-    threads = asked.threads or available_threads()
-    domains = asked.domain or None
     end_on_sigterm()
-    with ExitStack() as stack:
-        images = RequestImages(asked.data_dir, asked.seed)
-        stack.callback(images.close)
+    with closing(RequestImages(asked.data_dir, asked.seed)) as images:
         source = ImageSource(images.files(asked.images), resize, crop)
         task = BatchTask(model.source, source, 1, 0.0, with_images=not asked.ready)
         task.check()
-        recorder = stack.enter_context(
-            open_recorder(asked.meter or None, interval_s=asked.interval)
+        measured, where = measured_here(
+            asked,
+            limit,
+            ServingExecutor,
+            lambda device, threads: BatchWork(ServingJob("loading", device, threads, task)),
+            "batch 1",
         )
-        check_domains(recorder, domains)
-        tell = stack.enter_context(doing())
-        tell("loading torch")
-        device = find_device(asked.device)
-        read = devices_read(recorder.channels, domains, device.domain)
-        executor = ServedAlone(recorder, device.domain, 0.0, tell, devices=read)
-        stack.callback(executor.close)
-        measuring = TableMeasuring(
-            executor,
-            ServingJob("loading", device.name, threads, task),
-            patience,
-            lambda measurement: counted(measurement, domains, device.domain),
-            tell,
-            asked.seed,
-        )
-        try:
-            windows = measuring.run()
-        except KeyboardInterrupt:
-            say("interrupted before batch 1 was measured: nothing to plan from")
-            raise
     table = BatchTable(
         model=model.name,
         weights=model.weights,
-        machine=processor_model() if device.name == "cpu" else device.model,
-        device=device.name,
-        threads=threads,
         images=READY if asked.ready else asked.images,
         resize=resize,
         crop=crop,
-        measured_at=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        windows=windows.profiles,
-        remarks=windows.remarks,
+        windows=measured.windows,
+        remarks=measured.remarks,
+        **where,
     )
-    return table, windows.interrupted
+    return table, measured.interrupted
 
 
 def _limit(asked: Batch) -> ResponseLimit | None:
@@ -280,19 +231,11 @@ def _limit(asked: Batch) -> ResponseLimit | None:
 
 def _check(asked: Batch) -> None:
     """Refuse impossible options before measuring."""
-    check_device(asked.device)
-    parse_duration_s(asked.patience, "--patience")
     if asked.table is None and asked.model is None:
         raise UsageError(
             "which model?", "name one: joulelab batch resnet18 --rate 50 --p99 200ms; or --table"
         )
-    if asked.table is None:
-        require("torch", "torchvision", user="measuring a model")
-    if asked.save is None:
-        return
-    if asked.table is not None:
-        raise UsageError("--save keeps what is measured, and --table measures nothing", "drop one")
-    check_file(asked.save)
+    check_measuring(asked, "torch", "torchvision", user="measuring a model")
 
 
 def _check_module(model: Model) -> None:

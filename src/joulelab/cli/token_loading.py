@@ -30,7 +30,7 @@ from joulelab.cli.signals import end_on_sigterm
 from joulelab.cli.token_answer import energy_of_tokens
 from joulelab.cli.token_report import TokenReport
 from joulelab.energy.meters.prometheus import named
-from joulelab.energy.monitor import Monitor
+from joulelab.energy.monitor import Monitor, Options
 from joulelab.errors import UsageError
 from joulelab.formats import count
 from joulelab.present import View
@@ -70,35 +70,19 @@ def run_token_load(asked: Load) -> int:
         asked.concurrency,
         silence_s=parse_duration_s(asked.silence or SILENCE, "--silence"),
     )
-    limit, first, per_token = (
-        None if text is None else ResponseLimit(99, parse_duration_s(text, name))
-        for text, name in (
-            (asked.p99, "--p99"),
-            (asked.p99_first, "--p99-first"),
-            (asked.p99_token, "--p99-token"),
-        )
-    )
+    to_keep = _to_keep(asked)
     check_table(asked.out)
     endpoint = _endpoint(asked)
     arrivals = parse_arrivals(asked.arrivals)
     check_count(asked, arrivals)
     plan = _Plan.of(asked, arrivals, chat=endpoint.chat)
-    tokenizer = None
-    if asked.tokenizer is not None:
-        if plan.texts:
-            raise UsageError("--tokenizer is for --input-tokens", "remove it")
-        tokenizer = ExactWriter(load_tokenizer(asked.tokenizer))
-    schedule, before = _schedules(asked, arrivals)
+    tokenizer = _tokenizer(asked, plan)
+    schedules = _schedules(asked, arrivals)
     addresses = endpoint.target.addresses()
     here = is_this_machine(addresses)
     if not here and not asked.yes:
-        check_weight((before, schedule), endpoint.target)
-    options = WHOLE_MACHINE | asked.monitor | {"busy": asked.busy.value, "on_wait": say}
-    if asked.energy_url is not None:
-        page = named(asked.energy_url, asked.energy_metric or "")
-        options["meters"] = [page, *(asked.meter or ())]
-    elif asked.energy_metric is not None:
-        raise UsageError("--energy-metric is a counter of --energy-url", "add --energy-url URL")
+        check_weight(schedules, endpoint.target)
+    options = _meters(asked)
     for remark in (*arrivals.remarks, *plan.remarks):
         say(remark, "yellow")
     end_on_sigterm()
@@ -106,44 +90,85 @@ def run_token_load(asked: Load) -> int:
         http.connect()
         say("asking the server what it takes ...", "dim")
         probe = Probe(
-            http,
-            endpoint,
-            keep_length=plan.keeps_length,
-            tokenizer=tokenizer,
-            seed=asked.seed,
+            http, endpoint, keep_length=plan.keeps_length, tokenizer=tokenizer, seed=asked.seed
         )
         probed = probe.run(drawn=not plan.texts)
-        requests, prompts_before = plan.requests(asked, probed)
-        streams: list[TokenStream | None] = [None] * asked.requests
-
-        def stream(number: int) -> TokenStream:
-            made = streams[number] = TokenStream(endpoint.key)
-            return made
-
-        with Monitor(**options) as monitor:
-            http.requests = prompts_before
-            warm_up(http, asked, before, lambda _: TokenStream(endpoint.key))
-            http.requests = requests
-            load = measured(http, asked, schedule, monitor, stream)
+        load, streams = _send(asked, http, plan, probed, schedules, options)
     tokens = TokenExchanges.of(load.exchanges, streams)
     report = TokenReport(
         asked,
         arrivals,
         load,
         here,
-        limit,
+        **to_keep,
         probed=probed,
         tokens=tokens,
         streams=streams,
         energy=_energy(load, tokens, streams) if here or asked.energy_url else None,
         lengths=plan.output_tokens if plan.keeps_length else [None] * asked.requests,
         workload=plan.in_words,
-        first=first,
-        per_token=per_token,
     )
     write_rows(tokens.columns(), asked.out)
     show(View(report.parts(), report.to_dict), as_json=asked.json)
     return report.exit_code
+
+
+def _to_keep(asked: Load) -> dict[str, ResponseLimit]:
+    """The limits that were given, as `TokenReport` names them."""
+    given = {
+        "limit": (asked.p99, "--p99"),
+        "first": (asked.p99_first, "--p99-first"),
+        "per_token": (asked.p99_token, "--p99-token"),
+    }
+    return {
+        name: ResponseLimit(99, parse_duration_s(text, option))
+        for name, (text, option) in given.items()
+        if text is not None
+    }
+
+
+def _tokenizer(asked: Load, plan: _Plan) -> ExactWriter | None:
+    """The tokenizer that was named; refuses one if no prompts are drawn."""
+    if asked.tokenizer is None:
+        return None
+    if plan.texts:
+        raise UsageError("--tokenizer is for --input-tokens", "remove it")
+    return ExactWriter(load_tokenizer(asked.tokenizer))
+
+
+def _meters(asked: Load) -> Options:
+    """The options of the monitor."""
+    options = WHOLE_MACHINE | asked.monitor | {"busy": asked.busy.value, "on_wait": say}
+    if asked.energy_url is not None:
+        page = named(asked.energy_url, asked.energy_metric or "")
+        options["meters"] = [page, *(asked.meter or ())]
+    elif asked.energy_metric is not None:
+        raise UsageError("--energy-metric is a counter of --energy-url", "add --energy-url URL")
+    return options
+
+
+def _send(
+    asked: Load,
+    http: HttpLoad,
+    plan: _Plan,
+    probed: Probed,
+    schedules: tuple[Schedule, Schedule],
+    options: Options,
+) -> tuple[MeasuredLoad, list[TokenStream | None]]:
+    """Send the warm-up and the load; what was measured, and the answer to each request."""
+    key, (schedule, before) = probed.endpoint.key, schedules
+    requests, prompts_before = plan.requests(asked, probed)
+    streams: list[TokenStream | None] = [None] * asked.requests
+
+    def stream(number: int) -> TokenStream:
+        made = streams[number] = TokenStream(key)
+        return made
+
+    with Monitor(**options) as monitor:
+        http.requests = prompts_before
+        warm_up(http, asked, before, lambda _: TokenStream(key))
+        http.requests = requests
+        return measured(http, asked, schedule, monitor, stream), streams
 
 
 def _energy(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from joulelab.errors import UsageError
-from joulelab.kinds.inference.spec import thinned_window
+from joulelab.kinds.inference.spec import WindowSpec
 from joulelab.learning.language_models import language_model_source, language_models, sizes_of
 from joulelab.plain import expanded
 from joulelab.serving.generation.tasks import (
@@ -22,8 +22,7 @@ from joulelab.serving.generation.tasks import (
 )
 from joulelab.serving.tasks import ModelSource
 from joulelab.study.design import Configuration, Factor, Level, MainMetric
-from joulelab.study.miniature import miniature
-from joulelab.study.spec import Count, ExperimentSpec, Kind, StudySpec, located_path
+from joulelab.study.spec import Count, Kind, StudySpec, located_path
 from joulelab.study.validation import unique
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -102,7 +101,7 @@ class GenerationConfiguration(Configuration):
         )
 
 
-class GenerationSpec(ExperimentSpec):
+class GenerationSpec(WindowSpec):
     """Keys of an experiment of kind ``generation``.
 
     Attributes:
@@ -116,8 +115,6 @@ class GenerationSpec(ExperimentSpec):
             generations.
         warm_up: generations before every window.
     """
-
-    noun: ClassVar[str] = "window"
 
     kind: Literal["generation"]
     models: Annotated[list[str], Field(min_length=1)]
@@ -182,16 +179,6 @@ class GenerationSpec(ExperimentSpec):
             prefill_seconds=self.seconds / 3,
             warm_up=self.warm_up,
         )
-
-    @staticmethod
-    def miniature(
-        study: Mapping[str, Any],
-        configurations: Mapping[str, int],
-        scale: float,
-        overridden: Collection[tuple[str, ...]],
-    ) -> dict[str, Any]:
-        """Scale a study of windows down to a share of its work."""
-        return miniature(study, configurations, scale, overridden, thinned_window)
 
 
 def _is_folder(model: object, folder: Path) -> bool:

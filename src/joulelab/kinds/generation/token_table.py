@@ -11,7 +11,6 @@ A table is kept as a JSON file, validated when it is read.
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Sequence
@@ -21,25 +20,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from joulelab.energy.reading import Status
-from joulelab.errors import JoulelabError, UsageError, quoted
-from joulelab.files import write_whole
+from joulelab.errors import UsageError, quoted
+from joulelab.kinds.inference.batch_table import Count, Entry, Positive, read_saved, write_data
 from joulelab.serving.generation.costs import TokenCosts, TokenGrid
 from joulelab.serving.generation.simulation import Lengths
 from joulelab.serving.generation.tasks import PRECISIONS
 
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
-
-
-class TokenWindow(_Entry):
+class TokenWindow(Entry):
     """One window of prefills and of steps.
 
     Attributes:
@@ -73,7 +66,7 @@ class TokenWindow(_Entry):
     status: Status
 
 
-class TokenTable(_Entry):
+class TokenTable(Entry):
     """Measured windows of one model.
 
     Attributes:
@@ -275,13 +268,7 @@ def write_token_table(path: Path, table: TokenTable) -> None:
     Raises:
         JoulelabError: the file cannot be written.
     """
-    text = json.dumps(table.model_dump(mode="json"), indent=2, allow_nan=False)
-    try:
-        write_whole(path, f"{text}\n")
-    except OSError as error:
-        raise JoulelabError(
-            f"{path} cannot be written: {error.strerror or error}", "choose another file"
-        ) from error
+    write_data(path, table.model_dump(mode="json"))
 
 
 def read_token_table(path: Path) -> TokenTable:
@@ -294,12 +281,7 @@ def read_token_table(path: Path) -> TokenTable:
         UsageError: it cannot be read, or a key in it is missing, unknown or impossible.
     """
     try:
-        return TokenTable.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read: {error.strerror or error}",
-            "give a table written by --save",
-        ) from error
+        return TokenTable.model_validate_json(read_saved(path))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -307,11 +307,13 @@ Positive = Annotated[float, Field(gt=0)]
 Joules = Annotated[float, Field(ge=0)] | None
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+class Entry(BaseModel):
+    """An entry of a file with a table: every key is known, and every number finite."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
 
-class _Energy(_Entry):
+class _Energy(Entry):
     status: Literal["measured", "partly estimated", "estimated", "missing"]
     gross_j: Joules
     idle_j: Joules
@@ -321,7 +323,7 @@ class _Energy(_Entry):
     idle_error_j: Joules = None
 
 
-class _Window(_Entry):
+class _Window(Entry):
     size: Count
     asked: Count
     batches: Count
@@ -336,7 +338,7 @@ class _Window(_Entry):
         return SizeProfile(**dict(self) | {"energy": Total(**energy)})
 
 
-class _File(_Entry):
+class _File(Entry):
     schema_version: Literal[1]
     content: Literal["costs of batches"]
     model: str
@@ -365,6 +367,40 @@ def table_data(table: BatchTable) -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, "content": CONTENT, **asdict(table)}
 
 
+def write_data(path: Path, data: Mapping[str, Any]) -> None:
+    """Write plain data as JSON, for tables of batches and of tokens.
+
+    Args:
+        path: of the file, which is overwritten; it may be a pipe or a link.
+        data: of a table.
+
+    Raises:
+        JoulelabError: the file cannot be written.
+    """
+    text = json.dumps(data, indent=2, allow_nan=False)
+    try:
+        path.write_text(f"{text}\n", encoding="utf-8")
+    except OSError as error:
+        raise JoulelabError(
+            f"{path} cannot be written: {error.strerror or error}", "choose another file"
+        ) from error
+
+
+def read_saved(path: Path) -> bytes:
+    """The content of a file with a table, unchecked.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror or error}",
+            "give a table written by --save",
+        ) from error
+
+
 def write_table(path: Path, table: BatchTable) -> None:
     """Write a table as JSON.
 
@@ -375,13 +411,7 @@ def write_table(path: Path, table: BatchTable) -> None:
     Raises:
         JoulelabError: the file cannot be written.
     """
-    text = json.dumps(table_data(table), indent=2, allow_nan=False)
-    try:
-        path.write_text(f"{text}\n", encoding="utf-8")
-    except OSError as error:
-        raise JoulelabError(
-            f"{path} cannot be written: {error.strerror or error}", "choose another file"
-        ) from error
+    write_data(path, table_data(table))
 
 
 def read_table(path: Path) -> BatchTable:
@@ -394,14 +424,7 @@ def read_table(path: Path) -> BatchTable:
         UsageError: it cannot be read, or a key in it is missing, unknown or impossible.
     """
     try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read: {error.strerror or error}",
-            "give a table written by --save",
-        ) from error
-    try:
-        table = _File.model_validate_json(text).table()
+        table = _File.model_validate_json(read_saved(path)).table()
     except ValidationError as error:
         raise _explained(path, error) from None
     _check(path, table)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from joulelab.energy.lock import DeviceLocks
 from joulelab.kinds.inference.spec import Task
 from joulelab.serving.results import Batches, Served
 from joulelab.serving.session import ServingSession
@@ -43,7 +45,7 @@ class SessionExecutor(Executor[SessionJobT, Result]):
     """Works on this machine, in processes that are kept between jobs.
 
     `prepare` loads the model and warms it up; `run` is only the window. If a model could not be
-    loaded, `run` fails with the reason. Arguments are as for `Executor`.
+    loaded, `run` fails with the reason, and `load` raises it. Arguments are as for `Executor`.
 
     Attributes:
         loaded: result of the last `prepare`; ``None`` if it failed.
@@ -58,6 +60,39 @@ class SessionExecutor(Executor[SessionJobT, Result]):
         if self._session is not None:
             self._session.close()
             self._session = None
+
+    def load(self, job: SessionJobT) -> None:
+        """Prepare a job, and raise errors.
+
+        Raises:
+            UsageError: the model cannot be imported.
+            ServingError: it cannot be built, or it fails.
+            KeyboardInterrupt: Ctrl-C.
+        """
+        if self.prepare(job).state == "interrupted":
+            raise KeyboardInterrupt
+        if self._trouble is not None:
+            raise self._trouble
+
+    @property
+    def tick_s(self) -> float:
+        """Tick of the slowest sensor."""
+        return max((channel.tick_s for channel in self._recorder.channels), default=0.0)
+
+    @property
+    def idle_error_w(self) -> Mapping[str, float]:
+        """Bounds of the error of idle power in watts by domain."""
+        return self._recorder.idle_error_w
+
+    def measure_idle(self, seconds: float) -> Mapping[str, float]:
+        """Measure idle power in watts by domain, while holding the locks of its devices.
+
+        Args:
+            seconds: duration.
+        """
+        with DeviceLocks(self._devices) as locks:
+            locks.acquire(on_wait=self._on_wait)
+            return self._recorder.measure_idle(seconds)
 
     def _prepare(self, job: SessionJobT) -> bool:
         self.loaded, self._trouble = None, None

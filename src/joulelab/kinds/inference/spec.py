@@ -168,7 +168,23 @@ class BatchConfiguration(InferenceConfiguration):
         )
 
 
-class InferenceSpec(ExperimentSpec):
+class WindowSpec(ExperimentSpec):
+    """An experiment whose runs are windows: of images, or of text."""
+
+    noun: ClassVar[str] = "window"
+
+    @staticmethod
+    def miniature(
+        study: Mapping[str, Any],
+        configurations: Mapping[str, int],
+        scale: float,
+        overridden: Collection[tuple[str, ...]],
+    ) -> dict[str, Any]:
+        """Scale a study of windows down to a share of its work."""
+        return miniature(study, configurations, scale, overridden, _thinned_window)
+
+
+class InferenceSpec(WindowSpec):
     """Keys of an experiment on inference.
 
     Attributes:
@@ -179,8 +195,6 @@ class InferenceSpec(ExperimentSpec):
         images: ``"photographs"`` (the two that come with scikit-learn), ``"folder:<path>"``, or a
             data set by name.
     """
-
-    noun: ClassVar[str] = "window"
 
     data_keys: ClassVar[frozenset[str]] = frozenset({"images", "arrivals"})
 
@@ -204,18 +218,8 @@ class InferenceSpec(ExperimentSpec):
         if kind == FOLDER and path:
             table["images"] = f"{FOLDER}:{located_path(path, folder)}"
 
-    @staticmethod
-    def miniature(
-        study: Mapping[str, Any],
-        configurations: Mapping[str, int],
-        scale: float,
-        overridden: Collection[tuple[str, ...]],
-    ) -> dict[str, Any]:
-        """Scale a study of windows down to a share of its work."""
-        return miniature(study, configurations, scale, overridden, thinned_window)
 
-
-def thinned_window(table: dict[str, Any], scale: float, is_set: IsSet) -> tuple[float, float]:
+def _thinned_window(table: dict[str, Any], scale: float, is_set: IsSet) -> tuple[float, float]:
     """Keep fewer repetitions, and shorter windows of fewer requests or seconds.
 
     The work of an experiment is its windows x requests (of a timeline: x seconds). A miniature at

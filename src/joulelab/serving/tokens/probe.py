@@ -41,15 +41,11 @@ class Probed:
 
     Attributes:
         endpoint: the same, with the fields that the server takes.
-        usage: whether it counts tokens.
-        streams: whether it streams.
         writer: writes prompts of a given length; ``None`` if none was asked for.
         remarks: in sentences.
     """
 
     endpoint: TokenEndpoint
-    usage: bool
-    streams: bool
     writer: Writer | None
     remarks: tuple[str, ...]
 
@@ -111,18 +107,13 @@ class Probe:
                 f"the server answers as {self._endpoint.model!r}, but does not list this model: it "
                 f"lists {_listed(listed)}"
             )
-        usage = answer.output_tokens is not None
-        if not usage:
-            self._remarks.append(
-                "the server gives no usage: chunks with text are counted as output tokens, and "
-                "prompt tokens are unknown"
-            )
+        self._remarks += _uncounted(answer)
         if not answer.streamed:
             self._remarks.append(
                 "the server does not stream: the time to the first token is unknown"
             )
         writer = self._writer(text, answer) if drawn else None
-        return Probed(self._endpoint, usage, answer.streamed, writer, tuple(self._remarks))
+        return Probed(self._endpoint, writer, tuple(self._remarks))
 
     def _models(self) -> list[str]:
         """The names of the models that the server lists; empty where it has no list."""
@@ -197,8 +188,8 @@ class Probe:
             return self._tokenizer.with_overhead(added)
         if answer.prompt_tokens is None:
             self._remarks.append(
-                "lengths of prompts are in words, as the server counts no tokens: --tokenizer "
-                "would make them exact"
+                "lengths of prompts are in words, as the server counts no prompt tokens: "
+                "--tokenizer would make them exact"
             )
             return WordWriter()
         longer, _, reason = self._ask(words(LONG_WORDS, self._rng))
@@ -207,6 +198,20 @@ class Probe:
         return WordWriter.between(
             (SHORT_WORDS, answer.prompt_tokens), (LONG_WORDS, longer.prompt_tokens)
         )
+
+
+def _uncounted(answer: TokenStream) -> list[str]:
+    """A remark if the server does not count all tokens."""
+    output = "chunks with text are counted as output tokens"
+    if not answer.streamed:
+        output = "output tokens are unknown"
+    if answer.output_tokens is None and answer.prompt_tokens is None:
+        return [f"the server gives no usage: {output}, and prompt tokens are unknown"]
+    if answer.output_tokens is None:
+        return [f"the server counts no output tokens: {output}"]
+    if answer.prompt_tokens is None:
+        return ["the server counts no prompt tokens: they are unknown"]
+    return []
 
 
 def _stop_if_interrupted(reasons: dict[str, int]) -> None:

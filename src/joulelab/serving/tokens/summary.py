@@ -114,7 +114,7 @@ class TokenSummary:
         said = []
         if self.output_tokens is not None and self.counted_by != "usage":
             said.append(
-                "output tokens are counted chunks, as the server gave no usage"
+                "output tokens are counted chunks, as the server gave no count of them"
                 + (" for some answers" if "usage" in self.counted_by else "")
             )
         if self.disagreeing:
