@@ -30,7 +30,8 @@ from joulelab.cli.signals import end_on_sigterm
 from joulelab.cli.token_answer import energy_of_tokens
 from joulelab.cli.token_report import TokenReport
 from joulelab.energy.meters.prometheus import named
-from joulelab.energy.monitor import Monitor, Options
+from joulelab.energy.monitor import Monitor
+from joulelab.energy.options import Options
 from joulelab.errors import UsageError
 from joulelab.formats import count
 from joulelab.present import View
