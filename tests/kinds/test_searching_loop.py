@@ -3,6 +3,7 @@
 import json
 import math
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ from joulelab.errors import MeterError, StoreMismatchError, UsageError
 from joulelab.kinds.searching.growing import GrowingSearcher
 from joulelab.kinds.searching.journal import Journal
 from joulelab.kinds.searching.loop import FRESH, Asked, run_search
-from joulelab.kinds.searching.spent import Spent
+from joulelab.kinds.searching.spent import Spent, total_spent
 from joulelab.kinds.searching.steps import PlainSearcher, Result
 from joulelab.tuning.search import make_search
 from joulelab.tuning.space import Float, Int, SearchSpace
@@ -257,3 +258,11 @@ def test_a_journal_has_one_line_of_json_for_each_step(tmp_path):
         step.trial for step in trainer.steps
     ]
     assert "header" in lines[0]
+
+
+def test_steps_too_short_for_the_sensor_add_up_to_what_is_measured():
+    short = Spent(0.01, joules=0.1, error_j=0.3, status="estimated")
+    long = Spent(9.0, joules=90.0, error_j=4.0)
+    assert total_spent([long, short]).status == "measured"
+    assert total_spent([replace(long, status="estimated"), short]).status == "estimated"
+    assert total_spent([short, short]).status == "estimated"

@@ -121,10 +121,14 @@ def study_energy(ledger: pd.DataFrame) -> StudyEnergy:
     order = (parts["kept_j"] + parts["lost_j"]).sort_values(ascending=False, kind="stable").index
     known = energy.notna()
     errors = ledger["energy_error_j"].astype(float)[known] if "energy_error_j" in ledger else None
+    telling = known
+    if errors is not None and errors.sum() <= energy.sum():
+        # A moment between two runs is too short for its sensor; together they are not.
+        telling = known & ~(ledger["energy_error_j"].astype(float) > energy)
     return StudyEnergy(
         gross_j=float(energy.sum()) if known.any() else None,
         error_j=float(errors.sum()) if errors is not None and errors.notna().all() else None,
-        status=Status.of_set(ledger.loc[known, "energy_status"]),
+        status=Status.of_set(ledger.loc[telling, "energy_status"]),
         duration_s=float(rows["duration_s"].sum()),
         unknown=int((~known).sum()),
         parts=parts.loc[order, columns].reset_index(drop=True),
