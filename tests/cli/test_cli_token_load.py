@@ -382,6 +382,15 @@ def test_the_joules_of_a_server_are_those_of_its_page(joulelab):
     assert found["measurement"]["label"] == url
 
 
+def test_prompts_shorter_than_the_template_are_told_with_both_means(joulelab):
+    lengths = ("--input-tokens", 2, "--output-tokens", 2)
+    with endpoint(Script(tokens(0.0))) as server:
+        code, out, err = joulelab("load", base(server), *QUICK, *lengths)
+    assert code == 0, err
+    # Three tokens of the template, and a word.
+    assert "prompts had 4.0 tokens in the mean, not 2.0 as asked" in " ".join(out.split())
+
+
 def test_server_and_page_may_speak_https(joulelab, tmp_path, monkeypatch):
     path = certificate(tmp_path)
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
