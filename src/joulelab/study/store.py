@@ -62,6 +62,12 @@ from joulelab.study.store_reading import CURVES, REQUESTS, check_folder, read_ma
 TRACES = "traces"
 """Folder with one file per attempt."""
 
+HEARD_OF = (
+    "CASE WHEN duration_s IS NULL THEN 'no heartbeat had come: its energy is unknown'"
+    " ELSE 'energy up to the last heartbeat' END"
+)
+"""How much of the energy of an entry is booked whose process has ended, in SQL."""
+
 
 @dataclass(frozen=True)
 class PlannedRun:
@@ -415,7 +421,7 @@ class Store:
             connection.execute(INTERRUPTED_INDEX)
 
     def give_up(self, entry: int, error: str) -> None:
-        """Close an entry whose process has ended; its energy is what was last heard of.
+        """Close an entry whose process has ended; its energy is what was last heard of, if any.
 
         Args:
             entry: number from `begin`.
@@ -423,7 +429,8 @@ class Store:
         """
         with self._transaction() as connection:
             connection.execute(
-                "UPDATE ledger SET state = 'interrupted', error = ? WHERE entry = ?",
+                "UPDATE ledger SET state = 'interrupted', error = ? || '; ' ||"
+                f" {HEARD_OF} WHERE entry = ?",
                 (error, entry),
             )
             connection.execute(
@@ -467,9 +474,8 @@ class Store:
     def _note_interruptions(self) -> None:
         with self._transaction() as connection:
             connection.execute(
-                "UPDATE ledger SET state = 'interrupted',"
-                " error = 'the process ended; energy up to the last heartbeat'"
-                " WHERE state = 'running'"
+                "UPDATE ledger SET state = 'interrupted', error = 'the process ended; ' ||"
+                f" {HEARD_OF} WHERE state = 'running'"
             )
             connection.execute("UPDATE runs SET state = 'planned' WHERE state = 'running'")
 
