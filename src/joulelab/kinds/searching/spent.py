@@ -58,6 +58,14 @@ class Spent:
         return cls(**data)
 
 
+UNHEARD = Spent(
+    error_j=None,
+    status=str(Status.ESTIMATED),
+    reason="a step was killed before its first heartbeat: what it took is not in the sum",
+)
+"""Of a step of which nothing was heard: a search can go on with it, and its sum has no bound."""
+
+
 def total_spent(parts: Iterable[Spent]) -> Spent:
     """The sum; an amount that one part does not know is unknown."""
     listed = [one for one in parts if one != Spent()]
