@@ -255,6 +255,18 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is probably meant; ``None`` if none is close.
+
+    Args:
+        name: what the user wrote.
+        known: the valid names.
+    """
+    folded = {other.casefold(): other for other in known}
+    near = difflib.get_close_matches(name[:LONGEST_VALUE].casefold(), folded, n=1, cutoff=0.6)
+    return folded[near[0]] if near else None
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """The closest known name, or all of them if none is close.
 
@@ -263,8 +275,6 @@ def suggestion(name: str, known: Iterable[str]) -> str:
         known: the valid names.
     """
     names = list(known)
-    folded = {other.casefold(): other for other in names}
-    near = difflib.get_close_matches(name[:LONGEST_VALUE].casefold(), folded, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {quoted(folded[near[0]])}?"
+    if near := nearest(name, names):
+        return f"did you mean {quoted(near)}?"
     return "known: " + ", ".join(names) if names else ""

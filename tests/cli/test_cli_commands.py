@@ -26,8 +26,9 @@ from joulelab import __version__
 from joulelab.cli import app, main
 from joulelab.cli.output import show
 from joulelab.cli.planning import timed
-from joulelab.cli.running import run_study
+from joulelab.cli.running import RunNames, run_study
 from joulelab.registry import load_plugin
+from joulelab.study.store import PlannedRun
 from undrawn import undraw
 
 
@@ -245,13 +246,38 @@ def test_progress_is_a_line_for_each_run_or_none_at_all_and_failures_are_always_
     study.write_text(f"name = 's'\n{energy}{command}\nrepetitions = 1\n")
     code, _, err = joulelab("run", study, "--out", tmp_path / "verbose", "-v")
     assert code == 3
-    assert re.search(r"^e: true, round 1: .* m?J, .* m?s$", err, re.MULTILINE)
+    assert re.search(r"^e: true: .* m?J, .* m?s$", err, re.MULTILINE)
     _, _, err = joulelab("run", study, "--out", tmp_path / "quiet", "-q")
     said = [line.partition(":")[0] for line in err.splitlines() if line[0] != " "]
     assert said[0] == "failed"
     assert said[-1].startswith("1 run failed")
     assert "2 runs" not in err
     assert "2 runs" in joulelab("run", study, "--out", tmp_path / "again")[2]
+
+
+def test_a_line_of_a_run_names_its_repetition(tmp_path, joulelab, undrawn):
+    energy = "[energy]\nmeters = ['estimate']\nidle_s = 0\ncool_down_s = 0\n"
+    command = "[experiment.e]\nkind = 'command'\nvary = {a = ['true']}\ncommand = '{a}'"
+    study = tmp_path / "s.toml"
+    study.write_text(f"name = 's'\n{energy}{command}\nrepetitions = 3\n")
+    code, _, err = joulelab("run", study, "--out", tmp_path / "out", "-v")
+    assert code == 0, err
+    assert sorted(re.findall(r"^e: true, (.*?): ", err, re.MULTILINE)) == [
+        f"repetition {number} of 3" for number in (1, 2, 3)
+    ]
+
+
+def test_runs_are_named_by_what_tells_them_apart():
+    def run(number, repetition, configuration="a"):
+        return PlannedRun("", 0, 0, "e", "tuning", configuration, {}, number, repetition, 0)
+
+    planned = [run(number, repetition) for number in range(3) for repetition in range(2)]
+    names = RunNames([*planned, run(0, 0, "b")])
+    assert names.of(planned[3:4]) == "e: a, round 2, repetition 2 of 2"
+    assert names.of(planned[:2]) == "e: a, round 1, repetitions 1 to 2 of 2"
+    assert names.of(planned[::2]) == "e: a, rounds 1 to 3, repetition 1 of 2"
+    assert names.of([run(0, 0, "b")]) == "e: b, round 1"
+    assert RunNames([run(0, 0)]).of([run(0, 0)]) == "e: a"
 
 
 @pytest.mark.parametrize(

@@ -154,3 +154,10 @@ def test_help_of_a_command_is_its_own_help(cli):
 
 def test_help_suggests_the_nearest_topic(cli):
     assert "did you mean 'carbon'?" in cli("help", "carbn", code=2)
+
+
+def test_settings_that_nothing_reads_are_told(file, cli):
+    file.write_text("[meter.watt-file]\nscale = 2\n")
+    assert "no meter called 'watt-file' is known here" in cli("config")
+    file.write_text("[meter.raple]\ncalibration = 2\n")
+    assert "did you mean 'rapl'?" in cli("config", code=2)

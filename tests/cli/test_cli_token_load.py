@@ -22,6 +22,8 @@ from token_endpoint import (
     usage,
 )
 
+from own_certificate import certificate, server_context
+
 RATE = ("--arrivals", "uniform-jitter(200)", "--idle", 0)
 QUICK = ("--api", "openai", "--model", "tiny", "--requests", 10, *RATE)
 DRAWN = (*QUICK, "--input-tokens", 20, "--output-tokens", 4)
@@ -375,7 +377,8 @@ class Exporter(FakePlug):
 
     power_w = 50.0
 
-    def __init__(self):
+    def __init__(self, tls=None):
+        self.tls = tls
         self.start_s = time.monotonic()
         super().__init__(self.power_w)
 
@@ -405,6 +408,28 @@ def test_the_joules_of_a_server_are_those_of_its_page(joulelab):
     assert per_token["gross"]["value"] == pytest.approx(truth_j, rel=0.1)
     assert abs(per_token["gross"]["value"] - truth_j) <= per_token["bound_j"]
     assert found["measurement"]["label"] == url
+
+
+def test_prompts_shorter_than_the_template_are_told_with_both_means(joulelab):
+    lengths = ("--input-tokens", 2, "--output-tokens", 2)
+    with endpoint(Script(tokens(0.0))) as server:
+        code, out, err = joulelab("load", base(server), *QUICK, *lengths)
+    assert code == 0, err
+    # Three tokens of the template, and a word.
+    assert "prompts had 4.0 tokens in the mean, not 2.0 as asked" in " ".join(out.split())
+
+
+def test_server_and_page_may_speak_https(joulelab, tmp_path, monkeypatch):
+    path = certificate(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    tls = server_context(path)
+    with endpoint(Script(tokens(0.0)), tls) as server, Exporter(tls) as page:
+        url = f"https://localhost:{page.port}/metrics?update_s=0.02&poll_s=0.05"
+        code, out, err = joulelab(
+            "load", f"https://localhost:{server.port}", *DRAWN, "--energy-url", url, "--json"
+        )
+    assert code == 0, err
+    assert json.loads(out)["energy_per_token"]["costs"][0]["domains"] == ["gpu:0"]
 
 
 def test_the_energy_of_a_server_elsewhere_is_unknown(joulelab, monkeypatch):

@@ -24,8 +24,10 @@ class FakePlug:
     """A web server that can be stopped and started again at the same address.
 
     `reply` gives status, text and headers for a path and its query. Where `instead` is set, it is
-    given the connection of each question and does as it likes.
+    given the connection of each question and does as it likes. It speaks HTTPS where `tls` is set.
     """
+
+    tls = None
 
     def __init__(self, power_w=100.0, total_j=3.6e6, password=""):
         self.power_w = power_w
@@ -57,6 +59,8 @@ class FakePlug:
     def start(self):
         self._server = _Server(("127.0.0.1", self.port), _handler(self))
         self.port = self._server.server_address[1]
+        if self.tls is not None:
+            self._server.socket = self.tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.003,))
         self._thread.start()
 

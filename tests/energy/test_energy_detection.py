@@ -61,6 +61,9 @@ def test_the_settings_file_reaches_the_meter_and_the_name_comes_before_it(settin
     ("text", "words"),
     [
         ("[meter.estimate]\ntpd_w = 50\n", "no setting 'tpd_w'"),
+        ("[meter.shelly]\naddres = '1.2.3.4'\n", "'shelly' has no setting 'addres'"),
+        ("[meter.estimate]\nmeasured = []\n", "'estimate' has no setting 'measured'"),
+        ("[meter.nvlm]\n", r"\[meter.nvlm\]: no meter is called 'nvlm'"),
         ("[metre.nvml]\n", r"\[metre\] is not a table of settings"),
         ("[meter]\nestimate = 3\n", "meter.estimate is not a table"),
         ("not toml", "cannot be read"),
@@ -71,6 +74,18 @@ def test_a_mistake_in_the_settings_file_is_said_with_the_file(settings, text, wo
     with pytest.raises(SettingsError, match=words) as caught:
         find_meters(["estimate"])
     assert str(tmp_path) in caught.value.message
+
+
+def test_a_misspelt_meter_is_told_the_nearest_name(settings):
+    settings("[meter.raple]\ncalibration = 1.1\n")
+    with pytest.raises(SettingsError) as caught:
+        find_meters(["estimate"])
+    assert caught.value.hint == "did you mean 'rapl'?"
+
+
+def test_settings_of_a_plug_in_that_is_not_loaded_stop_nothing(settings):
+    settings("[meter.watt-file]\naddress = 'watts'\n[meter.shelly]\ncalibration = 1.02\n")
+    assert find_meters(["estimate"]).meters
 
 
 def test_settings_of_a_meter_that_there_is_not_are_refused():

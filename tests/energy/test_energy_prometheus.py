@@ -15,6 +15,7 @@ from joulelab.energy.recorder import Recorder
 from joulelab.errors import MeterError, SettingsError
 from joulelab.sinks.prometheus import PrometheusSink
 from joulelab.sinks.sink import Counter, Seen
+from own_certificate import certificate, server_context
 
 QUICK = {"poll_s": 0.02, "timeout_s": 5.0, "update_s": 0.01}
 DCGM = """# HELP DCGM_FI_DEV_POWER_USAGE Power draw (in W).
@@ -57,8 +58,9 @@ node_rapl_package_joules_total{index="1",path="/sys/b"} 2000
 
 
 class FakePage(FakePlug):
-    def __init__(self, text):
+    def __init__(self, text, tls=None):
         self.text = text
+        self.tls = tls
         self.answer = None
         super().__init__()
 
@@ -286,11 +288,44 @@ def test_a_huge_page_is_not_read_to_its_end(monkeypatch):
         assert "too long" in refusal(page.address)[0]
 
 
-@pytest.mark.parametrize("address", ["https://box:9400/metrics", "http://me:pw@box/", "ftp://box"])
+@pytest.mark.parametrize("address", ["https://me:pw@box/metrics", "http://me:pw@box/", "ftp://box"])
 def test_an_impossible_address_is_refused_without_a_password(address):
     with pytest.raises(SettingsError) as caught:
         PrometheusDetector(address)
     assert "pw" not in str(caught.value)
+
+
+def test_a_page_over_https_is_read_if_its_certificate_is_trusted(tmp_path, monkeypatch):
+    path = certificate(tmp_path)
+    with FakePage(DCGM, server_context(path)) as page:
+        url = f"https://localhost:{page.port}/metrics"
+        why, remedy = refusal(url)
+        assert "certificate is not trusted" in why
+        assert "SSL_CERT_FILE" in remedy
+        monkeypatch.setenv("SSL_CERT_FILE", str(path))
+        (meter,), missing = PrometheusDetector(url, **QUICK).detect()
+        meter.close()
+        assert not missing
+        assert meter.describe()["address"] == url
+        assert {one.domain for one in meter.channels} == {"gpu:0", "gpu:1"}
+        why, remedy = refusal(f"https://127.0.0.1:{page.port}/metrics")
+        assert "certificate is not trusted" in why, "it is one for localhost"
+
+
+def test_a_page_that_speaks_no_https_is_refused_in_time():
+    with page_of(DCGM) as page:
+        why, remedy = refusal(f"https://{page.address}/metrics")
+        assert "TLS connection failed" in why
+        assert "uses https on this port" in remedy
+        page.instead = silent
+        assert "no answer within" in refusal(f"https://{page.address}/", timeout_s=0.1)[0]
+
+
+def test_each_scheme_has_its_port():
+    for url, port in {"https://box/m": 443, "http://box/m": 80, "https://box:80/m": 80}.items():
+        page = PrometheusDetector(url)._page
+        assert page.http.address.port == port
+        assert page.url == url
 
 
 def test_a_meter_without_an_address_says_what_to_write():

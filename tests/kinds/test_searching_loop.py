@@ -3,17 +3,21 @@
 import json
 import math
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 from joulelab.budget import parse_budget
 from joulelab.errors import MeterError, StoreMismatchError, UsageError
+from joulelab.kinds.searching.booked import KIND
 from joulelab.kinds.searching.growing import GrowingSearcher
 from joulelab.kinds.searching.journal import Journal
 from joulelab.kinds.searching.loop import FRESH, Asked, run_search
-from joulelab.kinds.searching.spent import Spent
+from joulelab.kinds.searching.spent import Spent, total_spent
 from joulelab.kinds.searching.steps import PlainSearcher, Result
+from joulelab.kinds.searching.workload import SearchWorkload
+from joulelab.study.store import PlannedRun, Store
 from joulelab.tuning.search import make_search
 from joulelab.tuning.space import Float, Int, SearchSpace
 
@@ -257,3 +261,24 @@ def test_a_journal_has_one_line_of_json_for_each_step(tmp_path):
         step.trial for step in trainer.steps
     ]
     assert "header" in lines[0]
+
+
+def test_steps_too_short_for_the_sensor_add_up_to_what_is_measured():
+    short = Spent(0.01, joules=0.1, error_j=0.3, status="estimated")
+    long = Spent(9.0, joules=90.0, error_j=4.0)
+    assert total_spent([long, short]).status == "measured"
+    assert total_spent([replace(long, status="estimated"), short]).status == "estimated"
+    assert total_spent([short, short]).status == "estimated"
+
+
+def test_a_step_killed_before_its_first_heartbeat_is_no_measured_0_j(tmp_path):
+    run = PlannedRun("r", 0, 0, "e", "green-tuning", "c", {}, 0, 0, 0)
+    with Store.open(tmp_path, "name = 's'\n[experiment.e]\nkind = 'x'\n") as store:
+        store.plan([run])
+        store.give_up(store.begin(1, KIND, 1000.0, [run]), "it was killed")
+        journal = Journal(None)
+        SearchWorkload._note_lost(None, journal, run, SimpleNamespace(store=store))
+    lost = Spent.from_dict(journal.lines[0]["lost"])
+    whole = total_spent([Spent(9.0, joules=90.0, error_j=4.0), lost])
+    assert (whole.joules, whole.error_j, whole.status) == (90.0, None, "estimated")
+    assert "killed before its first heartbeat" in whole.reason

@@ -29,6 +29,29 @@ def test_the_study_is_the_sum_of_its_ledger_and_the_unknown_is_counted(study):
     assert rows.loc["setup", "gross energy"] == "unknown"
 
 
+def test_attempts_killed_before_a_heartbeat_are_unknown_and_not_nothing(study):
+    killed = study.ledger.iloc[[0]].copy()
+    killed[["kind", "state", "energy_status"]] = ["run", "interrupted", "missing"]
+    killed[["energy_gross_j", "energy_error_j", "duration_s"]] = np.nan
+    study.ledger = pd.concat([study.ledger, killed], ignore_index=True)
+    found = ReportedStudy(study)
+    row = seen(ledger_by_work(found)).set_index("work").loc["run"]
+    assert (row["time"], row["gross energy"], row["of it lost"]) == ("unknown",) * 3
+    assert "% of it for the runs" not in study_finding(found)
+    assert "1 booked interval without a figure" in study_finding(found)
+
+
+def test_moments_too_short_for_the_sensor_add_up_to_a_measured_time(study):
+    ledger = study.ledger.assign(energy_status="measured", energy_error_j=1.0, energy_gross_j=50.0)
+    short = ["energy_gross_j", "energy_error_j", "energy_status"]
+    ledger.loc[0, short] = [0.1, 0.3, "estimated"]
+    energy = study_energy(ledger)
+    assert energy.status == "measured"
+    assert energy.error_j == pytest.approx(len(ledger) - 1 + 0.3), "their bounds count"
+    ledger.loc[0, short] = [0.1, 1e6, "estimated"]
+    assert study_energy(ledger).status == "partly estimated"
+
+
 def test_a_ledger_without_error_bounds_has_no_bound(study):
     energy = study_energy(study.ledger.drop(columns="energy_error_j"))
     assert energy.error_j is None

@@ -6,11 +6,9 @@ import math
 import os
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import psutil
@@ -37,6 +35,7 @@ from joulelab.serving.http_target import (
 )
 from joulelab.serving.images import image_files, shipped_photographs
 from joulelab.serving.planning.comparison import ResponseLimit
+from own_certificate import certificate, server_context
 
 
 def send(server, count=20, *, gap_s=0.002, content=None, **limits):
@@ -214,43 +213,9 @@ def test_control_c_keeps_what_there_is():
     assert np.isfinite(exchanges.ended_s).all()
 
 
-def certificate(folder):
-    """A certificate of its own for localhost, and its key, in one file."""
-    x509 = pytest.importorskip("cryptography.x509")
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    path = folder / "localhost.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + signed.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
-
-
 def test_https_is_spoken_and_certificates_are_checked(tmp_path, monkeypatch):
     path = certificate(tmp_path)
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(path)
-    with endpoint(saying(answer()), tls) as server:
+    with endpoint(saying(answer()), server_context(path)) as server:
         with pytest.raises(ServingError, match="certificate is not trusted") as raised:
             send(server, 5)
         assert "SSL_CERT_FILE" in raised.value.hint

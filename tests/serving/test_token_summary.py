@@ -92,3 +92,18 @@ def test_a_request_without_a_first_token_is_not_within_its_limit():
     between = per_token_limit(tokens, ResponseLimit(99, 0.6))
     assert (between.requests, between.held) == (3, False)
     assert between.share_within == pytest.approx(1 / 3)
+
+
+def test_the_mean_length_of_prompts_is_told_where_it_is_not_as_asked():
+    tokens, streams = load()
+    # Only the first request was answered with a count, of 10 tokens.
+    longer = TokenSummary.of(tokens, streams, [None] * 4, [4, 900, 900, 900])
+    assert (longer.mean_prompt_tokens, longer.mean_prompt_tokens_asked) == (10, 4)
+    said = "prompts had 10.0 tokens in the mean, not 4.0 as asked: the server adds those of its"
+    assert f"{said} template" in longer.sentences()
+    shorter = TokenSummary.of(tokens, streams, [None] * 4, [12] * 4)
+    assert "prompts had 10.0 tokens in the mean, not 12.0 as asked" in shorter.sentences()
+    for right in ([10] * 4, []):
+        summary = TokenSummary.of(tokens, streams, [None] * 4, right)
+        assert not any("in the mean" in one for one in summary.sentences())
+    assert summary.mean_prompt_tokens is None, "nothing was asked for"

@@ -1,6 +1,7 @@
 """What counts as the energy of a run."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from fake_meter import channel
@@ -31,6 +32,12 @@ LOST_GPU = reading("gpu:0", None, Status.MISSING)
 def test_a_measured_gpu_counts_and_an_estimate_beside_it_does_not():
     sum_ = total(GPU, CPU_ESTIMATE, OTHER_GPU)
     assert (sum_.gross_j, sum_.status, sum_.domains) == (200.0, Status.MEASURED, ("gpu:0",))
+
+
+def test_a_time_too_short_for_the_sensor_counts_the_same_domains():
+    short = replace(GPU, status=Status.ESTIMATED, too_short=True)
+    sum_ = total(short, CPU_ESTIMATE, OTHER_GPU)
+    assert (sum_.gross_j, sum_.status, sum_.domains) == (200.0, Status.ESTIMATED, ("gpu:0",))
 
 
 def test_everything_that_is_measured_on_the_way_counts():

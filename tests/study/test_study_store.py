@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from joulelab.cli.inspecting import status
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.reading import Reading, Status, total
 from joulelab.errors import (
@@ -25,6 +26,7 @@ from joulelab.errors import (
     StoreVersionError,
     StoreWriteError,
 )
+from joulelab.present.terminal import to_text
 from joulelab.study.database import DATABASE, connect
 from joulelab.study.planned_run import PlannedRun
 from joulelab.study.results import Results
@@ -116,6 +118,29 @@ def test_an_interrupted_run_is_planned_again_and_its_energy_stays_in_the_ledger(
     assert list(ledger["state"]) == ["interrupted", "finished"]
     assert list(ledger["energy_gross_j"]) == [6.5, 10.0]
     assert Results.open(tmp_path).to_frame().loc[0, "attempts"] == 2
+
+
+def test_a_run_killed_before_its_first_heartbeat_has_an_unknown_energy(tmp_path):
+    heard, unheard = planned(), replace(planned(), run_id="other", repetition=1)
+    with Store.open(tmp_path, STUDY) as store:
+        store.plan([heard, unheard])
+        sample = measured(6.5)
+        entry = store.begin(1, "run", 1000.0, [heard])
+        store.progress(entry, sample, total(sample.readings))
+        store.begin(1, "run", 1000.0, [unheard])
+        store.give_up(store.begin(1, "run", 1000.0, [unheard]), "worker 1 has ended: killed")
+    Store.open(tmp_path, STUDY).close()
+    ledger = Results.open(tmp_path).ledger_frame()
+    assert list(ledger["error"]) == [
+        "the process ended; energy up to the last heartbeat",
+        "the process ended; no heartbeat had come: its energy is unknown",
+        "worker 1 has ended: killed; no heartbeat had come: its energy is unknown",
+    ]
+    assert ledger["energy_gross_j"].isna().tolist() == [False, True, True]
+    said = to_text(*status(tmp_path).parts)
+    assert "6.50 J gross; 2 booked intervals without a figure not included" in " ".join(
+        said.split()
+    )
 
 
 def test_proposals_come_back_bit_by_bit(tmp_path):

@@ -21,11 +21,11 @@ from joulelab.energy.carbon.footprint import (
     default_pue,
     names_series,
 )
-from joulelab.energy.detection import Choice
+from joulelab.energy.detection import Choice, check_tables
 from joulelab.energy.meter import meters
 from joulelab.energy.meters.settings import SECRET
 from joulelab.errors import JoulelabError, UsageError, quoted, suggestion
-from joulelab.present import Part, Table, View, words
+from joulelab.present import Part, Remark, Table, View, words
 from joulelab.settings import (
     limits_of,
     load_limits,
@@ -95,6 +95,10 @@ def _all() -> View:
     rows = [asdict(one) | {"value": _text(one.value)} for one in found]
     columns = [words("setting", "key"), words("value"), words("from", "origin")]
     parts: list[Part] = [said, Table(rows, columns)]
+    parts += [
+        Remark(f"no meter called {quoted(name)} is known here: [meter.{name}] has no effect")
+        for name in check_tables(load_settings_if_any().get("meter", {}))
+    ]
     return View(parts, {"file": str(path), "settings": [asdict(one) for one in found]})
 
 

@@ -12,6 +12,7 @@ from joulelab import formats
 from joulelab.cli.options import OUTPUT_FOLDER
 from joulelab.cli.output import check_file, check_folder, say, write_frame
 from joulelab.present import Column, Facts, Remark, Table, View, words
+from joulelab.report.ledger import without
 from joulelab.study.manifest import machine_of
 from joulelab.study.now import read_now
 from joulelab.study.results import Results
@@ -50,6 +51,7 @@ def status(folder: Path) -> View:
     interrupted = int((ledger["state"] == "interrupted").sum())
     known = ledger["energy_gross_j"].dropna()
     joules = float(known.sum()) if len(known) else None
+    unknown = int((ledger["energy_gross_j"].isna() & (ledger["state"] != "running")).sum())
     now = read_now(folder) if writing else None
     rows = [{"experiment": name, **by_state} for name, by_state in counts.items()]
     columns = [words("experiment"), *(Column(state, form=str) for state in STATES)]
@@ -61,7 +63,8 @@ def status(folder: Path) -> View:
             Table(rows, columns, title=f"{results.spec['name']} in {folder}"),
             *([_workers_table(workers)] if len(workers) > 1 or waiting is not None else ()),
             f"{'running now' if writing else 'not running'}{queue}; energy so far, including "
-            f"setup and idle: {formats.joules(joules)} gross; interrupted attempts: {interrupted}",
+            f"setup and idle: {formats.joules(joules)} gross{without(unknown)}; "
+            f"interrupted attempts: {interrupted}",
             *([f"now: {now.doing}"] if now is not None and now.doing else ()),
             *(
                 f"failed: {run_id}{f' on {nodes[run_id]}' if many else ''}: {error}"
@@ -76,6 +79,7 @@ def status(folder: Path) -> View:
             "failures": failures,
             "interrupted_attempts": interrupted,
             "ledger_energy_gross_j": joules,
+            "ledger_unknown": unknown,
             "sessions": workers,
             "waiting_runs": waiting,
         },

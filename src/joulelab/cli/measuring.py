@@ -309,9 +309,14 @@ def one_measurement(measurement: Measurement) -> list[Part]:
 
 
 def caveats(measurements: Sequence[Measurement]) -> list[str]:
-    """What an estimate is good for, if any of some measurements is one."""
-    status = Status.of_sum(one.total.status for one in measurements)
-    return [CAVEAT] if status in (Status.ESTIMATED, Status.PARTLY_ESTIMATED) else []
+    """What an estimate is good for, if any of some measurements is one without a sensor."""
+    guessed = any(
+        reading.status in (Status.ESTIMATED, Status.PARTLY_ESTIMATED) and not reading.sensed
+        for one in measurements
+        for reading in one.readings
+        if reading.domain in one.total.domains
+    )
+    return [CAVEAT] if guessed else []
 
 
 def carbon_notes(measurements: Sequence[Measurement]) -> list[str]:

@@ -101,6 +101,43 @@ def run_study(
     return 0
 
 
+class RunNames:
+    """Names the runs of a plan by what tells them apart: round, repetition, or neither.
+
+    Args:
+        planned: all of them.
+    """
+
+    def __init__(self, planned: Sequence[PlannedRun]) -> None:
+        self._in_rounds = {run.experiment for run in planned if run.round}
+        self._repetitions: dict[tuple[str, str], int] = {}
+        for run in planned:
+            key = (run.experiment, run.configuration)
+            self._repetitions[key] = max(self._repetitions.get(key, 1), run.repetition + 1)
+
+    def of(self, runs: Sequence[PlannedRun]) -> str:
+        """``tuning: tpe, round 3``, ``mine: n=1, repetition 2 of 5``.
+
+        Args:
+            runs: one, or several of one configuration that run together.
+        """
+        first = runs[0]
+        said = f"{first.experiment}: {first.configuration}"
+        if first.experiment in self._in_rounds:
+            said += f", {_numbers('round', [run.round for run in runs])}"
+        repetitions = self._repetitions[first.experiment, first.configuration]
+        if repetitions > 1:
+            numbers = _numbers("repetition", [run.repetition for run in runs])
+            said += f", {numbers} of {repetitions}"
+        return said
+
+
+def _numbers(noun: str, found: Sequence[int]) -> str:
+    """Numbers for people: ``round 1``, ``rounds 1 to 3``."""
+    first, last = min(found) + 1, max(found) + 1
+    return f"{noun} {first}" if first == last else f"{formats.plural(noun)} {first} to {last}"
+
+
 class _Display(Listener):
     """Draws the plan, then a line of progress: what runs, energy so far, time left."""
 
@@ -121,6 +158,7 @@ class _Display(Listener):
         self._task = self._progress.add_task("", total=None, energy="", left="", visible=False)
         self._spec: StudySpec
         self._plan: Plan
+        self._named: RunNames
         self._summaries: Sequence[WorkloadSummary]
         self._states: dict[str, str] = {}
         self._prediction: Prediction | None = None
@@ -140,6 +178,7 @@ class _Display(Listener):
 
     def laid_out(self, spec: StudySpec, plan: Plan, states: Mapping[str, str]) -> None:
         self._spec, self._plan, self._states = spec, plan, dict(states)
+        self._named = RunNames(plan.runs)
         done = self._done()
         begun = f", {done} of them done already" if done else ""
         self.console.print(
@@ -164,9 +203,7 @@ class _Display(Listener):
     def started(self, runs: Sequence[PlannedRun]) -> None:
         self._running |= {run.run_id: run for run in runs}
         self._began_s = self._began_s or time.monotonic()
-        first = runs[0]
-        last = f" to {runs[-1].round + 1}" if runs[-1].round > first.round else ""
-        self._what = f"{first.experiment}: {first.configuration}, round {first.round + 1}{last}"
+        self._what = self._named.of(runs)
         if len(self._running) > len(runs):
             self._what = f"{len(self._running)} runs under way"
         self._progress.update(self._task, description=self._what)
@@ -199,8 +236,7 @@ class _Display(Listener):
             elif self._verbose:
                 energy, took = row["energy_gross_j"], row["duration_s"]
                 self.console.print(
-                    f"{run.experiment}: {run.configuration}, round {run.round + 1}: "
-                    f"{formats.joules(energy)}, {formats.duration(took)}",
+                    f"{self._named.of([run])}: {formats.joules(energy)}, {formats.duration(took)}",
                     soft_wrap=True,
                 )
         self._began_s = time.monotonic() if self._running else 0.0

@@ -107,6 +107,7 @@ def run_token_load(asked: Load) -> int:
         streams=streams,
         energy=_energy(load, tokens, streams) if here or asked.energy_url else None,
         lengths=plan.output_tokens if plan.keeps_length else [None] * asked.requests,
+        prompts=plan.input_tokens,
         workload=plan.in_words,
     )
     write_rows(tokens.columns(), asked.out)

@@ -15,6 +15,7 @@ from joulelab.serving.http_results import LimitCheck, per_s
 from joulelab.serving.planning.comparison import ResponseLimit
 from joulelab.serving.tokens.costs import TokenEnergy
 from joulelab.serving.tokens.exchanges import TokenExchanges
+from joulelab.serving.tokens.lengths import Counts
 from joulelab.serving.tokens.probe import Probed
 from joulelab.serving.tokens.stream import TokenStream
 from joulelab.serving.tokens.summary import TokenSummary, first_limit, per_token_limit
@@ -35,6 +36,7 @@ class TokenReport(LoadReport):
         streams: (n,) the answers.
         energy: what its tokens took; ``None`` where the server's energy is unknown.
         lengths: (n,) tokens that each answer had to have; ``None`` where the model ends it.
+        prompts: (n,) tokens that each prompt had to have; empty where prompts were given.
         workload: where prompts and lengths come from.
         first: limit on the time to the first token, if any.
         per_token: limit on the time per output token, if any.
@@ -45,6 +47,7 @@ class TokenReport(LoadReport):
     streams: Sequence[TokenStream | None]
     energy: TokenEnergy | None
     lengths: Sequence[int | None]
+    prompts: Counts
     workload: str
     first: ResponseLimit | None = None
     per_token: ResponseLimit | None = None
@@ -52,7 +55,7 @@ class TokenReport(LoadReport):
     @cached_property
     def counts(self) -> TokenSummary:
         """Tokens and their times."""
-        return TokenSummary.of(self.tokens, self.streams, self.lengths)
+        return TokenSummary.of(self.tokens, self.streams, self.lengths, self.prompts)
 
     @cached_property
     def checks(self) -> list[LimitCheck]:

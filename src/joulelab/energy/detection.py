@@ -23,6 +23,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl
@@ -36,7 +37,15 @@ from joulelab.energy.meters.settings import (
     check_types,
 )
 from joulelab.energy.recorder import DEFAULT_INTERVAL_S, Recorder
-from joulelab.errors import JoulelabError, MeterError, SettingsError, suggestion
+from joulelab.errors import (
+    JoulelabError,
+    MeterError,
+    PluginError,
+    SettingsError,
+    nearest,
+    quoted,
+    suggestion,
+)
 from joulelab.settings import load_settings, settings_path
 
 ESTIMATE = "estimate"
@@ -113,16 +122,18 @@ class Choice:
         if CALIBRATION in given and CALIBRATION not in known:
             check_domains(factors, self._where())
             del given[CALIBRATION]
-        for name in given:
-            if name not in known:
-                where = "" if name in self.settings else f" ({settings_path()})"
-                raise SettingsError(
-                    f"the meter {self.name!r} has no setting {name!r}{where}",
-                    suggestion(name, dict.fromkeys([*known, CALIBRATION]))
-                    or f"its only setting is {CALIBRATION}",
-                )
+        self._check_names(known)
         check_types(self.name, detector, given)
         return detector(**given, **more)
+
+    def check_names(self) -> None:
+        """Refuse settings that the detector does not have, without making it.
+
+        Raises:
+            SettingsError: a setting is unknown.
+        """
+        known = inspect.signature(meters.get(self.name)).parameters
+        self._check_names([name for name in known if name not in self._arguments])
 
     def check(self) -> None:
         """Refuse what `detector` refuses, without reading anything.
@@ -130,7 +141,22 @@ class Choice:
         Raises:
             SettingsError: a setting is unknown, or not valid.
         """
-        self.detector(**({"measured": (), "beside": False} if self.name == ESTIMATE else {}))
+        self.detector(**self._arguments)
+
+    @property
+    def _arguments(self) -> Mapping[str, object]:
+        """Arguments of its detector that are not settings, for one that reads nothing."""
+        return {"measured": (), "beside": False} if self.name == ESTIMATE else {}
+
+    def _check_names(self, known: Sequence[str]) -> None:
+        for name in {**self.stored, **self.settings}:
+            if name not in (*known, CALIBRATION):
+                where = "" if name in self.settings else f" ({settings_path()})"
+                raise SettingsError(
+                    f"the meter {self.name!r} has no setting {name!r}{where}",
+                    suggestion(name, dict.fromkeys([*known, CALIBRATION]))
+                    or f"its only setting is {CALIBRATION}",
+                )
 
     def calibrated(self, found: Sequence[Meter]) -> list[Meter]:
         """Meters with the calibration factors of the settings, unless they apply these themselves.
@@ -203,7 +229,7 @@ def find_meters(
 
     Raises:
         UnknownNameError: no meter has that name, or that of a setting.
-        SettingsError: a setting of a meter is not valid.
+        SettingsError: a setting of a meter is not valid, or misspelt in the settings file.
         MeterError: a meter requested by name cannot read anything, or two meters read the same
             domain by the same means.
     """
@@ -212,6 +238,7 @@ def find_meters(
     for name in settings or ():
         meters.get(name)  # raises, and suggests the closest name
     of_file = load_settings().get("meter", {})
+    check_tables(of_file)
     choices = [
         replace(one, stored={**of_file.get(one.name, {}), **(settings or {}).get(one.name, {})})
         for one in (_automatic() if names is None else map(Choice.parse, names))
@@ -244,6 +271,33 @@ def find_meters(
             meter.close()
         raise
     return Found(tuple(found), tuple(missing))
+
+
+def check_tables(of_file: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Refuse what is misspelt in the settings file, for meters that are not used now too.
+
+    Args:
+        of_file: its tables ``[meter.NAME]``, by name.
+
+    Returns:
+        Names like that of no meter: a plug-in file that is not loaded may have them.
+
+    Raises:
+        SettingsError: a meter or a setting of one is misspelt.
+    """
+    unknown = []
+    for name, stored in of_file.items():
+        if name not in meters.names():
+            if near := nearest(name, meters.names()):
+                raise SettingsError(
+                    f"{settings_path()}: [meter.{name}]: no meter is called {quoted(name)}",
+                    f"did you mean {quoted(near)}?",
+                )
+            unknown.append(name)
+            continue
+        with suppress(PluginError):  # a broken package is reported when its meter is requested
+            Choice(name, stored=stored).check_names()
+    return unknown
 
 
 def _automatic() -> list[Choice]:

@@ -73,9 +73,11 @@ class Surroundings:
 class Figure:
     """The result of one channel for the window; `energy_j` is None if unknown.
 
-    `lost_s` is the time without readings, and `seen_j` the energy in the rest. A counter is coarse
-    if it made few steps or its sensor ticked only a few times; power is coarse if its values are
-    means over more than the window. Energy below zero is impossible and treated as unknown.
+    `lost_s` is the time without readings, and `seen_j` the energy in the rest. `short_j` is the
+    part of `error_j` that a window of few ticks or samples leaves open, at its edges and between
+    them; the rest is the sensor's own error, which a longer window does not mend. A counter is
+    coarse if it made few steps or its sensor ticked only a few times; power is coarse if its values
+    are means over more than the window. Energy below zero is impossible and treated as unknown.
     """
 
     channel: Channel
@@ -86,6 +88,13 @@ class Figure:
     seen_j: float | None = None
     coarse: bool = False
     impossible: bool = False
+    short_j: float = 0.0
+
+    @property
+    def too_short(self) -> bool:
+        """Whether the window has so few ticks that they leave open more than the sensor says."""
+        measured = self.channel.status is Status.MEASURED and not self.lost_s
+        return measured and self.energy_j is not None and self.short_j > self.energy_j
 
     @property
     def rank(self) -> tuple[bool, bool, bool, bool, float]:
@@ -101,7 +110,9 @@ class Figure:
 
     @property
     def status(self) -> Status:
-        """Measured only if there are no gaps."""
+        """Measured only if there are no gaps, and the window is not too short for the sensor."""
+        if self.too_short:
+            return Status.ESTIMATED
         if not self.lost_s or self.channel.status is not Status.MEASURED:
             return self.channel.status
         return Status.ESTIMATED if self.seen_j is None else Status.PARTLY_ESTIMATED
@@ -248,12 +259,12 @@ def _counted(samples: ChannelSamples, shown: Seen, around: Surroundings) -> Figu
     if backwards:
         return Figure(channel, None, None, f"{channel.source}: the counter went backwards")
     duration_s = around.duration_s
-    error_j = _own_error_j(channel, energy_j, shown.seen_s) + channel.resolution_j
-    error_j += _edges_j(shown, channel, _edge_power_w(around, energy_j))
+    short_j = channel.resolution_j + _edges_j(shown, channel, _edge_power_w(around, energy_j))
+    error_j = _own_error_j(channel, energy_j, shown.seen_s) + short_j
     coarse = (
         energy_j < COARSE_TICKS * channel.resolution_j or duration_s < COARSE_TICKS * channel.tick_s
     )
-    said = Figure(channel, energy_j, error_j, coarse=coarse)
+    said = Figure(channel, energy_j, error_j, coarse=coarse, short_j=short_j if coarse else 0.0)
     # An estimate counts this process's work, to which reading the edges does not belong.
     measured = channel.status is Status.MEASURED
     short = measured and shown.seen_s - _between_s(shown) > EDGE_SHARE * duration_s
@@ -300,7 +311,7 @@ def _stretched(said: Figure, shown: Seen, around: Surroundings) -> Figure:
 def _integrated(samples: ChannelSamples, shown: Seen, around: Surroundings) -> Figure:
     """The energy of the covered part of a power trace."""
     channel, sensor = samples.channel, samples.channel.looks
-    energy_j = error_j = 0.0
+    energy_j = error_j = short_j = 0.0
     for first, last, start_s, end_s in _readable_pieces(samples, shown):
         times, values = shown.times_s[first : last + 1], shown.values[first : last + 1]
         times, values = _with_neighbours(samples, times, values, around.edges_s)
@@ -314,8 +325,10 @@ def _integrated(samples: ChannelSamples, shown: Seen, around: Surroundings) -> F
             # At lower power it is a larger share.
             own_j = held_j(times, channel.own_error_w(values), start_s, end_s)
         error_j += part.error_j + own_j
+        short_j += part.error_j
     coarse = around.duration_s < sensor.averaging_s
-    said = Figure(channel, energy_j, error_j, coarse=coarse)
+    few = around.duration_s < COARSE_TICKS * max(samples.interval_s, sensor.lag_s)
+    said = Figure(channel, energy_j, error_j, coarse=coarse, short_j=short_j if few else 0.0)
     return _stretched(said, shown, around) if _lacks_an_edge(samples) else said
 
 

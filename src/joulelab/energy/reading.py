@@ -5,7 +5,8 @@ Some contain others (``core:0`` is a part of ``cpu:0``, everything is a part of 
 reading lists the domains that contain it, so that a sum can exclude contained ones.
 
 Every reading has a status. *measured*: read from a sensor throughout. *partly estimated*: read from
-a sensor, with gaps bridged. *estimated*: computed from other data (processor time, a data sheet).
+a sensor, with gaps bridged. *estimated*: computed from other data (processor time, a data sheet),
+or read from a sensor in a window too short for it, which leaves open more than the sensor says.
 *replayed*: recorded before and read again, not spent now. *missing*: unknown; the energy is
 ``None``, never 0, and ``reason`` says why.
 
@@ -109,6 +110,7 @@ class Reading:
         lost_s: time of the window without readings, which is bridged.
         seen_j: energy in the rest of the window if a part was lost, else ``None``.
         idle_error_w: bound of the absolute error of `idle_w` in watts, or ``None`` where unknown.
+        too_short: it is a sensor's, and estimated only because the window is too short for that.
     """
 
     domain: str
@@ -125,6 +127,12 @@ class Reading:
     lost_s: float = 0.0
     seen_j: float | None = None
     idle_error_w: float | None = None
+    too_short: bool = False
+
+    @property
+    def sensed(self) -> bool:
+        """Whether a sensor has read it all the time, however short the window."""
+        return self.status is Status.MEASURED or self.too_short
 
     @property
     def mean_power_w(self) -> float | None:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from joulelab import formats
 from joulelab.energy.figure import (
     COARSE_TICKS,
     GAP_INTERVALS,
@@ -198,7 +199,9 @@ def _reading(
     ]
     if known:
         check_j = _check(domain, figures, duration_s > GAP_INTERVALS * window.interval_s, flags)
-        if best.coarse:
+        if best.too_short:
+            flags.append(f"{domain}: {_too_short(best, duration_s)}")
+        elif best.coarse:
             flags.append(f"{domain}: {_few(best, duration_s)}: coarse")
         if best.lost_s:
             flags.append(f"{domain}: {channel.source} said nothing for {in_seconds(best.lost_s)}")
@@ -219,6 +222,7 @@ def _reading(
         lost_s=best.lost_s,
         seen_j=best.seen_j,
         idle_error_w=idle_error_w,
+        too_short=known and best.too_short,
     )
 
 
@@ -244,6 +248,17 @@ def _few(said: Figure, duration_s: float) -> str:
     ticks = duration_s / channel.tick_s if channel.tick_s else math.inf
     few = f"only {ticks:.0f} ticks" if ticks < COARSE_TICKS else "few steps"
     return f"{few} of {channel.source}"
+
+
+def _too_short(said: Figure, duration_s: float) -> str:
+    """Why what a sensor says is an estimate, and what to do."""
+    channel = said.channel
+    slow_s = max(channel.tick_s, channel.looks.lag_s if channel.kind == "power" else 0.0)
+    enough = f", {formats.duration(COARSE_TICKS * slow_s)} if you can" if slow_s else ""
+    return (
+        f"{in_seconds(duration_s)} are too short for {channel.source}: coarse, and an estimate, "
+        f"because it may be off by more than it says; measure for longer{enough}"
+    )
 
 
 def _check(

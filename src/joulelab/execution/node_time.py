@@ -122,7 +122,9 @@ class _Times:
 def _sensed(measurement: Measurement, counts: Total) -> Iterator[Reading]:
     """The readings that count and are those of a sensor."""
     for reading in measurement.readings:
-        if reading.domain in counts.domains and reading.status not in ESTIMATES:
+        if reading.domain not in counts.domains:
+            continue
+        if reading.sensed or reading.status not in ESTIMATES:
             yield reading
 
 

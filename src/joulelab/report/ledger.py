@@ -41,7 +41,8 @@ class StudyEnergy:
         duration_s: seconds, over all entries.
         unknown: number of entries without a figure.
         parts: one row per kind of work, most energy first: ``kind``, ``kept_j``, ``lost_j`` (failed
-            or interrupted), ``duration_s``, ``entries``, ``unknown``.
+            or interrupted), ``duration_s``, ``entries``, ``unknown``, and how many of these are
+            lost, ``lost_unknown``.
     """
 
     gross_j: float | None
@@ -57,12 +58,7 @@ class StudyEnergy:
         bound = f" ± {formats.joules(self.error_j)}" if formats.known(self.error_j) else ""
         if self.gross_j is None:
             return "unknown: no entry of the ledger has a figure of energy"
-        rest = (
-            f"; {formats.count(self.unknown, 'booked interval')} without a figure not included"
-            if self.unknown
-            else ""
-        )
-        return f"{formats.joules(self.gross_j)}{bound} gross ({self.status}{rest})"
+        return f"{formats.joules(self.gross_j)}{bound} gross ({self.status}{without(self.unknown)})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,13 +92,24 @@ class ReportedStudy:
         return study_energy(self.results.ledger_frame())
 
 
+def without(unknown: int) -> str:
+    """What is not in a sum: ``; 1 booked interval without a figure not included``.
+
+    Args:
+        unknown: number of entries without a figure.
+    """
+    if not unknown:
+        return ""
+    return f"; {formats.count(unknown, 'booked interval')} without a figure not included"
+
+
 def study_energy(ledger: pd.DataFrame) -> StudyEnergy:
     """Add up the ledger; what is unknown is counted, not taken for 0.
 
     Args:
         ledger: one row per booked interval.
     """
-    columns = ["kind", "kept_j", "lost_j", "duration_s", "entries", "unknown"]
+    columns = ["kind", "kept_j", "lost_j", "duration_s", "entries", "unknown", "lost_unknown"]
     if not len(ledger):
         return StudyEnergy(None, None, "missing", 0.0, 0, pd.DataFrame(columns=columns))
     energy = ledger["energy_gross_j"].astype(float)
@@ -115,16 +122,21 @@ def study_energy(ledger: pd.DataFrame) -> StudyEnergy:
             "duration_s": ledger["duration_s"].astype(float),
             "entries": 1,
             "unknown": energy.isna().astype(int),
+            "lost_unknown": (energy.isna() & lost).astype(int),
         }
     )
     parts = rows.groupby("kind", as_index=False, sort=False).sum()
     order = (parts["kept_j"] + parts["lost_j"]).sort_values(ascending=False, kind="stable").index
     known = energy.notna()
     errors = ledger["energy_error_j"].astype(float)[known] if "energy_error_j" in ledger else None
+    telling = known
+    if errors is not None and errors.sum() <= energy.sum():
+        # A moment between two runs is too short for its sensor; together they are not.
+        telling = known & ~(ledger["energy_error_j"].astype(float) > energy)
     return StudyEnergy(
         gross_j=float(energy.sum()) if known.any() else None,
         error_j=float(errors.sum()) if errors is not None and errors.notna().all() else None,
-        status=Status.of_set(ledger.loc[known, "energy_status"]),
+        status=Status.of_set(ledger.loc[telling, "energy_status"]),
         duration_s=float(rows["duration_s"].sum()),
         unknown=int((~known).sum()),
         parts=parts.loc[order, columns].reset_index(drop=True),
@@ -146,13 +158,17 @@ def ledger_by_work(study: ReportedStudy) -> Table:
     def share_of(row: Row) -> str:
         return formats.percent((row["kept_j"] + row["lost_j"]) / total_j if total_j > 0 else None)
 
+    def time_of(row: Row) -> str:
+        known = row["duration_s"] > 0 or row["unknown"] < row["entries"]
+        return formats.duration(row["duration_s"] if known else None)
+
     columns = [
         words("work", "kind"),
         Column("entries", form="{:,}".format),
-        Column("time", "duration_s", formats.duration),
+        Column("time", time_of),
         Column("gross energy", energy_of),
         Column("share", share_of),
-        Column("of it lost", "lost_j", lambda lost: formats.joules(lost) if lost else formats.DASH),
+        Column("of it lost", ("lost_j", "lost_unknown"), _lost),
     ]
     note = (
         f"Everything the study did is booked, and the sum is its energy: {energy.words} in "
@@ -293,13 +309,20 @@ def study_finding(study: ReportedStudy) -> str:
     sums = energy.parts.set_index("kind")
     share = ""
     for kind in sorted(set(sums.index) - {*AROUND}, reverse=True):
-        if energy.gross_j > 0:
+        known = sums["unknown"][kind] < sums["entries"][kind]
+        if energy.gross_j > 0 and known:
             work_j = float(sums["kept_j"][kind] + sums["lost_j"][kind])
             work = "the runs" if kind == "run" else kind
             share += f", {formats.percent(work_j / energy.gross_j, 0)} of it for {work}"
     lost_j = float(energy.parts["lost_j"].sum())
     lost = f"; failed and interrupted attempts used {formats.joules(lost_j)}" if lost_j else ""
     return f"The study used {energy.words} in all{share}{lost}."
+
+
+def _lost(lost_j: float, unknown: int) -> str:
+    if lost_j:
+        return formats.joules(lost_j)
+    return formats.UNKNOWN if unknown else formats.DASH
 
 
 def _known_word(word: object) -> str:

@@ -174,7 +174,7 @@ def counted(measurement: Measurement, domains: Sequence[str] | None, device: str
         return total([])
     lost = [reading for reading in covering if reading.status is Status.MISSING]
     known = [reading for reading in own if reading.status is not Status.MISSING]
-    measured = [reading for reading in known if reading.status is Status.MEASURED]
+    measured = [reading for reading in known if reading.sensed]
     if any(family(reading.domain) in CONTAINERS for reading in measured):
         lost = []
     sensed = any(_covers(reading.domain, device) for reading in measured)

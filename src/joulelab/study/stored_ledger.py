@@ -13,6 +13,12 @@ from joulelab.energy.reading import Total
 from joulelab.study.database import Database
 from joulelab.study.planned_run import PlannedRun
 
+HEARD_OF = (
+    "CASE WHEN duration_s IS NULL THEN 'no heartbeat had come: its energy is unknown'"
+    " ELSE 'energy up to the last heartbeat' END"
+)
+"""How much of the energy of an entry is booked whose process has ended, in SQL."""
+
 
 @dataclass(frozen=True)
 class Ending:
@@ -109,7 +115,7 @@ class StoredLedger(Database):
                 connection.execute(f"UPDATE runs SET {assignments} WHERE run_id = :run_id", row)
 
     def give_up(self, entry: int, error: str) -> None:
-        """Close an entry whose process has ended; its energy is what was last heard of.
+        """Close an entry whose process has ended; its energy is what was last heard of, if any.
 
         Args:
             entry: number from `begin`.
@@ -117,7 +123,8 @@ class StoredLedger(Database):
         """
         with self._transaction() as connection:
             connection.execute(
-                "UPDATE ledger SET state = 'interrupted', error = ? WHERE entry = ?",
+                "UPDATE ledger SET state = 'interrupted', error = ? || '; ' ||"
+                f" {HEARD_OF} WHERE entry = ?",
                 (error, entry),
             )
             connection.execute(
@@ -150,9 +157,8 @@ class StoredLedger(Database):
     def _note_interruptions(self) -> None:
         with self._transaction() as connection:
             connection.execute(
-                "UPDATE ledger SET state = 'interrupted',"
-                " error = 'the process ended; energy up to the last heartbeat'"
-                " WHERE state = 'running'"
+                "UPDATE ledger SET state = 'interrupted', error = 'the process ended; ' ||"
+                f" {HEARD_OF} WHERE state = 'running'"
             )
             connection.execute("UPDATE runs SET state = 'planned' WHERE state = 'running'")
 

@@ -3,7 +3,8 @@
 Common clients limit only the time between two bytes, so a slow device can block them forever. Here
 a request has one deadline from connecting to the last byte, an answer has at most 64 KiB if not
 said otherwise, redirects are refused, and no proxy is used. Every request opens its own connection,
-so a device that was offline or restarted needs no special case.
+so a device that was offline or restarted needs no special case. With HTTPS, the
+system's certificates are trusted, or those in the file that ``SSL_CERT_FILE`` names.
 
 Digest authentication uses SHA-256, as RFC 7616 defines it and Shelly's plugs require it::
 
@@ -23,6 +24,7 @@ import json
 import re
 import secrets
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Sequence
@@ -35,7 +37,7 @@ from urllib.parse import quote, quote_plus
 
 from joulelab.errors import MeterError
 
-HTTP_PORT = 80
+HTTP_PORT, HTTPS_PORT = 80, 443
 LONGEST_ANSWER = 64 * 1024
 EXCERPT = 60
 SUCCESSES = range(200, 300)
@@ -47,20 +49,26 @@ _FIELD = re.compile(r'(\w+)\s*=\s*(?:"([^"\\\x00-\x1f]*)"|([^\s,"]+))')
 
 @dataclass(frozen=True)
 class Address:
-    """The address of a device: host and port."""
+    """The address of a device: host and port, and whether it speaks HTTPS there."""
 
     host: str
     port: int = HTTP_PORT
+    tls: bool = False
 
     @classmethod
-    def parse(cls, text: str) -> Address | None:
+    def parse(cls, text: str, *, tls: bool = False) -> Address | None:
         """Read ``host``, ``host:port`` or ``[IPv6]:port``, with or without ``http://``.
+
+        Args:
+            text: as the user wrote it.
+            tls: whether to speak HTTPS there.
 
         Returns:
             ``None`` if it is something else.
         """
         match = _HOST.fullmatch(text.strip())
-        if match is None or not 0 < int(match[2] or HTTP_PORT) <= _LAST_PORT:
+        usual = HTTPS_PORT if tls else HTTP_PORT
+        if match is None or not 0 < int(match[2] or usual) <= _LAST_PORT:
             return None
         host = match[1].strip("[]")
         if match[1].startswith("["):
@@ -68,11 +76,17 @@ class Address:
                 ipaddress.IPv6Address(host)
             except ValueError:
                 return None
-        return cls(host, int(match[2] or HTTP_PORT))
+        return cls(host, int(match[2] or usual), tls)
+
+    @property
+    def url(self) -> str:
+        """The same with its scheme: ``https://box:9400``."""
+        return f"{'https' if self.tls else 'http'}://{self}"
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == HTTP_PORT else f"{host}:{self.port}"
+        usual = HTTPS_PORT if self.tls else HTTP_PORT
+        return host if self.port == usual else f"{host}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -113,6 +127,7 @@ class PlugHttpClient:
         self.what = what
         self._accept = accept
         self._longest = longest
+        self._tls = ssl.create_default_context() if address.tls else None
         self._guard = threading.Lock()
         self._socket: socket.socket | None = None
         self._interrupted = False
@@ -144,6 +159,16 @@ class PlugHttpClient:
             raise MeterError(
                 f"{self.address}: no answer within {self.timeout_s:g} s",
                 "check the network and the address; a higher timeout_s waits longer",
+            ) from None
+        except ssl.SSLCertVerificationError as error:
+            raise MeterError(
+                f"{self.address}: its certificate is not trusted: {error.verify_message}",
+                "set SSL_CERT_FILE to the file with the certificate to trust",
+            ) from None
+        except ssl.SSLError as error:
+            raise MeterError(
+                f"{self.address}: TLS connection failed: {error.reason or error.strerror}",
+                f"check that {self.what} uses https on this port",
             ) from None
         except OSError as error:  # so is a connection closed without an answer
             why = error.strerror or str(error) or type(error).__name__
@@ -219,6 +244,8 @@ class PlugHttpClient:
     def _exchange(self, request: bytes, deadline_s: float) -> Answer:
         connection = self._connect(deadline_s)
         try:
+            if self._tls is not None:
+                connection = self._secured(connection, self._tls, deadline_s)
             connection.settimeout(_left_s(deadline_s))
             connection.sendall(request)
             response = HTTPResponse(
@@ -253,6 +280,21 @@ class PlugHttpClient:
             else:
                 return connection
         raise failure
+
+    def _secured(
+        self, connection: socket.socket, tls: ssl.SSLContext, deadline_s: float
+    ) -> socket.socket:
+        secured = tls.wrap_socket(
+            connection, do_handshake_on_connect=False, server_hostname=self.address.host
+        )
+        try:
+            self._hold(secured)
+            secured.settimeout(_left_s(deadline_s))
+            secured.do_handshake()
+        except BaseException:
+            self._release(secured)
+            raise
+        return secured
 
     def _hold(self, connection: socket.socket) -> None:
         with self._guard:

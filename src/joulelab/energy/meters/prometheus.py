@@ -63,7 +63,7 @@ MACHINE_LIMIT_W = 20_000.0
 UNKNOWN_UPDATE_S = 5.0
 ERRORS = {"gpu": nvidia_cards.RELATIVE_ERROR, "dram": rapl.DRAM_RELATIVE_ERROR}
 """Bounds of the sensors that the exporters read; of the others that of RAPL."""
-_URL = re.compile(r"(?:http://)?([^/?#]+)(/[^\s?#]*(?:\?[^\s#]*)?)?")
+_URL = re.compile(r"(?:http(s?)://)?([^/?#]+)(/[^\s?#]*(?:\?[^\s#]*)?)?")
 _OWN = "any exporter's page: prometheus:http://HOST:9400/metrics"
 REMARK = "the bound is that of such sensors: the exporter states none"
 
@@ -83,7 +83,7 @@ class PageReader:
     @property
     def url(self) -> str:
         """The address of the page."""
-        return f"http://{self.http.address}{self.path}"
+        return f"{self.http.address.url}{self.path}"
 
     def text(self) -> str:
         """The page.
@@ -293,12 +293,12 @@ class PrometheusDetector(Detector):
     def _reader(self) -> PageReader:
         text = str(self.address).strip()
         match = _URL.fullmatch(text)
-        address = Address.parse(match[1]) if match else None
+        address = Address.parse(match[2], tls=bool(match[1])) if match else None
         if address is None or match is None:
             secret = "@" in text
             raise SettingsError(
                 f"prometheus: the address{'' if secret else f' {text!r}'} is not valid",
-                "write http://HOST:PORT/metrics; http only, without user and password",
+                "write http://HOST:PORT/metrics or https://..., without user and password",
             )
         http = PlugHttpClient(
             address,
@@ -307,7 +307,7 @@ class PrometheusDetector(Detector):
             accept="text/plain; version=0.0.4",
             longest=LONGEST_PAGE,
         )
-        return PageReader(http, match[2] or PATH)
+        return PageReader(http, match[3] or PATH)
 
     def _named(self) -> Exporter:
         """The counter that the user has named.

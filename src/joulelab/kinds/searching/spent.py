@@ -58,15 +58,28 @@ class Spent:
         return cls(**data)
 
 
+UNHEARD = Spent(
+    error_j=None,
+    status=str(Status.ESTIMATED),
+    reason="a step was killed before its first heartbeat: what it took is not in the sum",
+)
+"""Of a step of which nothing was heard: a search can go on with it, and its sum has no bound."""
+
+
 def total_spent(parts: Iterable[Spent]) -> Spent:
     """The sum; an amount that one part does not know is unknown."""
     listed = [one for one in parts if one != Spent()]
-    statuses = {Status(one.status) for one in listed}
+    joules, error_j = _sum([one.joules for one in listed]), _sum([one.error_j for one in listed])
+    telling = listed
+    if joules is not None and error_j is not None and error_j <= joules:
+        # A step of a search is too short for its sensor; together they are not.
+        telling = [one for one in listed if (one.error_j or 0.0) <= (one.joules or 0.0)]
+    statuses = {Status(one.status) for one in telling}
     return Spent(
         seconds=sum(one.seconds for one in listed),
         epochs=sum(one.epochs for one in listed),
-        joules=_sum([one.joules for one in listed]),
-        error_j=_sum([one.error_j for one in listed]),
+        joules=joules,
+        error_j=error_j,
         grams=_sum([one.grams for one in listed]),
         status=str(Status.of_sum(statuses)) if statuses else str(Status.MEASURED),
         reason=next((one.reason for one in listed if one.reason), ""),

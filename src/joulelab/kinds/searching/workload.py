@@ -26,7 +26,7 @@ from joulelab.kinds.searching.journal import STEPS, Journal
 from joulelab.kinds.searching.keys import ENERGY, RETURNED
 from joulelab.kinds.searching.loop import Asked, run_search
 from joulelab.kinds.searching.outcome import Outcome
-from joulelab.kinds.searching.spent import Spent
+from joulelab.kinds.searching.spent import UNHEARD, Spent
 from joulelab.kinds.searching.steps import Searcher, Trainer
 from joulelab.kinds.searching.tables import curve_columns
 from joulelab.study.call_workload import NOT_COUNTED
@@ -179,7 +179,7 @@ class SearchWorkload(Workload):
         known = {line["entry"] for line in journal.lines if "lost" in line}
         for row in recorder.store.interrupted(KIND, run.run_id):
             if row["entry"] not in known:
-                lost = self._lost(row) if row["duration_s"] else Spent()
+                lost = self._lost(row) if row["duration_s"] else UNHEARD
                 journal.append({"lost": lost.to_dict(), "entry": row["entry"]})
 
     def _lost(self, row: Mapping[str, Any]) -> Spent:

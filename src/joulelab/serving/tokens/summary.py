@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from joulelab import formats
 from joulelab.serving.http_results import LimitCheck
@@ -23,6 +24,9 @@ from joulelab.serving.results import Times
 from joulelab.serving.summary import Spread
 from joulelab.serving.tokens.exchanges import TokenExchanges
 from joulelab.serving.tokens.stream import TokenStream
+
+LEAST_TOKENS, LEAST_SHARE = 0.5, 0.02
+"""A smaller difference of mean lengths is not told."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,9 @@ class TokenSummary:
         not_streamed: answers that came in one piece.
         without_tokens: answers whose output tokens are unknown.
         shorter: answers with fewer tokens than were asked for.
+        mean_prompt_tokens: of the counted prompts whose length was asked for, the mean length;
+            ``None`` if there are none.
+        mean_prompt_tokens_asked: the mean length that was asked for.
     """
 
     prompt_tokens: int | None
@@ -60,6 +67,8 @@ class TokenSummary:
     not_streamed: int
     without_tokens: int
     shorter: int
+    mean_prompt_tokens: float | None = None
+    mean_prompt_tokens_asked: float | None = None
 
     @classmethod
     def of(
@@ -67,6 +76,7 @@ class TokenSummary:
         tokens: TokenExchanges,
         streams: Sequence[TokenStream | None],
         asked: Sequence[int | None],
+        prompts: Sequence[int] | NDArray[np.int64] = (),
     ) -> TokenSummary:
         """Summarise a load.
 
@@ -74,6 +84,7 @@ class TokenSummary:
             tokens: of n requests.
             streams: (n,) their answers.
             asked: (n,) tokens that each answer had to have; ``None`` where the model ends it.
+            prompts: (n,) tokens that each prompt had to have; empty where prompts were given.
         """
         exchanges, answered = tokens.exchanges, tokens.exchanges.answered
         read = [streams[number] for number in np.flatnonzero(answered).tolist()]
@@ -92,6 +103,8 @@ class TokenSummary:
         streamed = streamed[: len(tokens)]
         usage = answered & streamed & tokens.by_usage
         wanted = np.array([np.nan if one is None else one for one in asked[: len(tokens)]], float)
+        counts = tokens.prompt_tokens
+        drawn = answered & np.isfinite(counts) if len(prompts) else np.zeros(len(tokens), bool)
         return cls(
             prompt_tokens=prompt,
             output_tokens=output,
@@ -107,6 +120,10 @@ class TokenSummary:
             not_streamed=int((answered & ~streamed).sum()),
             without_tokens=int((answered & np.isnan(tokens.output_tokens)).sum()),
             shorter=int((answered & (tokens.output_tokens < wanted)).sum()),
+            mean_prompt_tokens=float(counts[drawn].mean()) if drawn.any() else None,
+            mean_prompt_tokens_asked=(
+                float(np.asarray(prompts)[: len(tokens)][drawn].mean()) if drawn.any() else None
+            ),
         )
 
     def sentences(self) -> list[str]:
@@ -129,6 +146,12 @@ class TokenSummary:
             )
         if self.without_tokens:
             said.append(f"{_answers(self.without_tokens)} without a number of output tokens")
+        actual, asked = self.mean_prompt_tokens, self.mean_prompt_tokens_asked
+        if actual is not None and asked is not None and _differ(actual, asked):
+            why = ": the server adds those of its template" if actual > asked else ""
+            said.append(
+                f"prompts had {actual:.1f} tokens in the mean, not {asked:.1f} as asked{why}"
+            )
         if self.shorter:
             said.append(f"{_answers(self.shorter)} ended before the number of tokens asked for")
         return said
@@ -148,6 +171,11 @@ def per_token_limit(tokens: TokenExchanges, limit: ResponseLimit) -> LimitCheck:
     per_token_s = tokens.per_token_s
     counts = ~tokens.exchanges.answered | np.isfinite(per_token_s)
     return LimitCheck.within(per_token_s[counts], limit, "per output token")
+
+
+def _differ(actual: float, asked: float) -> bool:
+    """Whether prompts are not of the length asked for: in the mean, words round up and down."""
+    return abs(actual - asked) > max(LEAST_TOKENS, LEAST_SHARE * asked)
 
 
 def _total(values: Times) -> int | None:
