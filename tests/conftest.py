@@ -19,6 +19,9 @@ from undrawn import undraw, unpicture
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# As many processes as cores run tests; threads of torch and BLAS beside them wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A shell lets what it starts in the background ignore two of these, and nohup the third: then no
 # test could send them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

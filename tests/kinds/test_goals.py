@@ -157,6 +157,7 @@ def study(space=(), **given):
         "test_images": 100,
         "engine": "fast",
         "device": "cpu",
+        "threads": 1,
         "epochs": 3,
         "energy": {"idle_s": 0, "cool_down_s": 0, "meters": ["estimate"], "interval_s": 0.02},
         "experiment": {"tuning": experiment | given},

@@ -44,6 +44,7 @@ def study(protocol="default", **given):
         "protocol": protocol,
         "engine": "fast",
         "device": "cpu",
+        "threads": 1,
         "epochs": 4,
         "batch_size": 50,
         "energy": {"idle_s": 0, "cool_down_s": 0, "meters": ["estimate"], "interval_s": 0.02},

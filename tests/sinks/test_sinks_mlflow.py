@@ -12,7 +12,11 @@ from joulelab.study.results import Results
 from joulelab.study.study import Study
 from joulelab.study.study_file import check_spec
 
-mlflow = pytest.importorskip("mlflow")
+
+@pytest.fixture(scope="module", autouse=True)
+def installed():
+    """Importing MLflow takes seconds, which collecting tests need not."""
+    pytest.importorskip("mlflow")
 
 
 @pytest.fixture
@@ -21,9 +25,15 @@ def uri(tmp_path, monkeypatch):
     return str(tmp_path / "mlruns")
 
 
+def client_of(uri):
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
 def runs(uri, experiment):
     """Every run of an experiment."""
-    client = mlflow.MlflowClient(tracking_uri=uri)
+    client = client_of(uri)
     found = client.get_experiment_by_name(experiment)
     return client.search_runs([found.experiment_id]) if found else []
 
@@ -45,12 +55,14 @@ def test_a_measurement_is_a_run(processor, quick, uri, capsys):
     assert run.data.tags["joulelab.status"] == "measured"
     assert run.data.tags["joulelab.domains"] == "cpu:0 + dram:0"
     assert "Netherlands" in run.data.tags["joulelab.co2e"]
-    steps = mlflow.MlflowClient(tracking_uri=uri).get_metric_history(run.info.run_id, "energy_j")
+    steps = client_of(uri).get_metric_history(run.info.run_id, "energy_j")
     assert {one.step for one in steps} == {1, 2, 3}
     assert capsys.readouterr() == ("", "")
 
 
 def test_the_run_that_the_program_has_begun_gets_the_values(processor, quick, uri, monkeypatch):
+    import mlflow
+
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with mlflow.start_run():
         mlflow.log_metric("loss", 0.5)
@@ -153,7 +165,7 @@ def test_a_study_is_logged_while_it_runs_and_goes_on_where_it_stopped(
     logged = runs(uri, "brief")
     assert sorted(run.info.status for run in logged) == ["FINISHED"] * 4
     assert {run.data.params["a"] for run in logged} == {"1", "2"}
-    client = mlflow.MlflowClient(tracking_uri=uri)
+    client = client_of(uri)
     curve = client.get_metric_history(logged[0].info.run_id, "loss")
     assert [(one.step, one.value) for one in curve] == [(1, 0.1), (2, 0.2), (3, 0.3)]
     assert logged[0].info.start_time <= curve[0].timestamp <= logged[0].info.end_time

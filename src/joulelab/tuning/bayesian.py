@@ -39,9 +39,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
-from threadpoolctl import threadpool_limits
 
 from joulelab.optional import optional, require
+from joulelab.tuning import blas
 from joulelab.tuning.space import SearchSpace, Value
 from joulelab.tuning.strategy import Strategy
 
@@ -118,7 +118,7 @@ def predict(
     Returns:
         Both (candidates,).
     """
-    with threadpool_limits(limits=1, user_api="blas"), warnings.catch_warnings():
+    with blas.one_thread(), warnings.catch_warnings():
         # Rounding makes the variance at an observed point -1e-17; scikit-learn sets it to 0.
         warnings.filterwarnings("ignore", "Predicted variances smaller than 0", UserWarning)
         library = optional("sklearn.gaussian_process", USER)

@@ -44,8 +44,8 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
+from joulelab.tuning import blas
 from joulelab.tuning.acquisition import log_expected_improvement
 from joulelab.tuning.features import Features
 from joulelab.tuning.front import Front
@@ -136,7 +136,7 @@ class FreezeThaw(Search):
         """The finished trial with the highest predicted mean, and its mean score."""
         if not (finished := self._finished()):
             return super().best()
-        with threadpool_limits(limits=1, user_api="blas"):
+        with blas.one_thread():
             process, _ = self._process([])
             means, _ = process.predict(self._at_end([self._codes[one.number] for one in finished]))
         trial = finished[int(np.argmax(means))]
@@ -145,7 +145,7 @@ class FreezeThaw(Search):
     def _choose(self) -> Step | None:
         generator = np.random.default_rng((self.seed, self._asked))
         self._asked += 1
-        with threadpool_limits(limits=1, user_api="blas"):
+        with blas.one_thread():
             if not any(math.isfinite(score) for _, _, score in self._observations()):
                 return self._start(self._features.central(1, generator)[0])
             return self._most_valuable(generator)
@@ -211,7 +211,7 @@ class FreezeThaw(Search):
         around = np.stack([self._codes[one.number] for one in ranked[-BEST_KEPT:]])
         fresh = self._features.candidates(around, generator)
         tried = {tuple(code) for code in self._codes}
-        untried = np.array([tuple(code) not in tried for code in fresh], dtype=bool)
+        untried = np.array([tuple(code) not in tried for code in fresh.tolist()], dtype=bool)
         fresh = fresh[untried]
         steps = [
             (trial, repetition, end)

@@ -36,9 +36,9 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from joulelab.errors import UsageError
+from joulelab.tuning import blas
 from joulelab.tuning.acquisition import index, log_expected_improvement
 from joulelab.tuning.features import Features
 from joulelab.tuning.front import Front
@@ -120,7 +120,7 @@ class Green(Strategy):
     def propose(self, number: int) -> dict[str, Value]:
         """The candidate with the highest index, given the rounds before `number`."""
         if number not in self._proposed:
-            with threadpool_limits(limits=1, user_api="blas"):
+            with blas.one_thread():
                 self._proposed[number] = self._next(number)
         return self.space.decode(self._proposed[number])
 
@@ -200,7 +200,7 @@ class Green(Strategy):
         """Candidates that were not proposed before; all of them where none is left."""
         tried = {tuple(self._proposed[n]) for n in self._proposed if n < number}
         tried |= {tuple(self._seen[n].code) for n in self._seen if n < number}
-        fresh = np.array([tuple(code) not in tried for code in codes], dtype=bool)
+        fresh = np.array([tuple(code) not in tried for code in codes.tolist()], dtype=bool)
         return codes[fresh] if fresh.any() else codes
 
     def _known_log_cost(self, codes: Codes) -> Array:

@@ -31,9 +31,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from threadpoolctl import threadpool_limits
-
 from joulelab.optional import optional
+from joulelab.tuning import blas
 from joulelab.tuning.space import Codes, Float, Int, SearchSpace, Value, Variable
 from joulelab.tuning.strategy import Strategy
 
@@ -96,7 +95,7 @@ class OptunaStrategy(Strategy):
     def propose(self, number: int) -> dict[str, Value]:
         """What the sampler proposes, given the rounds before `number`."""
         if number not in self._proposed:
-            with threadpool_limits(limits=1, user_api="blas"):
+            with blas.one_thread():
                 self._proposed[number] = self._ask(number)
         return self.space.decode(self._code(self._proposed[number]))
 

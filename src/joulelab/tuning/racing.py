@@ -54,12 +54,12 @@ class Race:
             return False
         if self.leader in {None, trial} or self._freedom < LEAST_FREEDOM:
             return True
-        from scipy.stats import t
+        from scipy.special import stdtrit
 
         difference = statistics.fmean(self._against_leader(scores))
         left = (self._seeds - len(scores)) / (len(scores) * self._seeds)
         deviation = math.sqrt(left * self._squares / self._freedom)
-        return bool(difference + t.ppf(CONFIDENCE, self._freedom) * deviation >= 0)
+        return bool(difference + stdtrit(self._freedom, CONFIDENCE) * deviation >= 0)
 
     def ended(self, trial: int, scores: Sequence[float]) -> None:
         """Learn from a trial that does not go on."""
