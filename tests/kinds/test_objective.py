@@ -215,6 +215,13 @@ def objective(trial):
         assert line["scores"][-1] == pytest.approx(1 - (line["values"]["rate"] - 0.3) ** 2)
 
 
+def test_a_budget_of_evaluations_does_not_end_the_first_whose_length_is_not_known_yet(work):
+    found = work(EPOCHS, "3evaluations", confirm=0)
+    assert found.stopped == "the budget of 3 evaluations is spent"
+    assert journal(found.folder)[0]["state"] == "finished"
+    assert 18 < found.epochs <= 28  # three trainings of 9
+
+
 def test_lower_scores_are_better_where_the_user_says_so(work):
     source = "def objective(trial):\n    return (trial.suggest_float('x', -1.0, 1.0) - 0.2) ** 2\n"
     found = work(source, "25evaluations", direction="minimize", target=0.01, confirm=1)

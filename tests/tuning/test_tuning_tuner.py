@@ -42,6 +42,17 @@ def test_the_best_is_found_and_it_stops_when_nothing_is_gained():
     assert tuner.best.score > 0.9
 
 
+@pytest.mark.parametrize(
+    "flat", [lambda x: 0.5, lambda x: min(0.2 + 3 * x, 1.0)], ids=["everywhere", "plateau"]
+)
+def test_it_stops_where_most_trials_have_the_best_score_but_not_at_once(flat):
+    tuner = joulelab.Tuner({"x": joulelab.Float(0.0, 1.0)}, seed=1)
+    while not tuner.should_stop and len(tuner.trials) < 50:
+        trial = tuner.ask()
+        tuner.tell(trial, flat(trial.values["x"]))
+    assert 30 <= len(tuner.trials) < 50
+
+
 def test_what_is_cheap_is_tried_more_often_than_what_is_dear():
     def spent(told):
         tuner = joulelab.Tuner(space(), seed=2)

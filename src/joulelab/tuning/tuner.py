@@ -34,6 +34,9 @@ NEGLIGIBLE = 0.002
 LEAST_TRIALS = 10
 """Evaluations before a search without a price stops."""
 
+LEAST_ALIKE = 30
+"""The same where half of them have the best score: all may be bad, or all that can be reached."""
+
 
 @dataclass
 class Trial:
@@ -150,7 +153,7 @@ class Tuner:
         lambda: the rule of Xie et al., arXiv 2507.12453, by which the expected score minus lambda
         times the cost is at least that of stopping at once. Without a price, lambda is such that
         an evaluation of mean cost has to gain 0.2 % of what the best score is above the
-        median score; at least 10 evaluations are made.
+        median score; at least 10 evaluations are made, or 30 if half of them have the best score.
 
         Strategies that do not predict a gain stop when they have no further proposals.
         """
@@ -163,9 +166,7 @@ class Tuner:
             return bool(gain <= self.price)
         scores = [trial.score for trial in self.trials if trial.score is not None]
         spent = sum(trial.cost or 1.0 for trial in self.trials if trial.finished)
-        spread = max(scores) - statistics.median(scores)
-        enough = len(scores) >= LEAST_TRIALS
-        return enough and bool(gain * spent / len(scores) <= NEGLIGIBLE * spread)
+        return gains_nothing(gain * spent / len(scores), scores)
 
     @property
     def front(self) -> list[Trial]:
@@ -204,6 +205,22 @@ class Tuner:
         """The finished trial with the highest score, the first in a tie; None before any."""
         scored = [trial for trial in self.trials if trial.score is not None]
         return max(scored, key=lambda trial: trial.score or 0.0, default=None)
+
+
+def gains_nothing(gain: float, scores: Sequence[float]) -> bool:
+    """Whether a gain is negligible against how far the best score is above the median.
+
+    Where half of the scores are the best one, there is nothing to compare a gain with: then it is
+    whether there are many scores.
+
+    Args:
+        gain: in units of score.
+        scores: of all trials so far, at least one.
+    """
+    spread = max(scores) - statistics.median(scores)
+    if spread == 0:
+        return len(scores) >= LEAST_ALIKE
+    return len(scores) >= LEAST_TRIALS and bool(gain <= NEGLIGIBLE * spread)
 
 
 def _positive(value: float, what: str) -> float:

@@ -10,6 +10,7 @@ Part of the budget is kept for the confirmation: the cost of its full trainings,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from joulelab.budget import TOLERANCE, Budget, Unit
@@ -47,11 +48,17 @@ class Account:
         self._unit: Unit | None = budget.unit if budget else None
         self._paid: dict[int, list[tuple[float, float]]] = {}  # of each trial (cost, epochs)
         self._restarts = False
+        self._longest = 1.0
 
     def _epochs(self) -> int | None:
         """Epochs of a full training, as they are spent."""
         steps = self._steps()
         return None if steps is None else steps * self._reports()
+
+    @property
+    def _evaluation(self) -> float:
+        """Epochs of a full training; while they are unknown, of the longest step so far."""
+        return self._epochs() or self._longest
 
     # Entries
 
@@ -77,9 +84,10 @@ class Account:
             MeterError: there is a budget, and the cost is unknown.
         """
         self.spend(purpose, spent)
+        self._longest = max(self._longest, spent.epochs)
         if self._unit is None:
             self._unit = "seconds" if spent.joules is None else "joules"
-        cost = spent.amount(self._unit, self._epochs() or 1)
+        cost = spent.amount(self._unit, self._evaluation)
         if cost is None and self._budget:
             raise MeterError(
                 f"the budget of {self._budget} cannot be kept: the energy of trial {step.trial} "
@@ -107,7 +115,7 @@ class Account:
     @property
     def spent(self) -> float | None:
         """The same in the unit of costs; None where it is unknown."""
-        return 0.0 if self._unit is None else self.whole.amount(self._unit, self._epochs() or 1)
+        return 0.0 if self._unit is None else self.whole.amount(self._unit, self._evaluation)
 
     @property
     def paid(self) -> float:
@@ -158,7 +166,7 @@ class Account:
         budget, spent = self._budget, self.spent
         if budget is None or spent is None:
             return True
-        next_one = self._last_thought.amount(budget.unit, self._epochs() or 1) or 0.0
+        next_one = self._last_thought.amount(budget.unit, self._evaluation) or 0.0
         return spent + next_one <= budget.amount * (1 + TOLERANCE)
 
     def limit(self, trial: int) -> Limit | None:
@@ -167,7 +175,9 @@ class Account:
         if budget is None or spent is None:
             return None
         slack = self._slack(budget, trial)
-        return Limit(budget.unit, budget.amount - spent, slack, self._epochs() or 1)
+        # How long a training is, its first one tells: it counts as one evaluation.
+        evaluation = self._epochs() or math.inf
+        return Limit(budget.unit, budget.amount - spent, slack, evaluation)
 
     def check_least(self) -> None:
         """Refuse a budget that is known to be below one evaluation.
@@ -201,7 +211,7 @@ class Account:
         if self._budget and self._budget.unit == "epochs":
             return 1.0
         if self._budget and self._budget.unit == "evaluations":
-            return 1.0 / (self._epochs() or 1)
+            return 1.0 / self._evaluation
         paid = self._paid.get(-1 if trial is None else trial) or [
             one for parts in self._paid.values() for one in parts
         ]

@@ -37,7 +37,7 @@ from joulelab.kinds.searching.steps import (
 )
 from joulelab.tuning.search import Step
 from joulelab.tuning.space import Value
-from joulelab.tuning.tuner import LEAST_TRIALS, NEGLIGIBLE
+from joulelab.tuning.tuner import gains_nothing
 
 FRESH = 1000
 """Repetitions from this number on are for confirmation; a search never sees their seeds."""
@@ -198,10 +198,9 @@ class _Run:
             return f"the first {self.failures} trials failed"
         # A strategy is asked only when all that was proposed has been observed.
         gain = self.gain = self.searcher.expected_gain
-        if gain is None or len(scores := self._scores()) < LEAST_TRIALS:
+        if gain is None or not (scores := self._scores()):
             return ""
-        spread = max(scores) - statistics.median(scores)
-        if gain * (self.account.paid or len(scores)) <= NEGLIGIBLE * spread:
+        if gains_nothing(gain * (self.account.paid or len(scores)), scores):
             return "spending as much again would gain next to nothing"
         return ""
 

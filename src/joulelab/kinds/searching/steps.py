@@ -80,7 +80,7 @@ class Limit:
         unit: of the budget.
         left: the amount.
         slack: by which it may be overshot.
-        evaluation: epochs of a full training.
+        evaluation: epochs of a full training; infinity while they are unknown.
     """
 
     unit: Unit
