@@ -34,7 +34,7 @@ from joulelab.kinds.training.spec import TrainingConfiguration, TrainingKeys
 from joulelab.learning.engine import Member, TrainingResult, TrainingTask
 from joulelab.learning.images import Images
 from joulelab.learning.memory import count_memory
-from joulelab.learning.networks import verify_buildable
+from joulelab.learning.networks import network_key, verify_buildable
 from joulelab.learning.optimisers import OPTIMISERS
 from joulelab.learning.zoo import RANDOM, training_weights
 from joulelab.study.design import Configuration
@@ -92,14 +92,18 @@ class TrainingWorkload(Workload):
         for name in dict.fromkeys(one.dataset for one in mine):
             self.session.listener.doing(f"loading the data set {name}")
             self._data.add(name, executor.images(self._data.request(name)))
+        built: dict[object, int] = {}  # a network is built once, however it is trained
         for one in mine:
             images = self._data.images[one.dataset]
+            network = (*network_key(one.network, one.network_options), one.dataset)
             try:
-                parameters = verify_buildable(
-                    one.network, images.shape, images.classes, one.network_options
-                )
+                if network not in built:
+                    built[network] = verify_buildable(
+                        one.network, images.shape, images.classes, one.network_options
+                    )
             except TrainingError as error:
                 raise SpecError(f"{one.title}: {error.message}", error.hint) from error
+            parameters = built[network]
             if self.session.device.name == PROCESSOR:
                 self._check_memory(one, images, parameters)
             if weights := training_weights(one.network, one.network_options):
