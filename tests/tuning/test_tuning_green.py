@@ -66,6 +66,13 @@ def test_a_number_from_0_on_is_seen_on_two_axes():
     assert all(number.contains(float(one)) for one in drawn)
 
 
+def test_a_search_begins_with_a_small_penalty_but_with_a_share_in_the_middle():
+    space = SearchSpace({"weight_decay": Float(0.0, 0.1), "dropout": Float(0.0, 0.8)})
+    begun = Features(space).central(200, np.random.default_rng(0))
+    assert np.median(begun[:, 0]) < 0.01
+    assert 0.3 < np.median(begun[:, 1]) < 0.5
+
+
 @pytest.mark.parametrize(
     "off",
     [

@@ -31,6 +31,9 @@ MOST_REMEMBERED = 1000
 SMALLEST = 1 / 1000
 """Share of the upper bound; on the logarithmic axis of a number from 0 on, less is seen as this."""
 
+HIGHEST_PENALTY = 0.1
+"""A search begins with a small value of a number from 0 to at most this, else with the middle."""
+
 ENUMERATED = 4096
 """A space of at most so many points is listed rather than sampled."""
 
@@ -214,8 +217,12 @@ def _on(axis: _Axis, variable: Variable, fraction: Array) -> Array:
 
 
 def _middle(variable: Variable) -> float:
-    """The centre of the last axis: penalties and shares are rather small than half of the most."""
-    axis = _axes(variable)[-1]
+    """The centre of a variable's axis; of two axes the logarithmic one for what may be a penalty.
+
+    From the lowest end of many variables a search learns little about what is above.
+    """
+    first, *others = _axes(variable)
+    axis = others[0] if others and _bounds(variable)[1] <= HIGHEST_PENALTY else first
     return float(axis.back(np.array(sum(axis.ends(variable)) / 2)))
 
 
