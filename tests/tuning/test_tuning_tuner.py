@@ -112,12 +112,27 @@ def test_an_exhausted_space_is_said():
             lambda tuner, trial: joulelab.Tuner(space()).tell(trial, 1.0),
             "not of this tuner",
         ),
+        (lambda tuner, trial: tuner.tell(trial.number, 1.0), "0 is not a trial"),
     ],
 )
 def test_what_cannot_be_told_is_refused(wrong, message):
     tuner = joulelab.Tuner(space())
     with pytest.raises(UsageError, match=message):
         wrong(tuner, tuner.ask())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": None}, "seed is None"),
+        ({"strategy": "asha"}, "asha decides how far a training goes"),
+        ({"strategy": "gren"}, "green"),
+    ],
+)
+def test_a_tuner_that_cannot_be_is_refused(wrong, message):
+    with pytest.raises(UsageError, match=message):
+        joulelab.Tuner(space(), **wrong)
 
 
 def test_numbers_of_numpy_are_told_like_others():

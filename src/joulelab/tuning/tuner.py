@@ -16,13 +16,14 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
 
 from joulelab.errors import UsageError, quoted
 from joulelab.tuning.front import count_goals, knee, on_front
-from joulelab.tuning.search import taken
+from joulelab.tuning.search import searches, taken
 from joulelab.tuning.space import SearchSpace, Value, Variable
 from joulelab.tuning.strategy import Strategy, strategies
 
@@ -73,7 +74,7 @@ class Tuner:
             is what is told as `second`, or else the cost.
 
     Raises:
-        UsageError: an impossible space, an unknown strategy, other goals.
+        UsageError: an impossible space, an unknown strategy, a seed below 0, other goals.
     """
 
     def __init__(
@@ -87,6 +88,13 @@ class Tuner:
     ) -> None:
         self.space = space if isinstance(space, SearchSpace) else SearchSpace(space)
         self.goals = count_goals(goals)
+        if not (isinstance(seed, Integral) and seed >= 0):
+            raise UsageError(f"seed is {quoted(seed)}", "a seed is a whole number, 0 or more")
+        if strategy in searches.names() and strategy not in strategies.names():
+            raise UsageError(
+                f"{strategy} decides how far a training goes, and a tuner asks for whole ones",
+                "run it with joulelab.tune, or choose a strategy such as green",
+            )
         maker = strategies.get(strategy)
         options = taken(maker, cost=cost, goals=self.goals)
         self.strategy: Strategy = maker(self.space, seed=seed, rounds=0, **options)
@@ -120,9 +128,11 @@ class Tuner:
                 1,000 inferences, say.
 
         Raises:
-            UsageError: a trial that was told before, or of another tuner; a score, cost or second
-                goal that is not a number; a cost or second goal that is not above 0.
+            UsageError: no trial, one that was told before, or of another tuner; a score, cost or
+                second goal that is not a number; a cost or second goal that is not above 0.
         """
+        if not isinstance(trial, Trial):
+            raise UsageError(f"{quoted(trial)} is not a trial", "tell trials from ask()")
         if not (trial.number < len(self.trials) and self.trials[trial.number] is trial):
             raise UsageError(f"trial {trial.number} is not of this tuner", "tell trials from ask()")
         if trial.finished:

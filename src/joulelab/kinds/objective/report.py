@@ -112,12 +112,13 @@ def best_finding(experiment: Experiment) -> list[str]:
     said = []
     for run in searches(experiment).to_dict("records"):
         values = in_words(json.loads(str(run["best"])))
+        at = f" with {values}" if values else ""
         confirmed = ""
         if run["confirmed"] == run["confirmed"]:
             seeds = formats.count(int(run["confirmations"]), "fresh seed")
             confirmed = f"; {formats.number(run['confirmed'])} on {seeds}"
         said.append(
-            f"The best score is {formats.number(run['score'])} with {values}{confirmed}. The "
+            f"The best score is {formats.number(run['score'])}{at}{confirmed}. The "
             f"search spent {formats.joules(run['energy_gross_j'])} ({run['energy_status']}) and "
             f"{formats.duration(run['duration_s'])}; it stopped because {run['stopped']}."
         )
