@@ -16,7 +16,6 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +87,7 @@ class Tuner:
     ) -> None:
         self.space = space if isinstance(space, SearchSpace) else SearchSpace(space)
         self.goals = count_goals(goals)
-        if not (isinstance(seed, Integral) and seed >= 0):
+        if not (isinstance(seed, int | np.integer) and seed >= 0):
             raise UsageError(f"seed is {quoted(seed)}", "a seed is a whole number, 0 or more")
         if strategy in searches.names() and strategy not in strategies.names():
             raise UsageError(
