@@ -199,7 +199,12 @@ def test_a_program_that_ends_without_returning_has_its_profile(program):
 )
 def test_a_program_that_a_signal_ends_has_its_profile(program, number, code):
     (program / "waits.py").write_text(
-        "import time\ndef waits():\n    open('begun', 'w').close()\n    time.sleep(60)\nwaits()\n"
+        "import time\n"
+        "def waits():\n"
+        "    time.sleep(0.3)\n"  # to be seen before the signal
+        "    open('begun', 'w').close()\n"
+        "    time.sleep(60)\n"
+        "waits()\n"
     )
     run = process("--", "waits.py")
     deadline_s = time.monotonic() + 60

@@ -141,7 +141,7 @@ import joulelab
 def f(a):
     for step in range(3):
         with joulelab.phase("wait"):
-            time.sleep(0.12)
+            time.sleep(0.8 * (step == 0))  # far longer than the time between two samples
         with joulelab.phase("work"):
             ends = time.process_time() + 0.12 * a
             while time.process_time() < ends: pass
@@ -176,7 +176,7 @@ def test_the_curve_of_an_attempt_that_was_killed_as_it_ended_does_not_count(phas
 def test_the_energies_of_phases_are_parts_of_that_of_the_run(phased):
     frame = phased.to_frame()
     waiting, working = frame["phase.wait.energy_j"], frame["phase.work.energy_j"]
-    assert (frame["phase.wait.duration_s"] >= 0.36).all()
+    assert (frame["phase.wait.duration_s"] >= 0.8).all()
     assert (waiting + working <= frame["energy_gross_j"] * 1.001).all()
     # The estimate follows processor time, which waiting does not take, however long it lasts.
     working_w = working / frame["phase.work.duration_s"]
