@@ -157,7 +157,7 @@ def test_help_suggests_the_nearest_topic(cli):
 
 
 def test_settings_that_nothing_reads_are_told(file, cli):
-    file.write_text("[meter.watt-file]\nscale = 2\n")
-    assert "no meter called 'watt-file' is known here" in cli("config")
+    file.write_text("[meter.kitchen-scale]\nscale = 2\n")
+    assert "no meter called 'kitchen-scale' is known here" in cli("config")
     file.write_text("[meter.raple]\ncalibration = 2\n")
     assert "did you mean 'rapl'?" in cli("config", code=2)
