@@ -264,11 +264,20 @@ def test_a_journal_has_one_line_of_json_for_each_step(tmp_path):
 
 
 def test_steps_too_short_for_the_sensor_add_up_to_what_is_measured():
-    short = Spent(0.01, joules=0.1, error_j=0.3, status="estimated")
+    short = Spent(0.01, joules=0.1, error_j=0.3, status="estimated", too_short=True)
     long = Spent(9.0, joules=90.0, error_j=4.0)
     assert total_spent([long, short]).status == "measured"
+    assert total_spent([total_spent([short, short]), long]).status == "measured"
     assert total_spent([replace(long, status="estimated"), short]).status == "estimated"
     assert total_spent([short, short]).status == "estimated"
+
+
+def test_a_step_that_no_sensor_has_read_makes_the_sum_an_estimate_however_small_it_is():
+    computed = Spent(0.01, joules=0.1, error_j=0.3, status="estimated")
+    long = Spent(9.0, joules=90.0, error_j=4.0)
+    short = replace(computed, too_short=True)
+    assert total_spent([long, computed]).status == "estimated"
+    assert total_spent([total_spent([short, computed]), long]).status == "estimated"
 
 
 def test_a_step_killed_before_its_first_heartbeat_is_no_measured_0_j(tmp_path):

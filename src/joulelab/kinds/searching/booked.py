@@ -11,6 +11,7 @@ from typing import TypeVar
 from joulelab.energy.booking import Booking
 from joulelab.energy.carbon.footprint import footprint
 from joulelab.energy.measurement import Measurement
+from joulelab.energy.reading import Status
 from joulelab.kinds.searching.spent import Spent
 from joulelab.study.executor import Executor, Heartbeat, Job, Outcome
 from joulelab.study.planned_run import PlannedRun
@@ -71,6 +72,7 @@ class BookedTrainer:
             share: of time and energy that belongs to the part.
         """
         total = self.session.counted(measurement)
+        parts = [one for one in measurement.readings if one.domain in total.domains]
         grams = None
         if self._booking is not None:
             begun, lasted = measurement.started_at, measurement.duration_s
@@ -84,6 +86,7 @@ class BookedTrainer:
             grams=_part(grams, share),
             status=str(total.status),
             reason="" if total.gross_j is not None else why_unknown(measurement),
+            too_short=total.status is Status.ESTIMATED and all(one.sensed for one in parts),
         )
 
     def booked(

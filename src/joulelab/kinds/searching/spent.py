@@ -22,6 +22,7 @@ class Spent:
         grams: of CO2 equivalent; None where the energy or its origin is unknown.
         status: of the energy.
         reason: why the energy is unknown.
+        too_short: sensors have read it, and it is estimated only because it was too short for them.
     """
 
     seconds: float = 0.0
@@ -31,6 +32,7 @@ class Spent:
     grams: float | None = 0.0
     status: str = str(Status.MEASURED)
     reason: str = ""
+    too_short: bool = False
 
     def amount(self, unit: Unit, evaluation: float) -> float | None:
         """The amount in a unit; None where it is unknown.
@@ -67,22 +69,28 @@ UNHEARD = Spent(
 
 
 def total_spent(parts: Iterable[Spent]) -> Spent:
-    """The sum; an amount that one part does not know is unknown."""
+    """The sum; an amount that one part does not know is unknown.
+
+    Steps of a search that are too short for a sensor are measured together once they leave open
+    less than it says.
+    """
     listed = [one for one in parts if one != Spent()]
     joules, error_j = _sum([one.joules for one in listed]), _sum([one.error_j for one in listed])
-    telling = listed
-    if joules is not None and error_j is not None and error_j <= joules:
-        # A step of a search is too short for its sensor; together they are not.
-        telling = [one for one in listed if (one.error_j or 0.0) <= (one.joules or 0.0)]
-    statuses = {Status(one.status) for one in telling}
+    long_enough = joules is not None and error_j is not None and error_j <= joules
+    statuses = {
+        Status.MEASURED if one.too_short and long_enough else Status(one.status) for one in listed
+    }
+    status = Status.of_sum(statuses) if statuses else Status.MEASURED
     return Spent(
         seconds=sum(one.seconds for one in listed),
         epochs=sum(one.epochs for one in listed),
         joules=joules,
         error_j=error_j,
         grams=_sum([one.grams for one in listed]),
-        status=str(Status.of_sum(statuses)) if statuses else str(Status.MEASURED),
+        status=str(status),
         reason=next((one.reason for one in listed if one.reason), ""),
+        too_short=status is Status.ESTIMATED
+        and all(one.too_short or one.status == Status.MEASURED for one in listed),
     )
 
 
