@@ -181,7 +181,9 @@ def test_a_short_stretch_through_the_recorder(data_dir, simulated_time):
     reading = measured["gpu:0"]
     played_s = window.channel_samples[0].times_s[-1] - window.channel_samples[0].times_s[0]
     expected_j = recorded.measure(recorded.start_s, recorded.start_s + played_s).energy_j
-    assert reading.status is Status.MEASURED
+    # Power rises from 8 to 50 W, and two values cannot say when in this second it rose.
+    assert reading.status is Status.ESTIMATED
+    assert reading.too_short
     assert reading.source == "replay:recorded"
     # The bound holds what a value that is a second old can be wrong by.
     assert abs(reading.gross_j - expected_j) <= reading.error_j + 1
