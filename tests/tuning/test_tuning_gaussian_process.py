@@ -144,6 +144,26 @@ def test_a_failed_training_does_not_decide_on_the_scale():
     )
 
 
+def test_losses_that_span_decades_are_seen_by_their_ratios():
+    generator = np.random.default_rng(3)
+    losses = 10 ** generator.uniform(-5, 0, 40)
+
+    seen = standard_scores(-losses)
+
+    logs = -np.log(losses)
+    assert_allclose(seen.values, (logs - logs.mean()) / logs.std(), rtol=1e-9, atol=1e-9)
+    # A difference near the best one, in units of the loss.
+    assert seen.unit == pytest.approx(losses.min() * logs.std())
+
+
+def test_scores_below_0_that_are_no_ratios_are_seen_by_their_gaps():
+    """Such as logarithms of likelihoods: the distance to 0 says nothing."""
+    scores = np.random.default_rng(4).normal(0.0, 1.0, 40)
+
+    assert_allclose(standard_scores(scores - 1000).values, standard_scores(scores).values)
+    assert standard_scores(np.array([-2.0, -2.0])).values.tolist() == [0.0, 0.0]
+
+
 def test_what_is_predicted_does_not_depend_on_when_it_was_asked(points):
     values = np.sin(5 * points[:, 0])
     followed = ScaledProcess(np.arange(3), Prior(), standard_scores)

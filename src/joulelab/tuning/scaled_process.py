@@ -7,6 +7,7 @@ same, whether or not the search was interrupted in between.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -88,6 +89,11 @@ def standard_scores(scores: Array, share: float = 0.5) -> Scaled:
     So a failed training, far below all others, does not decide on the scale of all. A failure, NaN,
     is as bad as the worst score.
 
+    Scores below 0 are losses, and these may span decades: then a gap that is small beside the usual
+    one is still large beside the best loss. If losses are closer to a normal distribution on a
+    logarithmic scale than their gaps are, by the likelihood of Box and Cox (Journal of the Royal
+    Statistical Society B 26, 1964, equation 8), they are seen on that.
+
     Args:
         scores: (observed,).
         share: gaps are in units of that which so many are below.
@@ -95,8 +101,20 @@ def standard_scores(scores: Array, share: float = 0.5) -> Scaled:
     known = np.where(np.isnan(scores), np.nanmin(scores), scores)
     gaps = known.max() - known
     usual = float(np.quantile(gaps, share)) or float(gaps.max()) or 1.0
-    values, centre, unit = standardised(-np.log1p(gaps / usual))
-    return Scaled(values, centre, unit * usual)
+    offset, least_loss = usual, -float(known.max())
+    if 0 < least_loss < usual:
+        rest = np.delete(gaps, gaps.argmin())  # a gap of 0 says nothing about the scale of gaps
+        if _log_likelihood(rest, least_loss) > _log_likelihood(rest, usual):
+            offset = least_loss
+    values, centre, unit = standardised(-np.log1p(gaps / offset))
+    return Scaled(values, centre, unit * offset)
+
+
+def _log_likelihood(gaps: Array, offset: float) -> float:
+    """Of a normal distribution of log(gaps + offset), up to a constant."""
+    logs = np.log(gaps + offset)
+    variance = float(logs.var()) if len(logs) else 0.0
+    return -math.inf if variance <= 0 else -len(logs) / 2 * math.log(variance) - float(logs.sum())
 
 
 def checkpoint(count: int) -> int:
