@@ -12,8 +12,10 @@ import pytest
 
 import joulelab
 from joulelab.errors import JoulelabError, SpecError, StoreMismatchError, UsageError
+from joulelab.kinds.objective.curve import Curve, Spacing
 from joulelab.kinds.objective.trial import Trial, TrialStoppedError
 from joulelab.kinds.searching.journal import read_journal
+from joulelab.kinds.searching.steps import TO_END
 from joulelab.report.ledger import ReportedStudy
 from joulelab.report.pages import write_report
 from joulelab.study.results import Results
@@ -95,8 +97,7 @@ def objective(trial):
     if what == 7: return "much"
     if what == 8: trial.report(float("nan"), 0)
     if what == 9:
-        trial.report(0.5, 0)
-        trial.report(0.5, 7)
+        for step in range(4): trial.report(0.5, step)
         assert trial.should_prune()
         trial.report(0.5, 8)
     while what == 11:
@@ -250,7 +251,9 @@ def test_a_space_of_the_user_overrides_what_the_objective_asks_for(work, tmp_pat
 def test_a_budget_of_time_ends_a_call_that_hangs(work):
     source = "import time\ndef objective(trial):\n    time.sleep(60 * trial.suggest_int('n', 1, 9))"
     began_s = time.monotonic()
-    with pytest.raises(JoulelabError, match=r"budget was spent|budget of 0\.5"):
+    with pytest.raises(
+        JoulelabError, match=r"first evaluation took .* budget of 0\.50 s, and did not"
+    ):
         work(source, "0.5s")
     assert time.monotonic() - began_s < 30
 
@@ -349,6 +352,151 @@ def test_the_command_prints_the_answer_first(tmp_path, monkeypatch, joulelab, un
         assert joulelab(*command)[0] == 0, command
     code, out, _ = joulelab("export", folder, "--table", "curves")
     assert out.startswith("run_id,metric,step,value")
+
+
+# Names of a space that nobody asks for
+
+TYPO = """
+def objective(trial):
+    rate = trial.suggest_float("learning_rate", 0.0, 1.0)
+    if trial.number == 4: rate += trial.suggest_float("momentum", 0.0, 1.0)
+    return rate
+"""
+SPACE = {"learning-rate": joulelab.Float(0.0, 1.0), "momentum": joulelab.Float(0.0, 1.0)}
+
+
+def test_a_misspelt_variable_of_a_space_is_named_once_with_what_was_asked_for(work, caplog):
+    found = work(TYPO, "4evaluations", space=SPACE, confirm=0)
+    (said,) = (one.message for one in caplog.records if "never asked" in one.message)
+    assert said == (
+        "the first 3 trials never asked for 'learning-rate' (did you mean 'learning_rate'?), "
+        "'momentum', which the space has"
+    )
+    assert found.unasked == {"learning-rate": "learning_rate", "momentum": None}
+    page = write_report(ReportedStudy(Results.open("out"))).read_text()
+    assert "No trial asked for" in page
+
+
+def test_a_variable_that_a_later_trial_asks_for_is_not_in_the_answer(work):
+    found = work(TYPO, "6evaluations", space=SPACE, confirm=0)
+    assert found.unasked == {"learning-rate": "learning_rate"}
+
+
+def test_a_space_whose_names_are_all_asked_for_is_not_warned_of(work, caplog):
+    space = {"learning_rate": joulelab.Float(0.0, 0.5)}
+    found = work(TYPO, "5evaluations", space=space, confirm=0)
+    assert found.unasked == {}
+    assert "never asked" not in caplog.text
+
+
+# Steps and epochs
+
+STEPS = """
+def objective(trial):
+    rate = trial.suggest_float("rate", 1e-4, 1.0, log=True)
+    for epoch in range(trial.epoch, 9):
+        trial.report(-abs(rate - 0.01) - 1 / (epoch + 1), {step})
+        if trial.should_prune():
+            break
+    return -abs(rate - 0.01) - 1 / (epoch + 1)
+"""
+
+
+@pytest.mark.parametrize("epochs", [None, 9])
+@pytest.mark.parametrize("strategy", ["asha", "green"])
+def test_a_search_is_the_same_whatever_steps_are_reported(work, tmp_path, strategy, epochs):
+    searches = []
+    for number, step in enumerate(["epoch", "epoch + 1", "100 * (epoch + 1)", "100 * epoch"]):
+        (tmp_path / "train.py").write_text(STEPS.format(step=step))
+        joulelab.tune(
+            "train.py:objective", budget="60 epochs", strategy=strategy, seed=1, epochs=epochs,
+            confirm=1, out=f"out{number}", energy=ENERGY,
+        )  # fmt: skip
+        lines = journal(f"out{number}")
+        searches.append([(line["step"], line["scores"], line["spent"]["epochs"]) for line in lines])
+    # Some trainings were paused after 1 epoch, and went on.
+    assert any(step["start"] == 1 for step, _, _ in searches[0])
+    assert searches[1:] == searches[:1] * 3
+
+
+def reported(curve, *steps):
+    for step in steps:
+        curve.report(float(step), step)
+    return curve
+
+
+def test_a_step_between_two_reports_counts_as_the_epoch_that_it_is_part_of():
+    curve = reported(Curve(0, TO_END, None, Spacing(), 1.0), 100, 200, 250, 300, 438)
+    assert curve.scores == {1: 100.0, 2: 200.0, 3: 300.0, 5: 438.0}
+    assert curve.trained == 5
+
+
+@pytest.mark.parametrize(
+    ("start", "known", "steps", "epochs"),
+    [
+        (1, Spacing(100), [200, 300], [2, 3]),  # goes on after a single report
+        (1, Spacing(100), [100, 200, 300], [1, 2, 3]),  # starts from scratch
+        (3, Spacing(100, 100), [400], [4]),
+        (3, Spacing(100, 100), [100, 200], [1, 2]),
+        (3, Spacing(), [3, 4], [4, 5]),  # had not reported
+    ],
+)
+def test_a_training_that_goes_on_has_the_epochs_of_its_first_reports(start, known, steps, epochs):
+    curve = reported(Curve(start, 9, 9, known, 1.0), *steps)
+    assert list(curve.scores) == epochs
+
+
+def test_of_reports_of_the_same_step_the_first_counts():
+    curve = Curve(0, TO_END, None, Spacing(), 1.0)
+    for score in (0.1, 0.2):
+        curve.report(score, 0)
+    assert curve.scores == {1: 0.1}
+
+
+# Budgets below an evaluation
+
+LONG = """
+def objective(trial):
+    rate = trial.suggest_float("rate", 0.0, 1.0)
+    for step in range(100):
+        trial.report(rate, step)
+        if trial.should_prune():
+            break
+    return rate
+"""
+
+
+def test_a_first_evaluation_that_takes_the_whole_budget_is_the_answer(
+    tmp_path, monkeypatch, joulelab
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(LONG)
+    words = ["tune", "train.py:objective", "--budget", "15epochs", "--meter", "estimate"]
+    code, out, _ = joulelab(*words)
+    assert code == 0
+    assert out.splitlines()[:3] == [
+        "the first evaluation took 16 epochs of a budget of 15 epochs, and did not end",
+        "give 10 times as much, or more",
+        "0.5 with rate = 0.5",
+    ]
+    _, out, _ = joulelab(*words, "--json")
+    assert json.loads(out)["advice"] == "give 10 times as much, or more"
+
+
+@pytest.mark.parametrize(
+    ("budget", "said", "advice"),
+    [
+        (
+            "13 epochs",
+            "the first evaluation took 9 epochs of a budget of 13 epochs",
+            "give 90 epochs or more, for 10 evaluations",
+        ),
+        ("30 epochs", "", ""),
+    ],
+)
+def test_a_budget_of_a_single_evaluation_is_too_small(work, budget, said, advice):
+    found = work(STEPS.format(step="epoch"), budget, confirm=0, strategy="random")
+    assert (found.shortfall, found.advice) == (said, advice)
 
 
 # The trial

@@ -6,7 +6,7 @@
     {"check": true}                 ──►  import the module
                                     ◄──  {"parameters": [...], "files": [...]} or {"error": ...}
     {"trial": {...}, "events": ...} ──►  call it
-                                    ◄──  {"report": [score, step]}          for every report
+                                    ◄──  {"report": [score, step], "used": ...}   every report
     {"stop": false}                 ──►
                                     ◄──  {"state": ..., "score": ..., ...}  at its end
 """
@@ -47,7 +47,11 @@ def called(
     """
     about = dict(request["trial"])
     about["checkpoint"] = Path(about["checkpoint"])
-    trial = Trial(**about, on_report=lambda score, step: ask({"report": [score, step]})["stop"])
+
+    def reported(score: float, step: int) -> bool:
+        return bool(ask({"report": [score, step], "used": trial.used})["stop"])
+
+    trial = Trial(**about, on_report=reported)
     os.environ[VARIABLE] = request["events"]
     _seed(trial.seed)
     told: dict[str, Any]
