@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -521,6 +522,59 @@ def test_a_trial_has_the_methods_of_optuna(tmp_path):
     assert one.checkpoint.is_dir()
     assert one.to_dict()["drawn"]
     assert json.loads(json.dumps(one.to_dict()))["asked"]["rate"]["log"]
+
+
+def test_a_trial_has_the_older_methods_of_optuna_too(tmp_path):
+    one = trial(tmp_path, values={"rate": 0.5, "log": 0.1, "q": 0.25})
+    assert one.suggest_uniform("rate", 0.0, 1.0) == 0.5
+    assert one.suggest_loguniform("log", 0.01, 1.0) == 0.1
+    assert one.suggest_discrete_uniform("q", 0.0, 1.0, 0.25) == 0.25
+    assert one.asked["log"].log
+    assert one.suggest_int("n", 1e2, 1e3, step=100) in range(100, 1001, 100)
+    assert one.datetime_start <= datetime.now()
+
+
+def test_a_callback_may_ask_for_the_direction_of_the_study(work):
+    pytest.importorskip("optuna")
+    source = """
+import optuna
+def objective(trial):
+    assert trial.study.direction == optuna.study.StudyDirection.MINIMIZE
+    assert trial.study.directions == [optuna.study.StudyDirection.MINIMIZE]
+    return trial.suggest_float("x", 0.0, 1.0)
+"""
+    assert work(source, "3evaluations", direction="minimize", confirm=0).score < 0.5
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda t: t.system_attrs, "no trial.system_attrs: use trial.user_attrs"),
+        (lambda t: t.set_constraint("c", 1.0), "raise optuna.TrialPruned"),
+        (lambda t: t.study.best_value, "no trial.study.best_value: a trial does not know of"),
+        (lambda t: t.study.stop(), "no trial.study.stop: --budget and --target"),
+        (lambda t: t.suggest_normal, "a trial of joulelab has no suggest_normal"),
+    ],
+)
+def test_what_a_trial_has_not_says_what_to_do_instead(tmp_path, ask, said):
+    with pytest.raises(AttributeError, match=said):
+        ask(trial(tmp_path))
+
+
+def test_a_range_with_a_step_may_be_another_one_in_every_trial(work):
+    found = work(
+        """
+def objective(trial):
+    first = trial.suggest_int("first", 8, 32, step=8)
+    second = trial.suggest_int("second", 8, first, step=8)
+    assert second <= first
+    return first + second
+""",
+        "40 evaluations",
+        confirm=0,
+    )
+    assert found.values == {"first": 32, "second": 32}
+    assert set(found.trials["state"]) == {"finished"}
 
 
 def test_what_was_not_proposed_is_a_draw_of_the_seed_and_the_name(tmp_path):

@@ -123,8 +123,12 @@ class ObjectiveJob(ProgramJob):
             "given": list(self.spec.space),  # type: ignore[attr-defined]
             "checkpoint": str(self.training / CHECKPOINT),
         }
-        two = bool(self.spec.two_goals)  # type: ignore[attr-defined]
-        return {"trial": about, "events": str(self.events), "two_goals": two}
+        return {
+            "trial": about,
+            "events": str(self.events),
+            "two_goals": bool(self.spec.two_goals),  # type: ignore[attr-defined]
+            "direction": self.spec.direction,  # type: ignore[attr-defined]
+        }
 
 
 class ObjectiveProcess(FunctionProcess):

@@ -319,6 +319,12 @@ def _union(name: str, known: Variable, asked: Variable) -> Variable:
         UsageError: they are of different types.
     """
     if isinstance(known, Choice) or isinstance(asked, Choice):
+        if (
+            isinstance(known, Choice)
+            and isinstance(asked, Choice)
+            and (both := _levels(known, asked))
+        ):
+            return both
         if known != asked:
             raise UsageError(
                 f"{name} was asked for with other choices before",
@@ -331,3 +337,12 @@ def _union(name: str, known: Variable, asked: Variable) -> Variable:
         )
     low, high = min(known.low, asked.low), max(known.high, asked.high)
     return type(known)(low, high, known.log)  # type: ignore[arg-type]
+
+
+def _levels(known: Choice, asked: Choice) -> Choice | None:
+    """The levels of both, where both are numbers in order (a range with a step)."""
+    levels = {*known.levels, *asked.levels}
+    numbers = [one for one in levels if isinstance(one, int | float) and not isinstance(one, bool)]
+    if not (known.ordered and asked.ordered and len(numbers) == len(levels)):
+        return None
+    return Choice(tuple(sorted(numbers)), ordered=True)
