@@ -162,6 +162,26 @@ def test_what_cannot_be_an_objective_is_refused_before_anything_runs(work, sourc
     assert not Path("out/outputs").exists()
 
 
+OWN = """
+import optuna
+def objective(trial):
+    return trial.suggest_float("x", 0.0, 1.0)
+{before}study = optuna.create_study()
+{before}study.optimize(objective, n_trials=100)
+"""
+
+
+def test_a_file_that_runs_a_study_whenever_it_is_imported_is_refused(work):
+    with pytest.raises(SpecError, match=r"train\.py, line 6, runs a study whenever it is imported"):
+        work(OWN.format(before=""))
+
+
+def test_a_file_that_runs_a_study_only_as_a_script_is_tuned(work):
+    pytest.importorskip("optuna")
+    source = OWN.format(before="if __name__ == '__main__': ")
+    assert work(source, "3evaluations", confirm=0).score > 0
+
+
 def test_an_objective_is_named_by_file_and_function():
     with pytest.raises(SpecError, match=r"'train\.py' is not possible: .*file\.py:name"):
         joulelab.tune("train.py", budget="1kJ")
@@ -520,7 +540,11 @@ def test_a_trial_has_the_methods_of_optuna(tmp_path):
     one.set_user_attr("key", [1, 2])
     assert one.user_attrs == {"key": [1, 2]}
     assert one.checkpoint.is_dir()
-    assert one.to_dict()["drawn"]
+    one.set_user_attr("model", object())
+    told = one.to_dict()
+    assert told["attributes"]["key"] == [1, 2]
+    assert told["attributes"]["model"].startswith("<object")
+    assert told["drawn"]
     assert json.loads(json.dumps(one.to_dict()))["asked"]["rate"]["log"]
 
 

@@ -1,10 +1,12 @@
 """What Optuna's trials have and those of a search of Joulelab have not, and what to do instead.
 
 Callbacks of Optuna ask the trial's study for its direction, so a trial has a study with that alone.
+A file that runs a study whenever it is imported would train in vain, and is found before.
 """
 
 from __future__ import annotations
 
+import ast
 from enum import IntEnum
 from typing import Any, Literal
 
@@ -60,3 +62,29 @@ def lacking(name: str, instead: str) -> AttributeError:
         instead: what to do.
     """
     return AttributeError(f"joulelab has no {name}: {instead}")
+
+
+def own_search(source: str, function: str) -> int | None:
+    """The line in which a file that is imported runs a study over a function; None for none.
+
+    Args:
+        source: of the file.
+        function: name in the file.
+    """
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return None  # importing it says more
+    for statement in tree.body:
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            continue
+        if isinstance(statement, ast.If) and "__name__" in ast.unparse(statement.test):
+            continue
+        for node in ast.walk(statement):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+                continue
+            given = [*node.args, *(keyword.value for keyword in node.keywords)]
+            named = any(isinstance(one, ast.Name) and one.id == function for one in given)
+            if node.func.attr == "optimize" and named:
+                return node.lineno
+    return None

@@ -18,6 +18,8 @@ and the name alone.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +31,8 @@ from joulelab.errors import UsageError, quoted
 from joulelab.kinds.objective.optuna_study import INSTEAD, Seen, lacking
 from joulelab.tuning.space import Choice, Float, Int, SearchSpace, Value, Variable
 
+LONGEST = 10_000
+"""Characters of an attribute that is kept as it is, such as a list; of others 200 are kept."""
 MOST_LEVELS = 1000
 """Ranges with a step are choices up to so many levels."""
 
@@ -283,6 +287,9 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - the user's
     plain = value.item() if hasattr(value, "item") and not hasattr(value, "__len__") else value
     if isinstance(plain, bool | int | float | str) or plain is None:
         return plain
+    with contextlib.suppress(TypeError, ValueError):
+        if len(text := json.dumps(plain)) <= LONGEST:
+            return json.loads(text)
     return repr(plain)[:200]
 
 

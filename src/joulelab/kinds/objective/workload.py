@@ -20,6 +20,7 @@ from joulelab.budget import Budget, parse_budget
 from joulelab.errors import SpecError
 from joulelab.kinds.objective.curve import Curve, Spacing
 from joulelab.kinds.objective.executor import ObjectiveExecutor, ObjectiveJob
+from joulelab.kinds.objective.optuna_study import own_search
 from joulelab.kinds.objective.spec import ObjectiveSpec
 from joulelab.kinds.objective.trainer import ObjectiveTrainer
 from joulelab.kinds.program.process import end_all, left_behind
@@ -63,6 +64,7 @@ class ObjectiveWorkload(SearchWorkload):
         for name in dict.fromkeys(one.experiment for one in configurations):
             spec = self._specs[name]
             self.check_budget(self._budget(spec), spec.place)
+            _check_import(name, spec.function)
             self.session.listener.doing(f"importing {_short(spec.function)}")
             job = self._job(spec, name, _step(), Curve(0, 1, 1, Spacing(), 1.0), 0, self.temporary)
             try:
@@ -164,6 +166,22 @@ class ObjectiveWorkload(SearchWorkload):
     @staticmethod
     def _budget(spec: ObjectiveSpec) -> Budget | None:
         return None if spec.budget is None else parse_budget(spec.budget)
+
+
+def _check_import(experiment: str, function: str) -> None:
+    """Refuse a file that trains when it is imported.
+
+    Raises:
+        SpecError: it runs a study of Optuna over the function.
+    """
+    place, _, name = function.rpartition(":")
+    if place.endswith(".py") and (file := Path(place)).is_file():
+        line = own_search(file.read_text(encoding="utf-8", errors="replace"), name)
+        if line is not None:
+            raise SpecError(
+                f"{experiment}: {file.name}, line {line}, runs a study whenever it is imported",
+                "put it under if __name__ == '__main__':",
+            )
 
 
 def _step() -> Step:
