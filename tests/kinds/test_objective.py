@@ -295,7 +295,8 @@ def trained(path):
 
 def test_a_killed_search_goes_on_exactly(work, tmp_path):
     (tmp_path / "whole").mkdir()
-    found = work(EPOCHS, strategy="asha", confirm=1)
+    source = EPOCHS.replace("trial.report(score, epoch)", "trial.report(score, 100 * (epoch + 1))")
+    found = work(source, strategy="asha", confirm=1)
     expected = [x["step"] for x in journal("out")]
     script = (
         "import joulelab\n"
@@ -303,7 +304,7 @@ def test_a_killed_search_goes_on_exactly(work, tmp_path):
         "    joulelab.tune('train.py:objective', budget='40epochs', out='killed', strategy='asha',"
         f" confirm=1, energy={ENERGY})\n"
     )
-    (tmp_path / "train.py").write_text(EPOCHS)
+    (tmp_path / "train.py").write_text(source)
     (tmp_path / "go.py").write_text(script)
     calls = tmp_path / "calls.txt"
     calls.unlink()
@@ -386,28 +387,40 @@ def objective(trial):
 SPACE = {"learning-rate": joulelab.Float(0.0, 1.0), "momentum": joulelab.Float(0.0, 1.0)}
 
 
+def warned(caplog):
+    return [one.message for one in caplog.records if "never asked" in one.message]
+
+
 def test_a_misspelt_variable_of_a_space_is_named_once_with_what_was_asked_for(work, caplog):
     found = work(TYPO, "4evaluations", space=SPACE, confirm=0)
-    (said,) = (one.message for one in caplog.records if "never asked" in one.message)
-    assert said == (
+    assert warned(caplog) == [
         "the first 3 trials never asked for 'learning-rate' (did you mean 'learning_rate'?), "
-        "'momentum', which the space has"
-    )
+        "which the space has"
+    ]
     assert found.unasked == {"learning-rate": "learning_rate", "momentum": None}
     page = write_report(ReportedStudy(Results.open("out"))).read_text()
     assert "No trial asked for" in page
 
 
-def test_a_variable_that_a_later_trial_asks_for_is_not_in_the_answer(work):
-    found = work(TYPO, "6evaluations", space=SPACE, confirm=0)
+def test_a_variable_that_a_later_trial_asks_for_is_not_in_the_answer(work, caplog):
+    found = work(TYPO, "11evaluations", space=SPACE, confirm=0)
     assert found.unasked == {"learning-rate": "learning_rate"}
+    assert "momentum" not in caplog.text
+
+
+def test_a_variable_that_may_be_behind_a_condition_is_warned_of_after_more_trials(work, caplog):
+    found = work(TYPO.replace("== 4", "== 99"), "11evaluations", space=SPACE, confirm=0)
+    first, second = warned(caplog)
+    assert "'learning-rate'" in first
+    assert second == "the first 10 trials never asked for 'momentum', which the space has"
+    assert set(found.unasked) == {"learning-rate", "momentum"}
 
 
 def test_a_space_whose_names_are_all_asked_for_is_not_warned_of(work, caplog):
     space = {"learning_rate": joulelab.Float(0.0, 0.5)}
     found = work(TYPO, "5evaluations", space=space, confirm=0)
     assert found.unasked == {}
-    assert "never asked" not in caplog.text
+    assert warned(caplog) == []
 
 
 # Steps and epochs
