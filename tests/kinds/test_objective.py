@@ -20,6 +20,7 @@ from joulelab.kinds.searching.steps import TO_END
 from joulelab.report.ledger import ReportedStudy
 from joulelab.report.pages import write_report
 from joulelab.study.results import Results
+from joulelab.study.study import Study
 
 ENERGY = {"meters": ["estimate"], "interval_s": 0.02}
 EPOCHS = """
@@ -160,6 +161,35 @@ def test_what_cannot_be_an_objective_is_refused_before_anything_runs(work, sourc
     with pytest.raises(SpecError, match=said):
         work(source)
     assert not Path("out/outputs").exists()
+
+
+STUDY = """
+name = "two"
+[energy]
+meters = ["estimate"]
+interval_s = 0.02
+idle_s = 0.0
+cool_down_s = 0.0
+[experiment.low]
+kind = "objective"
+function = "low.py:objective"
+budget = "3 evaluations"
+[experiment.high]
+kind = "objective"
+function = "high.py:objective"
+budget = "3 evaluations"
+"""
+
+
+def test_each_search_of_a_study_calls_its_own_objective(tmp_path):
+    for name, low in (("low", 0.0), ("high", 5.0)):
+        source = f"def objective(trial): return trial.suggest_float('{name}', {low}, {low + 1})"
+        (tmp_path / f"{name}.py").write_text(source)
+    (tmp_path / "study.toml").write_text(STUDY)
+    runs = Study.load(tmp_path / "study.toml").run(tmp_path / "out").to_frame()
+    best = runs.set_index("experiment")["best"].map(json.loads)
+    assert list(best["low"]) == ["low"]
+    assert list(best["high"]) == ["high"]
 
 
 OWN = """

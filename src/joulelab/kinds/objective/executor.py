@@ -186,7 +186,7 @@ class ObjectiveExecutor(ProcessExecutor[ObjectiveProcess]):
         restore(cast(ObjectiveJob, job).training, cast(ObjectiveJob, job).curve.start)
 
     def _lay_out(self, job: ProgramJob) -> None:
-        process = self._ready(cast(ObjectiveJob, job))
+        process = self._ready(job)
         if not process.loaded:
             process.ask({"check": True}, LOADING_LIMIT_S)
 
@@ -215,12 +215,8 @@ class ObjectiveExecutor(ProcessExecutor[ObjectiveProcess]):
                 stream.close()
         return told
 
-    def _ready(self, job: ObjectiveJob) -> ObjectiveProcess:
-        if self._process is not None and not self._process.alive:
-            self.close()
-        if self._process is None:
-            self._process = ObjectiveProcess((job.spec,), job)
-        return self._process
+    def _start(self, of: tuple[Any, ...], job: ProgramJob) -> ObjectiveProcess:
+        return ObjectiveProcess(of, job)
 
 
 def restore(training: Path, start: int) -> None:
