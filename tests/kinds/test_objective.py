@@ -6,17 +6,21 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 import joulelab
 from joulelab.errors import JoulelabError, SpecError, StoreMismatchError, UsageError
+from joulelab.kinds.objective.curve import Curve, Spacing
 from joulelab.kinds.objective.trial import Trial, TrialStoppedError
 from joulelab.kinds.searching.journal import read_journal
+from joulelab.kinds.searching.steps import TO_END
 from joulelab.report.ledger import ReportedStudy
 from joulelab.report.pages import write_report
 from joulelab.study.results import Results
+from joulelab.study.study import Study
 
 ENERGY = {"meters": ["estimate"], "interval_s": 0.02}
 EPOCHS = """
@@ -95,8 +99,7 @@ def objective(trial):
     if what == 7: return "much"
     if what == 8: trial.report(float("nan"), 0)
     if what == 9:
-        trial.report(0.5, 0)
-        trial.report(0.5, 7)
+        for step in range(4): trial.report(0.5, step)
         assert trial.should_prune()
         trial.report(0.5, 8)
     while what == 11:
@@ -158,6 +161,55 @@ def test_what_cannot_be_an_objective_is_refused_before_anything_runs(work, sourc
     with pytest.raises(SpecError, match=said):
         work(source)
     assert not Path("out/outputs").exists()
+
+
+STUDY = """
+name = "two"
+[energy]
+meters = ["estimate"]
+interval_s = 0.02
+idle_s = 0.0
+cool_down_s = 0.0
+[experiment.low]
+kind = "objective"
+function = "low.py:objective"
+budget = "3 evaluations"
+[experiment.high]
+kind = "objective"
+function = "high.py:objective"
+budget = "3 evaluations"
+"""
+
+
+def test_each_search_of_a_study_calls_its_own_objective(tmp_path):
+    for name, low in (("low", 0.0), ("high", 5.0)):
+        source = f"def objective(trial): return trial.suggest_float('{name}', {low}, {low + 1})"
+        (tmp_path / f"{name}.py").write_text(source)
+    (tmp_path / "study.toml").write_text(STUDY)
+    runs = Study.load(tmp_path / "study.toml").run(tmp_path / "out").to_frame()
+    best = runs.set_index("experiment")["best"].map(json.loads)
+    assert list(best["low"]) == ["low"]
+    assert list(best["high"]) == ["high"]
+
+
+OWN = """
+import optuna
+def objective(trial):
+    return trial.suggest_float("x", 0.0, 1.0)
+{before}study = optuna.create_study()
+{before}study.optimize(objective, n_trials=100)
+"""
+
+
+def test_a_file_that_runs_a_study_whenever_it_is_imported_is_refused(work):
+    with pytest.raises(SpecError, match=r"train\.py, line 6, runs a study whenever it is imported"):
+        work(OWN.format(before=""))
+
+
+def test_a_file_that_runs_a_study_only_as_a_script_is_tuned(work):
+    pytest.importorskip("optuna")
+    source = OWN.format(before="if __name__ == '__main__': ")
+    assert work(source, "3evaluations", confirm=0).score > 0
 
 
 def test_an_objective_is_named_by_file_and_function():
@@ -250,7 +302,9 @@ def test_a_space_of_the_user_overrides_what_the_objective_asks_for(work, tmp_pat
 def test_a_budget_of_time_ends_a_call_that_hangs(work):
     source = "import time\ndef objective(trial):\n    time.sleep(60 * trial.suggest_int('n', 1, 9))"
     began_s = time.monotonic()
-    with pytest.raises(JoulelabError, match=r"budget was spent|budget of 0\.5"):
+    with pytest.raises(
+        JoulelabError, match=r"first evaluation took .* budget of 0\.50 s, and did not"
+    ):
         work(source, "0.5s")
     assert time.monotonic() - began_s < 30
 
@@ -271,7 +325,8 @@ def trained(path):
 
 def test_a_killed_search_goes_on_exactly(work, tmp_path):
     (tmp_path / "whole").mkdir()
-    found = work(EPOCHS, strategy="asha", confirm=1)
+    source = EPOCHS.replace("trial.report(score, epoch)", "trial.report(score, 100 * (epoch + 1))")
+    found = work(source, strategy="asha", confirm=1)
     expected = [x["step"] for x in journal("out")]
     script = (
         "import joulelab\n"
@@ -279,7 +334,7 @@ def test_a_killed_search_goes_on_exactly(work, tmp_path):
         "    joulelab.tune('train.py:objective', budget='40epochs', out='killed', strategy='asha',"
         f" confirm=1, energy={ENERGY})\n"
     )
-    (tmp_path / "train.py").write_text(EPOCHS)
+    (tmp_path / "train.py").write_text(source)
     (tmp_path / "go.py").write_text(script)
     calls = tmp_path / "calls.txt"
     calls.unlink()
@@ -351,6 +406,163 @@ def test_the_command_prints_the_answer_first(tmp_path, monkeypatch, joulelab, un
     assert out.startswith("run_id,metric,step,value")
 
 
+# Names of a space that nobody asks for
+
+TYPO = """
+def objective(trial):
+    rate = trial.suggest_float("learning_rate", 0.0, 1.0)
+    if trial.number == 4: rate += trial.suggest_float("momentum", 0.0, 1.0)
+    return rate
+"""
+SPACE = {"learning-rate": joulelab.Float(0.0, 1.0), "momentum": joulelab.Float(0.0, 1.0)}
+
+
+def warned(caplog):
+    return [one.message for one in caplog.records if "never asked" in one.message]
+
+
+def test_a_misspelt_variable_of_a_space_is_named_once_with_what_was_asked_for(work, caplog):
+    found = work(TYPO, "4evaluations", space=SPACE, confirm=0)
+    assert warned(caplog) == [
+        "the first 3 trials never asked for 'learning-rate' (did you mean 'learning_rate'?), "
+        "which the space has"
+    ]
+    assert found.unasked == {"learning-rate": "learning_rate", "momentum": None}
+    page = write_report(ReportedStudy(Results.open("out"))).read_text()
+    assert "No trial asked for" in page
+
+
+def test_a_variable_that_a_later_trial_asks_for_is_not_in_the_answer(work, caplog):
+    found = work(TYPO, "11evaluations", space=SPACE, confirm=0)
+    assert found.unasked == {"learning-rate": "learning_rate"}
+    assert "momentum" not in caplog.text
+
+
+def test_a_variable_that_may_be_behind_a_condition_is_warned_of_after_more_trials(work, caplog):
+    found = work(TYPO.replace("== 4", "== 99"), "11evaluations", space=SPACE, confirm=0)
+    first, second = warned(caplog)
+    assert "'learning-rate'" in first
+    assert second == "the first 10 trials never asked for 'momentum', which the space has"
+    assert set(found.unasked) == {"learning-rate", "momentum"}
+
+
+def test_a_space_whose_names_are_all_asked_for_is_not_warned_of(work, caplog):
+    space = {"learning_rate": joulelab.Float(0.0, 0.5)}
+    found = work(TYPO, "5evaluations", space=space, confirm=0)
+    assert found.unasked == {}
+    assert warned(caplog) == []
+
+
+# Steps and epochs
+
+STEPS = """
+def objective(trial):
+    rate = trial.suggest_float("rate", 1e-4, 1.0, log=True)
+    for epoch in range(trial.epoch, 9):
+        trial.report(-abs(rate - 0.01) - 1 / (epoch + 1), {step})
+        if trial.should_prune():
+            break
+    return -abs(rate - 0.01) - 1 / (epoch + 1)
+"""
+
+
+@pytest.mark.parametrize("epochs", [None, 9])
+@pytest.mark.parametrize("strategy", ["asha", "green"])
+def test_a_search_is_the_same_whatever_steps_are_reported(work, tmp_path, strategy, epochs):
+    searches = []
+    for number, step in enumerate(["epoch", "epoch + 1", "100 * (epoch + 1)", "100 * epoch"]):
+        (tmp_path / "train.py").write_text(STEPS.format(step=step))
+        joulelab.tune(
+            "train.py:objective", budget="60 epochs", strategy=strategy, seed=1, epochs=epochs,
+            confirm=1, out=f"out{number}", energy=ENERGY,
+        )  # fmt: skip
+        lines = journal(f"out{number}")
+        searches.append([(line["step"], line["scores"], line["spent"]["epochs"]) for line in lines])
+    # Some trainings were paused after 1 epoch, and went on.
+    assert any(step["start"] == 1 for step, _, _ in searches[0])
+    assert searches[1:] == searches[:1] * 3
+
+
+def reported(curve, *steps):
+    for step in steps:
+        curve.report(float(step), step)
+    return curve
+
+
+def test_a_step_between_two_reports_counts_as_the_epoch_that_it_is_part_of():
+    curve = reported(Curve(0, TO_END, None, Spacing(), 1.0), 100, 200, 250, 300, 438)
+    assert curve.scores == {1: 100.0, 2: 200.0, 3: 300.0, 5: 438.0}
+    assert curve.trained == 5
+
+
+@pytest.mark.parametrize(
+    ("start", "known", "steps", "epochs"),
+    [
+        (1, Spacing(100), [200, 300], [2, 3]),  # goes on after a single report
+        (1, Spacing(100), [100, 200, 300], [1, 2, 3]),  # starts from scratch
+        (3, Spacing(100, 100), [400], [4]),
+        (3, Spacing(100, 100), [100, 200], [1, 2]),
+        (3, Spacing(), [3, 4], [4, 5]),  # had not reported
+    ],
+)
+def test_a_training_that_goes_on_has_the_epochs_of_its_first_reports(start, known, steps, epochs):
+    curve = reported(Curve(start, 9, 9, known, 1.0), *steps)
+    assert list(curve.scores) == epochs
+
+
+def test_of_reports_of_the_same_step_the_first_counts():
+    curve = Curve(0, TO_END, None, Spacing(), 1.0)
+    for score in (0.1, 0.2):
+        curve.report(score, 0)
+    assert curve.scores == {1: 0.1}
+
+
+# Budgets below an evaluation
+
+LONG = """
+def objective(trial):
+    rate = trial.suggest_float("rate", 0.0, 1.0)
+    for step in range(100):
+        trial.report(rate, step)
+        if trial.should_prune():
+            break
+    return rate
+"""
+
+
+def test_a_first_evaluation_that_takes_the_whole_budget_is_the_answer(
+    tmp_path, monkeypatch, joulelab
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(LONG)
+    words = ["tune", "train.py:objective", "--budget", "15epochs", "--meter", "estimate"]
+    code, out, _ = joulelab(*words)
+    assert code == 0
+    assert out.splitlines()[:3] == [
+        "the first evaluation took 16 epochs of a budget of 15 epochs, and did not end",
+        "give 10 times as much, or more",
+        "0.5 with rate = 0.5",
+    ]
+    _, out, _ = joulelab(*words, "--json")
+    assert json.loads(out)["advice"] == "give 10 times as much, or more"
+
+
+@pytest.mark.parametrize(
+    ("budget", "said", "advice"),
+    [
+        (
+            "13 epochs",
+            "the first evaluation took 9 epochs of a budget of 13 epochs",
+            "give 90 epochs or more, for 10 evaluations",
+        ),
+        ("30 epochs", "", ""),
+    ],
+)
+def test_a_budget_of_a_single_evaluation_is_too_small(work, budget, said, advice):
+    found = work(STEPS.format(step="epoch"), budget, confirm=0, strategy="random")
+    assert (found.shortfall, found.advice) == (said, advice)
+
+
 # The trial
 
 
@@ -371,8 +583,65 @@ def test_a_trial_has_the_methods_of_optuna(tmp_path):
     one.set_user_attr("key", [1, 2])
     assert one.user_attrs == {"key": [1, 2]}
     assert one.checkpoint.is_dir()
-    assert one.to_dict()["drawn"]
+    one.set_user_attr("model", object())
+    told = one.to_dict()
+    assert told["attributes"]["key"] == [1, 2]
+    assert told["attributes"]["model"].startswith("<object")
+    assert told["drawn"]
     assert json.loads(json.dumps(one.to_dict()))["asked"]["rate"]["log"]
+
+
+def test_a_trial_has_the_older_methods_of_optuna_too(tmp_path):
+    one = trial(tmp_path, values={"rate": 0.5, "log": 0.1, "q": 0.25})
+    assert one.suggest_uniform("rate", 0.0, 1.0) == 0.5
+    assert one.suggest_loguniform("log", 0.01, 1.0) == 0.1
+    assert one.suggest_discrete_uniform("q", 0.0, 1.0, 0.25) == 0.25
+    assert one.asked["log"].log
+    assert one.suggest_int("n", 1e2, 1e3, step=100) in range(100, 1001, 100)
+    assert one.datetime_start <= datetime.now()
+
+
+def test_a_callback_may_ask_for_the_direction_of_the_study(work):
+    pytest.importorskip("optuna")
+    source = """
+import optuna
+def objective(trial):
+    assert trial.study.direction == optuna.study.StudyDirection.MINIMIZE
+    assert trial.study.directions == [optuna.study.StudyDirection.MINIMIZE]
+    return trial.suggest_float("x", 0.0, 1.0)
+"""
+    assert work(source, "3evaluations", direction="minimize", confirm=0).score < 0.5
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda t: t.system_attrs, "no trial.system_attrs: use trial.user_attrs"),
+        (lambda t: t.set_constraint("c", 1.0), "raise optuna.TrialPruned"),
+        (lambda t: t.study.best_value, "no trial.study.best_value: a trial does not know of"),
+        (lambda t: t.study.stop(), "no trial.study.stop: --budget and --target"),
+        (lambda t: t.suggest_normal, "a trial of joulelab has no suggest_normal"),
+    ],
+)
+def test_what_a_trial_has_not_says_what_to_do_instead(tmp_path, ask, said):
+    with pytest.raises(AttributeError, match=said):
+        ask(trial(tmp_path))
+
+
+def test_a_range_with_a_step_may_be_another_one_in_every_trial(work):
+    found = work(
+        """
+def objective(trial):
+    first = trial.suggest_int("first", 8, 32, step=8)
+    second = trial.suggest_int("second", 8, first, step=8)
+    assert second <= first
+    return first + second
+""",
+        "40 evaluations",
+        confirm=0,
+    )
+    assert found.values == {"first": 32, "second": 32}
+    assert set(found.trials["state"]) == {"finished"}
 
 
 def test_what_was_not_proposed_is_a_draw_of_the_seed_and_the_name(tmp_path):

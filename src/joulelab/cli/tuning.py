@@ -16,6 +16,7 @@ from joulelab.cli.output import check_folder, progress_console, say, show
 from joulelab.cli.signals import end_on_sigterm
 from joulelab.energy.reading import Total
 from joulelab.kinds.objective.tune import EXPERIMENT, Tuned, default_folder, tune
+from joulelab.kinds.searching.growing import unasked_words
 from joulelab.present import Facts, View
 from joulelab.study.executor import Heartbeat
 from joulelab.study.listener import Listener
@@ -124,8 +125,15 @@ def _view(found: Tuned) -> View:
     spent = f"{formats.joules(found.spent_j)} ({found.energy_status})"
     epochs = f"{found.epochs:g} epoch{'s' * (found.epochs != 1)}"
     rows.append(("spent", f"{spent}, {formats.duration(found.duration_s)}, {epochs}"))
+    if found.unasked:
+        rows.append(
+            ("unasked", f"{unasked_words(found.unasked)}: in the space, asked for by no trial")
+        )
     rows.append(("results", f"{found.folder}: joulelab report {found.folder}"))
-    return View([f"{formats.number(found.score)} with {said}", Facts(rows)], _data(found))
+    # Where no search is behind the score, that comes first.
+    first = [f"{found.shortfall}\n{found.advice}"] if found.shortfall else []
+    score = f"{formats.number(found.score)} with {said}"
+    return View([*first, score, Facts(rows)], _data(found))
 
 
 def _front_rows(found: Tuned) -> list[tuple[str, str]]:
@@ -175,6 +183,9 @@ def _data(found: Tuned) -> dict[str, Any]:
         "epochs": found.epochs,
         "stopped": found.stopped,
         "folder": str(found.folder),
+        "shortfall": found.shortfall or None,
+        "advice": found.advice or None,
+        "unasked": dict(found.unasked),
         **goals,
         "trials": found.trials.drop(columns=["attributes"]).to_dict("records"),
     }

@@ -22,7 +22,7 @@ from joulelab import formats
 from joulelab.energy.measurement import Measurement
 from joulelab.energy.recorder import Window
 from joulelab.errors import CommandError, SpecError
-from joulelab.kinds.objective.curve import Curve
+from joulelab.kinds.objective.curve import Curve, Spacing
 from joulelab.kinds.program.executor import (
     LOADING_LIMIT_S,
     FunctionProcess,
@@ -31,13 +31,12 @@ from joulelab.kinds.program.executor import (
     ProgramJob,
     check_ended,
 )
-from joulelab.kinds.searching.steps import Limit
+from joulelab.kinds.searching.steps import SPENT, Limit
 from joulelab.study.executor import Progress
 from joulelab.tuning.space import Value
 
 LOOK_S = 0.1
 TINY = 1e-9
-SPENT = "the budget was spent"
 BEFORE = "checkpoint-at-"
 HALF = f"{BEFORE}half"
 CHECKPOINT = "checkpoint"
@@ -102,14 +101,16 @@ class ObjectiveJob(ProgramJob):
         training: folder of this training, with its checkpoint.
         limit: what is left of the budget.
         used: gives what an energy so far is in the unit of the budget.
+        heard: the values that it has asked for, as of its last report; of the job alone.
     """
 
     trial: int = 0
     proposed: Mapping[str, Value] = field(default_factory=dict)
-    curve: Curve = field(default_factory=lambda: Curve(0, 1, 1, None, 1.0))
+    curve: Curve = field(default_factory=lambda: Curve(0, 1, 1, Spacing(), 1.0))
     training: Path = Path()
     limit: Limit | None = None
     used: Callable[[Measurement], float | None] = lambda _: None
+    heard: dict[str, Value] = field(default_factory=dict)
 
     def as_request(self) -> dict[str, Any]:
         """What the process is asked to do."""
@@ -122,8 +123,12 @@ class ObjectiveJob(ProgramJob):
             "given": list(self.spec.space),  # type: ignore[attr-defined]
             "checkpoint": str(self.training / CHECKPOINT),
         }
-        two = bool(self.spec.two_goals)  # type: ignore[attr-defined]
-        return {"trial": about, "events": str(self.events), "two_goals": two}
+        return {
+            "trial": about,
+            "events": str(self.events),
+            "two_goals": bool(self.spec.two_goals),  # type: ignore[attr-defined]
+            "direction": self.spec.direction,  # type: ignore[attr-defined]
+        }
 
 
 class ObjectiveProcess(FunctionProcess):
@@ -181,7 +186,7 @@ class ObjectiveExecutor(ProcessExecutor[ObjectiveProcess]):
         restore(cast(ObjectiveJob, job).training, cast(ObjectiveJob, job).curve.start)
 
     def _lay_out(self, job: ProgramJob) -> None:
-        process = self._ready(cast(ObjectiveJob, job))
+        process = self._ready(job)
         if not process.loaded:
             process.ask({"check": True}, LOADING_LIMIT_S)
 
@@ -196,6 +201,7 @@ class ObjectiveExecutor(ProcessExecutor[ObjectiveProcess]):
             told = process.hear(meter.over)
             while "report" in told:
                 score, step = told["report"]
+                one.heard.update(told["used"])
                 stop = one.curve.report(float(score), int(step))
                 progress(one.curve.reached, one.curve.end)
                 process.tell({"stop": stop or meter.spent()})
@@ -209,12 +215,8 @@ class ObjectiveExecutor(ProcessExecutor[ObjectiveProcess]):
                 stream.close()
         return told
 
-    def _ready(self, job: ObjectiveJob) -> ObjectiveProcess:
-        if self._process is not None and not self._process.alive:
-            self.close()
-        if self._process is None:
-            self._process = ObjectiveProcess((job.spec,), job)
-        return self._process
+    def _start(self, of: tuple[Any, ...], job: ProgramJob) -> ObjectiveProcess:
+        return ObjectiveProcess(of, job)
 
 
 def restore(training: Path, start: int) -> None:

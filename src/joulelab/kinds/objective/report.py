@@ -12,6 +12,7 @@ from joulelab.kinds.searching.front import (
     score_front,
     trials,
 )
+from joulelab.kinds.searching.growing import unasked_words
 from joulelab.kinds.searching.report import (
     SEARCH,
     costs,
@@ -114,7 +115,7 @@ def best_finding(experiment: Experiment) -> list[str]:
         values = in_words(json.loads(str(run["best"])))
         at = f" with {values}" if values else ""
         confirmed = ""
-        if run["confirmed"] == run["confirmed"]:
+        if formats.known(run["confirmed"]):
             seeds = formats.count(int(run["confirmations"]), "fresh seed")
             confirmed = f"; {formats.number(run['confirmed'])} on {seeds}"
         said.append(
@@ -122,6 +123,13 @@ def best_finding(experiment: Experiment) -> list[str]:
             f"search spent {formats.joules(run['energy_gross_j'])} ({run['energy_status']}) and "
             f"{formats.duration(run['duration_s'])}; it stopped because {run['stopped']}."
         )
+        if isinstance(short := run.get("shortfall"), str):
+            said.append(f"{short[0].upper()}{short[1:]}: {run['advice']}.")
+        if isinstance(unasked := run.get("unasked"), str):
+            said.append(
+                f"No trial asked for {unasked_words(json.loads(unasked))}, which the given space "
+                "has: searching it was in vain."
+            )
     return said
 
 

@@ -10,15 +10,15 @@ from typing import Any, cast
 
 from joulelab.energy.booking import Booking
 from joulelab.energy.measurement import Measurement
-from joulelab.kinds.objective.curve import Curve
+from joulelab.kinds.objective.curve import Curve, Spacing
 from joulelab.kinds.objective.executor import (
-    SPENT,
     ObjectiveExecutor,
     ObjectiveJob,
     forget_copies,
 )
 from joulelab.kinds.searching.booked import BookedTrainer
-from joulelab.kinds.searching.steps import FAILURES, TO_END, Limit, Purpose, Result, State
+from joulelab.kinds.searching.growing import GrowingSearcher
+from joulelab.kinds.searching.steps import FAILURES, SPENT, TO_END, Limit, Purpose, Result, State
 from joulelab.study.executor import Outcome
 from joulelab.study.planned_run import PlannedRun
 from joulelab.study.runner import RunRecorder
@@ -37,7 +37,7 @@ class ObjectiveTrainer(BookedTrainer):
         executor: calls it.
         make_job: of a step, its curve and what is left.
         sign: -1 where lower scores are better.
-        epochs: gives those of a full training, once known.
+        searcher: knows the epochs of a full training, and the steps that trainings have reported.
 
     Attributes:
         most: one step at a time.
@@ -54,15 +54,14 @@ class ObjectiveTrainer(BookedTrainer):
         executor: ObjectiveExecutor,
         make_job: Callable[[Step, Curve], ObjectiveJob],
         sign: float,
-        epochs: Callable[[], int | None],
+        searcher: GrowingSearcher,
     ) -> None:
         super().__init__(session, recorder, run, booking)
         self._executor = executor
         self._make_job = make_job
         self._sign = sign
-        self._epochs = epochs
+        self._searcher = searcher
         self._last: ObjectiveJob | None = None
-        self.origin: int | None = None
 
     def train(
         self, steps: Sequence[Step], purpose: Purpose, limit: Limit | None
@@ -76,23 +75,24 @@ class ObjectiveTrainer(BookedTrainer):
     def _train(self, step: Step, limit: Limit | None) -> Result:
         if self._last is not None:
             forget_copies(self._last.training)
-        curve = Curve(step.start, step.end, self._epochs(), self.origin, self._sign)
+        # Trainings that go on are the search's own; those for confirmation begin at 0.
+        spacing = Spacing(*self._searcher.steps_of(step)) if step.start else Spacing()
+        curve = Curve(step.start, step.end, self._searcher.epochs, spacing, self._sign)
         job = self._make_job(step, curve)
         job = replace(job, limit=limit, used=lambda measured: self._amount(measured, limit))
         self._last = job
         outcome = cast(
             "Outcome[Mapping[str, Any]]", self.booked(self._executor, job, failure=_failure)
         )
-        self.origin = curve.origin
-        return self._result(step, curve, outcome)
+        return self._result(step, job, outcome)
 
     def _amount(self, measurement: Measurement, limit: Limit | None) -> float | None:
         spent = self.spent(measurement, 0.0)
         return None if limit is None else spent.amount(limit.unit, limit.evaluation)
 
-    def _result(self, step: Step, curve: Curve, outcome: Outcome[Mapping[str, Any]]) -> Result:
-        told = outcome.result or {}
-        epochs = self._epochs()
+    def _result(self, step: Step, job: ObjectiveJob, outcome: Outcome[Mapping[str, Any]]) -> Result:
+        told, curve = outcome.result or {}, job.curve
+        epochs = self._searcher.epochs
         whole = 0
         if told.get("state") == "returned":
             whole = _returned(step, curve, float(told["score"]) * self._sign, told["told"], epochs)
@@ -112,13 +112,15 @@ class ObjectiveTrainer(BookedTrainer):
             reason=reason,
             details=str(told.get("details") or outcome.details or ""),
             started_at=outcome.measurement.started_at or time.time(),
-            values=told.get("used", {}),
+            values=told.get("used", job.heard),
             drawn=bool(told.get("drawn")),
             asked=told.get("asked", {}),
             beyond=beyond,
             stoppable=bool(told.get("asks")),
             attributes=told.get("attributes", {}),
             second=told.get("second") if scores else None,
+            first=curve.spacing.first,
+            every=curve.spacing.every,
         )
 
 

@@ -18,15 +18,21 @@ and the name alone.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from joulelab.errors import UsageError, quoted
+from joulelab.kinds.objective.optuna_study import INSTEAD, Seen, lacking
 from joulelab.tuning.space import Choice, Float, Int, SearchSpace, Value, Variable
 
+LONGEST = 10_000
+"""Characters of an attribute that is kept as it is, such as a list; of others 200 are kept."""
 MOST_LEVELS = 1000
 """Ranges with a step are choices up to so many levels."""
 
@@ -43,11 +49,16 @@ class Trial:
         values: from the search.
         seed: of this training; random generators have been seeded with it.
         repetition: number of the training of these values.
-        epoch: epochs that this training has behind it, when it goes on from its checkpoint.
+        epoch: epochs (reports) that this training has behind it, when it goes on from its
+            checkpoint.
         checkpoint: a folder of this training, kept from step to step.
         given: names of a space that the user gave: its values are used whatever the objective's
             ranges are.
         on_report: told a score and its step; says whether to stop.
+
+    Attributes:
+        datetime_start: when this call began, local time as in Optuna.
+        study: knows the direction, for callbacks of Optuna; higher is better unless it is set.
     """
 
     def __init__(
@@ -65,6 +76,8 @@ class Trial:
         self.seed = seed
         self.repetition = repetition
         self.epoch = epoch
+        self.datetime_start = datetime.now()
+        self.study = Seen("maximize")
         self._proposed = dict(values)
         self._checkpoint = checkpoint
         self._on_report = on_report
@@ -77,6 +90,11 @@ class Trial:
         self.drawn = False
         self.told = False
         self.asks = False
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - raises
+        if name in INSTEAD:
+            raise lacking(f"trial.{name}", INSTEAD[name])
+        raise AttributeError(f"a trial of joulelab has no {name}")
 
     @property
     def params(self) -> dict[str, Any]:
@@ -119,11 +137,12 @@ class Trial:
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
     ) -> int:
         """A whole number from `low` to `high`; for the arguments see `suggest_float`."""
+        low, high, step = int(low), int(high), int(step)
         if step != 1 and (high - low) // step < MOST_LEVELS:
             return int(self._level(name, list(range(low, high + 1, step))))
         if low == high:
-            return int(self._fixed(name, int(low)))
-        return int(self._number(name, Int(int(low), int(high), log), step if step != 1 else None))
+            return int(self._fixed(name, low))
+        return int(self._number(name, Int(low, high, log), step if step != 1 else None))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:  # noqa: ANN401 - the user's
         """One of some choices, in no order."""
@@ -138,12 +157,24 @@ class Trial:
         self._given[name] = found
         return found
 
+    def suggest_uniform(self, name: str, low: float, high: float) -> float:
+        """As `suggest_float`; objectives written for older versions of Optuna call it."""
+        return self.suggest_float(name, low, high)
+
+    def suggest_loguniform(self, name: str, low: float, high: float) -> float:
+        """As `suggest_float` with ``log=True``."""
+        return self.suggest_float(name, low, high, log=True)
+
+    def suggest_discrete_uniform(self, name: str, low: float, high: float, q: float) -> float:
+        """As `suggest_float` with ``step=q``."""
+        return self.suggest_float(name, low, high, step=q)
+
     def report(self, value: float, step: int) -> None:
-        """Tell the score after an epoch.
+        """Tell the score so far: an epoch is what lies between two reports.
 
         Args:
             value: of the score.
-            step: of the epoch, counted from 0 or from 1.
+            step: evenly spaced: 0, 1, 2, ..., or 100, 200, 300, ...
 
         Raises:
             TrialStoppedError: `should_prune` has said that the training should stop.
@@ -256,6 +287,9 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - the user's
     plain = value.item() if hasattr(value, "item") and not hasattr(value, "__len__") else value
     if isinstance(plain, bool | int | float | str) or plain is None:
         return plain
+    with contextlib.suppress(TypeError, ValueError):
+        if len(text := json.dumps(plain)) <= LONGEST:
+            return json.loads(text)
     return repr(plain)[:200]
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -95,6 +95,10 @@ class Tuned:
         epochs: trained in all.
         stopped: why the search ended.
         folder: with the results.
+        shortfall: that the budget was too small for a search; empty if it was not.
+        advice: what to do then.
+        unasked: names of the given space that no trial asked for, each with a name outside of it
+            that was asked for and resembles it, or None.
         second: with two goals, the second one of the best, as the search saw it.
         second_goal: ``"energy"`` of a full training in joules, or ``"returned"`` by the objective.
         knee: with two goals, the values where a little of the score saves most; None for a front
@@ -110,6 +114,9 @@ class Tuned:
     epochs: float
     stopped: str
     folder: Path
+    shortfall: str = ""
+    advice: str = ""
+    unasked: Mapping[str, str | None] = field(default_factory=dict)
     second: float | None = None
     second_goal: str = ""
     knee: Knee | None = None
@@ -250,9 +257,8 @@ def tuned(results: Results) -> Tuned:
     """
     row = results.to_frame().iloc[0]
     if row["state"] == "failed":
-        raise JoulelabError(
-            str(row["error"]), f"what they printed is in {results.folder / OUTPUTS}"
-        )
+        printed = f"what they printed is in {results.folder / OUTPUTS}"
+        raise JoulelabError(str(row["error"]), _text(row.get("advice")) or printed)
 
     def known(name: str) -> float | None:
         value = row.get(name)
@@ -273,14 +279,22 @@ def tuned(results: Results) -> Tuned:
         epochs=float(row["epochs"]),
         stopped=str(row["stopped"]),
         folder=results.folder,
+        shortfall=_text(row.get("shortfall")),
+        advice=_text(row.get("advice")),
+        unasked=json.loads(_text(row.get("unasked")) or "{}"),
         second=known("second"),
-        second_goal=str(row.get("second_goal") or ""),
+        second_goal=_text(row.get("second_goal")),
         knee=None
         if (at := known("knee_score")) is None
         else Knee(
             json.loads(row["knee"]), at, known("knee_second") or 0.0, known("knee_confirmed")
         ),
     )
+
+
+def _text(value: object) -> str:
+    """A text that not every search has."""
+    return value if isinstance(value, str) else ""
 
 
 def space_tables(space: Space | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@
     {"check": true}                 ──►  import the module
                                     ◄──  {"parameters": [...], "files": [...]} or {"error": ...}
     {"trial": {...}, "events": ...} ──►  call it
-                                    ◄──  {"report": [score, step]}          for every report
+                                    ◄──  {"report": [score, step], "used": ...}   every report
     {"stop": false}                 ──►
                                     ◄──  {"state": ..., "score": ..., ...}  at its end
 """
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from joulelab.errors import UsageError
+from joulelab.kinds.objective.optuna_study import Seen
 from joulelab.kinds.objective.trial import Trial, check_number, check_second
 from joulelab.kinds.program.events import VARIABLE
 from joulelab.kinds.program.worker import CANNOT_BE_CALLED, serve
@@ -47,7 +48,12 @@ def called(
     """
     about = dict(request["trial"])
     about["checkpoint"] = Path(about["checkpoint"])
-    trial = Trial(**about, on_report=lambda score, step: ask({"report": [score, step]})["stop"])
+
+    def reported(score: float, step: int) -> bool:
+        return bool(ask({"report": [score, step], "used": trial.used})["stop"])
+
+    trial = Trial(**about, on_report=reported)
+    trial.study = Seen(request["direction"], 2 if request["two_goals"] else 1)
     os.environ[VARIABLE] = request["events"]
     _seed(trial.seed)
     told: dict[str, Any]

@@ -9,15 +9,18 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
 from joulelab.budget import Budget, parse_budget
 from joulelab.errors import SpecError
-from joulelab.kinds.objective.curve import Curve
+from joulelab.kinds.objective.curve import Curve, Spacing
 from joulelab.kinds.objective.executor import ObjectiveExecutor, ObjectiveJob
+from joulelab.kinds.objective.optuna_study import own_search
 from joulelab.kinds.objective.spec import ObjectiveSpec
 from joulelab.kinds.objective.trainer import ObjectiveTrainer
 from joulelab.kinds.program.process import end_all, left_behind
@@ -37,6 +40,7 @@ from joulelab.tuning.space import SearchSpace
 
 OUTPUTS = "outputs"
 SEED_BITS = 31
+log = logging.getLogger(__name__)
 
 
 class ObjectiveWorkload(SearchWorkload):
@@ -60,8 +64,9 @@ class ObjectiveWorkload(SearchWorkload):
         for name in dict.fromkeys(one.experiment for one in configurations):
             spec = self._specs[name]
             self.check_budget(self._budget(spec), spec.place)
+            _check_import(name, spec.function)
             self.session.listener.doing(f"importing {_short(spec.function)}")
-            job = self._job(spec, name, _step(), Curve(0, 1, 1, None, 1.0), 0, self.temporary)
+            job = self._job(spec, name, _step(), Curve(0, 1, 1, Spacing(), 1.0), 0, self.temporary)
             try:
                 self._files += map(Path, self._executor.check(job)["files"])
             except SpecError as error:
@@ -95,7 +100,7 @@ class ObjectiveWorkload(SearchWorkload):
         space = SearchSpace.from_dict(spec.space) if spec.space else None
         goals = 2 if spec.two_goals else 1
         searcher = GrowingSearcher(
-            spec.strategy, run.seed, space, spec.epochs, cost, spec.seeds, goals
+            spec.strategy, run.seed, space, spec.epochs, cost, spec.seeds, goals, log.warning
         )
         trainer = ObjectiveTrainer(
             self.session,
@@ -105,7 +110,7 @@ class ObjectiveWorkload(SearchWorkload):
             self._executor,
             lambda step, curve: self._job(spec, one.title, step, curve, run.seed, folder),
             spec.sign,
-            lambda: searcher.epochs,
+            searcher,
         )
         asked = Asked(
             header={
@@ -126,7 +131,7 @@ class ObjectiveWorkload(SearchWorkload):
         )
         started_at = time.time()
         outcome, journal = self.searched(run, recorder, searcher, trainer, asked)
-        values = _values(spec.sign, outcome)
+        values = _values(spec.sign, outcome, searcher.unasked)
         self.store(run, recorder, outcome, journal, started_at, values, spec.sign)
 
     def _job(
@@ -163,6 +168,22 @@ class ObjectiveWorkload(SearchWorkload):
         return None if spec.budget is None else parse_budget(spec.budget)
 
 
+def _check_import(experiment: str, function: str) -> None:
+    """Refuse a file that trains when it is imported.
+
+    Raises:
+        SpecError: it runs a study of Optuna over the function.
+    """
+    place, _, name = function.rpartition(":")
+    if place.endswith(".py") and (file := Path(place)).is_file():
+        line = own_search(file.read_text(encoding="utf-8", errors="replace"), name)
+        if line is not None:
+            raise SpecError(
+                f"{experiment}: {file.name}, line {line}, runs a study whenever it is imported",
+                "put it under if __name__ == '__main__':",
+            )
+
+
 def _step() -> Step:
     return Step(0, {}, 0, 0, 1)
 
@@ -172,7 +193,7 @@ def _short(function: str) -> str:
     return f"{Path(place).name if place.endswith('.py') else place}:{name}"
 
 
-def _values(sign: float, outcome: Outcome) -> dict[str, Any]:
+def _values(sign: float, outcome: Outcome, unasked: Mapping[str, str | None]) -> dict[str, Any]:
     """The columns of a run beside those of every search."""
     low, high = outcome.interval or (None, None)
     if sign < 0:
@@ -182,4 +203,5 @@ def _values(sign: float, outcome: Outcome) -> dict[str, Any]:
         **{name: None if one is None else sign * one for name, one in signed.items()},
         "confirmations": len(outcome.confirmed),
         "training_epochs": outcome.epochs,
+        **({"unasked": json.dumps(unasked)} if unasked else {}),
     }

@@ -15,6 +15,7 @@ import os
 import shutil
 import subprocess
 import sys
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,6 +171,20 @@ class ProcessExecutor(ProgramExecutor, Generic[ProcessT]):
         super().__init__(*about)
         self._process: ProcessT | None = None
 
+    @abstractmethod
+    def _start(self, of: tuple[Any, ...], job: ProgramJob) -> ProcessT:
+        """A process for a function, its working folder and environment."""
+
+    def _ready(self, job: ProgramJob) -> ProcessT:
+        """The process that calls the function of a run; another one if it has ended."""
+        spec = cast(FunctionSpec, job.spec)
+        wanted = (spec.function, spec.cwd, tuple(sorted(spec.environment.items())))
+        if self._process is not None and (self._process.of != wanted or not self._process.alive):
+            self.close()
+        if self._process is None:
+            self._process = self._start(wanted, job)
+        return self._process
+
     def close(self) -> None:
         """End the process."""
         if self._process is not None:
@@ -241,14 +256,8 @@ class FunctionExecutor(ProcessExecutor["FunctionProcess"]):
             if name in job.levels or (name == SEED if takes is None else name in takes)
         ]
 
-    def _ready(self, job: ProgramJob) -> FunctionProcess:
-        spec = cast(FunctionSpec, job.spec)
-        wanted = (spec.function, spec.cwd, tuple(sorted(spec.environment.items())))
-        if self._process is not None and (self._process.of != wanted or not self._process.alive):
-            self.close()
-        if self._process is None:
-            self._process = FunctionProcess(wanted, job)
-        return self._process
+    def _start(self, of: tuple[Any, ...], job: ProgramJob) -> FunctionProcess:
+        return FunctionProcess(of, job)
 
 
 def make_empty(folder: Path) -> None:

@@ -20,6 +20,8 @@ from joulelab.kinds.searching.steps import TO_END, Limit, Purpose
 from joulelab.tuning.search import Step
 
 CONFIRMATION_SHARE = 0.2
+SEVERAL = 10
+"""Evaluations that the advice names as the least for a search."""
 
 
 class Account:
@@ -205,6 +207,30 @@ class Account:
             took = budget.words(one * epochs)
             return f"the budget of {budget} is below one evaluation, which takes {took}"
         return f"the budget of {budget} is spent"
+
+    def shortfall(self) -> tuple[str, str]:
+        """That the budget, which is spent, has not allowed for a search, and what to do.
+
+        Returns:
+            Two empty texts where it has.
+        """
+        budget, one, epochs = self._budget, self._per_epoch(), self._epochs()
+        assert budget is not None
+        of = f"of a budget of {budget}"
+        if one is None or epochs is None:
+            taken = self._parts["search"].amount(budget.unit, self._evaluation)
+            said = f"the first evaluation took {budget.words(taken)} {of}, and did not end"
+            return said, f"give {SEVERAL} times as much, or more"
+        took = budget.words(one * epochs)
+        advice = f"give {budget.words(SEVERAL * one * epochs)} or more"
+        if budget.unit != "evaluations":
+            advice += f", for {SEVERAL} evaluations"
+        # A single trial that ended, or none that did.
+        if len(self._paid) == 1 and self._longest >= epochs:
+            return f"the first evaluation took {took} {of}", advice
+        if one * epochs > budget.amount * (1 + TOLERANCE):
+            return f"an evaluation takes {took}, more than the budget of {budget}", advice
+        return "", ""
 
     def _per_epoch(self, trial: int | None = None) -> float | None:
         """Cost of an epoch: of a trial, else of all, in the unit of the budget."""

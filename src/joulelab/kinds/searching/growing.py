@@ -10,22 +10,35 @@ that did not ask for a variable does not depend on it: it has the centre of it. 
 was given for a new name is a draw from the seed, the number of the trial and the name. So a search
 is still determined by its seed and by what it observed. Paused trainings stay paused; successive
 halving and Hyperband, which compare trials of a bracket, begin a new bracket.
+
+A name of a given space that no trial asks for is most likely misspelt: `GrowingSearcher.unasked`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from joulelab.errors import UsageError
+from joulelab.errors import UsageError, nearest, quoted
 from joulelab.kinds.searching.steps import NO_PROPOSALS, TO_END, Result, scores_of
 from joulelab.tuning.search import Cost, Progress, Search, Step, make_search
 from joulelab.tuning.space import Choice, SearchSpace, Value, Variable
 
 MOST_PRUNED = 3
 """After so many first trials that end early, the longest tells how long a training is."""
+MISSPELT = 3
+"""Trials without an error before a name of the given space is said to be misspelt.
+
+It must resemble one that was asked for and is not in the space, so few trials tell it.
+"""
+HEARD = 10
+"""The same for any other name, which may be behind an ``if``.
+
+A branch that one of four trials takes is missed by 3 trials in 42 % of searches, by 10 trials in
+6 %. At the end, all trials tell it.
+"""
 
 Make = Callable[[SearchSpace, int], Search]
 
@@ -41,6 +54,7 @@ class _Told:
     cost: float | None = None
     failed: bool = False
     seconds: list[float] = field(default_factory=list)
+    steps: dict[int, tuple[int | None, int | None]] = field(default_factory=dict)
 
 
 class GrowingSearcher:
@@ -55,6 +69,8 @@ class GrowingSearcher:
         seeds: most trainings of a trial; default: the search's own.
         goals: 2 for a second one; then the first trial is always trained to its end, and tells
             whether the objective returns the second goal.
+        warn: told, each once, of names of the space that no trial has asked for: after `MISSPELT`
+            trials where another name resembles it, else after `HEARD`.
     """
 
     no_steps = NO_PROPOSALS
@@ -68,6 +84,7 @@ class GrowingSearcher:
         cost: Cost | None = None,
         seeds: int | None = None,
         goals: int = 1,
+        warn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._make: Make = lambda variables, length: make_search(
             strategy, variables, seed, length, cost, seeds, goals
@@ -81,6 +98,10 @@ class GrowingSearcher:
         self._first = self._make(space, 1) if space else None
         self._goals = goals
         self._reports = 1
+        self._warn = warn
+        self._heard: set[int] = set()
+        self._asked: dict[str, None] = {}
+        self._warned: set[str] = set()
         if space and epochs and goals == 1:
             self._search = self._make(space, epochs)
 
@@ -104,10 +125,30 @@ class GrowingSearcher:
             for number, told in enumerate(self._told)
         ]
 
+    def steps_of(self, step: Step) -> tuple[int | None, int | None]:
+        """The first step that a training has reported, and the distance to the next; None unknown.
+
+        Args:
+            step: of the training.
+        """
+        return self._told[step.trial].steps.get(step.repetition, (None, None))
+
     @property
     def space(self) -> dict[str, Variable]:
         """The variables known so far."""
         return dict(self._variables)
+
+    @property
+    def unasked(self) -> dict[str, str | None]:
+        """Names of the given space that no trial has asked for, each with one that it resembles.
+
+        The other names are those that were asked for and are not in the space.
+        """
+        if self._given is None or not self._heard:
+            return {}
+        given = self._given.variables
+        others = [name for name in self._asked if name not in given]
+        return {name: nearest(name, others) for name in given if name not in self._asked}
 
     @property
     def expected_gain(self) -> float | None:
@@ -136,11 +177,13 @@ class GrowingSearcher:
         told = self._told[step.trial]
         wider = self._widen(result)
         scores = scores_of(result)
+        self._hear(step.trial, result)
         told.failed |= scores is None
         if cost is not None:
             told.cost = (told.cost or 0.0) + cost
         if second is not None:
             told.seconds.append(second)
+        told.steps[step.repetition] = (result.first, result.every)
         if scores is not None:
             told.scores.setdefault(step.repetition, []).extend(scores)
             told.beyond[step.repetition] = list(result.beyond)
@@ -153,6 +196,25 @@ class GrowingSearcher:
             self._restart()
         else:
             self._search.observe(step, scores, cost, second)
+
+    def _hear(self, trial: int, result: Result) -> None:
+        """Note which names a trial has asked for; a failed one may not have come to all."""
+        self._asked |= dict.fromkeys(result.values)
+        if result.failed or trial in self._heard:
+            return
+        self._heard.add(trial)
+        count = len(self._heard)
+        if count not in {MISSPELT, HEARD}:
+            return
+        new = {
+            name: near
+            for name, near in self.unasked.items()
+            if name not in self._warned and (near or count == HEARD)
+        }
+        if new:
+            self._warned |= set(new)
+            what = unasked_words(new)
+            self._warn(f"the first {count} trials never asked for {what}, which the space has")
 
     def best(self) -> tuple[Progress, float] | None:
         """The best trial, with the values that it used, and its score."""
@@ -248,6 +310,18 @@ class GrowingSearcher:
         self._search.observe(step, scores, None)
 
 
+def unasked_words(unasked: Mapping[str, str | None]) -> str:
+    """Names that were not asked for: ``'learning-rate' (did you mean 'learning_rate'?)``.
+
+    Args:
+        unasked: as of `GrowingSearcher.unasked`.
+    """
+    return ", ".join(
+        quoted(name) + (f" (did you mean {quoted(near)}?)" if near else "")
+        for name, near in unasked.items()
+    )
+
+
 def _centre(variable: Variable) -> Value:
     if isinstance(variable, Choice):
         return variable.levels[0]
@@ -261,6 +335,12 @@ def _union(name: str, known: Variable, asked: Variable) -> Variable:
         UsageError: they are of different types.
     """
     if isinstance(known, Choice) or isinstance(asked, Choice):
+        if (
+            isinstance(known, Choice)
+            and isinstance(asked, Choice)
+            and (both := _levels(known, asked))
+        ):
+            return both
         if known != asked:
             raise UsageError(
                 f"{name} was asked for with other choices before",
@@ -273,3 +353,12 @@ def _union(name: str, known: Variable, asked: Variable) -> Variable:
         )
     low, high = min(known.low, asked.low), max(known.high, asked.high)
     return type(known)(low, high, known.log)  # type: ignore[arg-type]
+
+
+def _levels(known: Choice, asked: Choice) -> Choice | None:
+    """The levels of both, where both are numbers in order (a range with a step)."""
+    levels = {*known.levels, *asked.levels}
+    numbers = [one for one in levels if isinstance(one, int | float) and not isinstance(one, bool)]
+    if not (known.ordered and asked.ordered and len(numbers) == len(levels)):
+        return None
+    return Choice(tuple(sorted(numbers)), ordered=True)

@@ -29,6 +29,7 @@ from joulelab.kinds.searching.outcome import Found, Outcome
 from joulelab.kinds.searching.so_far import SoFar
 from joulelab.kinds.searching.spent import Spent, total_spent
 from joulelab.kinds.searching.steps import (
+    SPENT,
     Purpose,
     Result,
     Searcher,
@@ -132,6 +133,8 @@ class _Run:
         stopped = self._search()
         best = self.searcher.best()
         outcome = Outcome(stopped=stopped, epochs=self.searcher.epochs)
+        if self.asked.budget and stopped == self.account.why_over():
+            outcome.shortfall, outcome.advice = self.account.shortfall()
         if best is not None:
             outcome.trial, outcome.values, outcome.score = best[0].number, best[0].values, best[1]
             if best[0].number not in self.confirmed and outcome.epochs is not None:
@@ -140,7 +143,9 @@ class _Run:
             outcome.second, outcome.returned = best[0].second, self.returned
             outcome.knee = self._knee(best[0].number)
         elif not self.successes:
-            outcome.failure = f"{stopped}: {self.first_error}" if self.first_error else stopped
+            outcome.failure = outcome.shortfall or stopped
+            if self.first_error not in {"", SPENT}:
+                outcome.failure = f"{stopped}: {self.first_error}"
         self.account.book_thinking()
         outcome.parts = self.account.parts
         outcome.spent = total_spent(outcome.parts.values())

@@ -59,6 +59,8 @@ class Outcome(Found):
         spent: in all.
         parts: the same by kind of work.
         epochs: of a full training.
+        shortfall: that the budget was too small for a search; empty if it was not.
+        advice: what to do then.
         failure: why nothing was found; empty if something was.
     """
 
@@ -68,4 +70,6 @@ class Outcome(Found):
     spent: Spent = field(default_factory=Spent)
     parts: Mapping[str, Spent] = field(default_factory=dict)
     epochs: int | None = None
+    shortfall: str = ""
+    advice: str = ""
     failure: str = ""

@@ -15,6 +15,7 @@ from joulelab.tuning.space import Value
 
 State = Literal["finished", "paused", "pruned", "failed", "timed out"]
 Purpose = Literal["search", "confirm"]
+SPENT = "the budget was spent"
 NO_PROPOSALS = "the strategy has no further proposals"
 FAILURES: tuple[State, ...] = ("failed", "timed out")
 TO_END = 0
@@ -40,6 +41,8 @@ class Result:
         stoppable: whether the training asks if it should stop.
         attributes: that the training has set.
         second: the second goal, where the training has returned it.
+        first: step of the first report of the training; None where it has not reported.
+        every: from one reported step to the next; None before the second report.
     """
 
     state: State
@@ -55,6 +58,8 @@ class Result:
     stoppable: bool = True
     attributes: Mapping[str, Any] = field(default_factory=dict)
     second: float | None = None
+    first: int | None = None
+    every: int | None = None
 
     @property
     def failed(self) -> bool:

@@ -137,6 +137,7 @@ class SearchWorkload(Workload):
             "best_trial": outcome.trial,
             "best": json.dumps(dict(outcome.values)),
             "stopped": outcome.stopped,
+            **_texts(shortfall=outcome.shortfall, advice=outcome.advice),
             "epochs": spent.epochs,
             "grams": spent.grams,
             **knee_columns(outcome, sign),
@@ -212,6 +213,11 @@ def knee_columns(outcome: Outcome, sign: float) -> dict[str, Any]:
         if knee.mean is not None:
             columns["knee_confirmed"] = sign * knee.mean
     return columns
+
+
+def _texts(**texts: str) -> dict[str, str]:
+    """Those that are not empty."""
+    return {name: text for name, text in texts.items() if text}
 
 
 def _finite(seconds: float) -> float | None:
