@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,7 +82,9 @@ class Booking:
         lost_j: joules of failed and interrupted attempts.
         interrupted: number of interrupted attempts.
         unknown: number of entries without an energy.
-        statuses: number of entries by the status of their energy.
+        statuses: statuses of the entries with an energy, and whether they are so only for being
+            too short for their sensor.
+        error_j: sum of the bounds of their energies; None where one is unknown.
         open: entries that have not ended, by number.
         ended_at: when the last entry ended, seconds since the epoch; 0 where none has.
         going_on: the last segment of each open entry that has one, by number.
@@ -93,7 +95,8 @@ class Booking:
         self.kinds: dict[str, float] = {}
         self.lost_j = 0.0
         self.interrupted = self.unknown = 0
-        self.statuses: Counter[str] = Counter()
+        self.statuses: set[tuple[str, bool]] = set()
+        self.error_j: float | None = 0.0
         self.open: dict[int, Row] = {}
         self.going_on: dict[int, Segment] = {}
         self.ended_at = 0.0
@@ -130,15 +133,20 @@ class Booking:
 
     @property
     def status(self) -> str:
-        """Of that energy."""
-        return Status.of_set(+self.statuses)
+        """Of what is booked of that energy."""
+        booked_j = math.fsum(self.kinds.values())
+        return Status.of_set(Status.within_sum(self.statuses, booked_j, self.error_j))
 
     def _book(self, sums: Booked) -> None:
         self.unknown += sums.entries - sums.known
         self.interrupted += sums.entries * (sums.state == "interrupted")
         if sums.known:
             self.kinds[sums.kind] = self.kinds.get(sums.kind, 0.0) + sums.joules
-            self.statuses[sums.status] += sums.known
+            self.statuses.add((sums.status, sums.too_short))
+            if self.error_j is None or sums.error_j is None:
+                self.error_j = None
+            else:
+                self.error_j += sums.error_j
             self.lost_j += sums.joules * (sums.state != "finished")
 
     def _add_segment(self, entry: Row, version: int) -> None:

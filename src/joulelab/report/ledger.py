@@ -106,6 +106,9 @@ def without(unknown: int) -> str:
 def study_energy(ledger: pd.DataFrame) -> StudyEnergy:
     """Add up the ledger; what is unknown is counted, not taken for 0.
 
+    Moments between two runs are too short for a sensor, and together they are not: see
+    `Status.within_sum`. A row that does not say why it is estimated stays an estimate.
+
     Args:
         ledger: one row per booked interval.
     """
@@ -128,15 +131,17 @@ def study_energy(ledger: pd.DataFrame) -> StudyEnergy:
     parts = rows.groupby("kind", as_index=False, sort=False).sum()
     order = (parts["kept_j"] + parts["lost_j"]).sort_values(ascending=False, kind="stable").index
     known = energy.notna()
-    errors = ledger["energy_error_j"].astype(float)[known] if "energy_error_j" in ledger else None
-    telling = known
-    if errors is not None and errors.sum() <= energy.sum():
-        # A moment between two runs is too short for its sensor; together they are not.
-        telling = known & ~(ledger["energy_error_j"].astype(float) > energy)
+    gross_j = float(energy.sum()) if known.any() else None
+    error_j = None
+    if "energy_error_j" in ledger and ledger.loc[known, "energy_error_j"].notna().all():
+        error_j = float(ledger.loc[known, "energy_error_j"].astype(float).sum())
+    short = ledger["too_short"].eq(True).fillna(False) if "too_short" in ledger else False
+    states = rows.assign(status=ledger["energy_status"], short=short)[known]
+    parts_of_sum = states[["status", "short"]].drop_duplicates().itertuples(index=False)
     return StudyEnergy(
-        gross_j=float(energy.sum()) if known.any() else None,
-        error_j=float(errors.sum()) if errors is not None and errors.notna().all() else None,
-        status=Status.of_set(ledger.loc[telling, "energy_status"]),
+        gross_j=gross_j,
+        error_j=error_j,
+        status=Status.of_set(Status.within_sum(parts_of_sum, gross_j, error_j)),
         duration_s=float(rows["duration_s"].sum()),
         unknown=int((~known).sum()),
         parts=parts.loc[order, columns].reset_index(drop=True),

@@ -140,7 +140,7 @@ class StoredLedger(Database):
             kind: of the entries.
             run_id: of the run.
         """
-        energy = ("energy_gross_j", "energy_error_j", "energy_status")
+        energy = ("energy_gross_j", "energy_error_j", "energy_status", "too_short")
         names = ("entry", "started_at", "duration_s", *energy)
         rows = self._query(
             f"SELECT {', '.join(names)}, runs FROM ledger WHERE state = 'interrupted' AND kind = ?",
@@ -168,12 +168,13 @@ class StoredLedger(Database):
     ) -> None:
         connection.execute(
             "UPDATE ledger SET duration_s = ?, energy_gross_j = ?, energy_error_j = ?,"
-            " energy_status = ?, measurement = ? WHERE entry = ?",
+            " energy_status = ?, too_short = ?, measurement = ? WHERE entry = ?",
             (
                 measurement.duration_s,
                 total.gross_j,
                 total.error_j,
                 str(total.status),
+                total.too_short,
                 json.dumps(measurement.to_dict()),
                 entry,
             ),
