@@ -157,6 +157,24 @@ def book(writer, joules, **reading):
     writer.store.book(writer.session, "between", moment, total([one]), "finished")
 
 
+def test_longer_work_between_runs_is_told_while_it_goes_on_and_is_no_run(writer, page):
+    idle = measured(20.0, 2.0)
+    writer.store.so_far(writer.session, "idle", idle, total(idle.readings))
+    page.look()
+    assert page.head["energy"]["text"] == "20.0 J"
+    assert page.head["power"]["text"] == "10.0 W"
+    assert page.head["power"]["how"] == "mean of 2.00 s of idle time"
+    entry = writer.begin()
+    writer.beat(entry, 8.0, 2.0)
+    page.look()
+    assert writer.running.configuration in page.head["doing"]
+    assert page.head["power"]["text"] == "4.00 W", "not the sum of both"
+    writer.store.close()
+    with Writer(writer.folder):
+        page.look()
+        assert page.head["interrupted"] == 1, "idle time is no attempt"
+
+
 @pytest.mark.parametrize("recent", [1, 300])
 def test_the_energy_has_the_status_that_the_report_gives_it(writer, page, monkeypatch, recent):
     # Entries before the recent ones are added up by the database.

@@ -40,8 +40,8 @@ RECENT = 300
 MOST_FAILED = 50
 AT_ONCE = 500
 _SUMS = (
-    "SELECT kind, state, energy_status, coalesce({too_short}, 0), count(*), count(energy_gross_j),"
-    " total(energy_gross_j),"
+    "SELECT kind, state, energy_status, coalesce({too_short}, 0), count(*), sum(runs != '[]'),"
+    " count(energy_gross_j), total(energy_gross_j),"
     " CASE WHEN count(energy_error_j) = count(energy_gross_j) THEN total(energy_error_j) END,"
     " total(duration_s) FROM ledger WHERE entry <= ? AND state != 'running' GROUP BY 1, 2, 3, 4"
 )
@@ -58,6 +58,7 @@ class Booked:
         status: of their energy.
         too_short: sensors have read them, and they are estimated only because they were too short.
         entries: their number.
+        attempts: number of those that are about runs, and have not ended as a part of one.
         known: number of entries with an energy.
         joules: gross, of these.
         error_j: sum of their bounds; None where one is unknown.
@@ -69,6 +70,7 @@ class Booked:
     status: str
     too_short: bool
     entries: int
+    attempts: int
     known: int
     joules: float
     error_j: float | None
@@ -84,6 +86,7 @@ class Booked:
             entry["energy_status"],
             bool(entry["too_short"]),
             1,
+            int(bool(entry["runs"])),
             int(joules is not None),
             joules or 0.0,
             0.0 if joules is None else entry["energy_error_j"],

@@ -1,8 +1,8 @@
 """Energy and power of a study by its ledger, as far as it is booked.
 
-The runner writes the energy of a run every two seconds while it runs, and the energy of everything
-else when it ends. So the latest power is a mean over two seconds of a long run, or over a whole
-short one, or over the last booked interval between runs; it says which.
+The runner writes the energy of a run, and of longer work between runs, every two seconds. So the
+latest power is a mean over two seconds of a long run, or over a whole short one, or over the last
+interval between runs; it says which.
 
 ::
 
@@ -66,10 +66,10 @@ class Segment:
     def words(self) -> str:
         """What it is the mean of."""
         seconds = formats.duration(self.end - self.start)
-        if self.running:
-            return f"mean of the last {seconds} of the run"
         if self.kind in AROUND:
             return f"mean of {seconds} {AROUND[self.kind]}"
+        if self.running:
+            return f"mean of the last {seconds} of the run"
         return f"mean of a run, over {seconds}"
 
 
@@ -87,7 +87,7 @@ class Booking:
         error_j: sum of the bounds of their energies; None where one is unknown.
         open: entries that have not ended, by number.
         ended_at: when the last entry ended, seconds since the epoch; 0 where none has.
-        going_on: the last segment of each open entry that has one, by number.
+        going_on: the last segment of each run that goes on and has one, by number of its entry.
     """
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class Booking:
         for entry in entries:
             self._add_segment(entry, version)
             self.open.pop(entry["entry"], None)
-            if entry["state"] != "running":
+            if entry["state"] != "running" or not entry["runs"]:
                 self.going_on.pop(entry["entry"], None)
             if entry["state"] == "running":
                 self.open[entry["entry"]] = entry
@@ -139,7 +139,7 @@ class Booking:
 
     def _book(self, sums: Booked) -> None:
         self.unknown += sums.entries - sums.known
-        self.interrupted += sums.entries * (sums.state == "interrupted")
+        self.interrupted += sums.attempts * (sums.state == "interrupted")
         if sums.known:
             self.kinds[sums.kind] = self.kinds.get(sums.kind, 0.0) + sums.joules
             self.statuses.add((sums.status, sums.too_short))
@@ -173,5 +173,5 @@ class Booking:
             running,
         )
         self.segments.append(segment)
-        if running:
+        if running and entry["runs"]:
             self.going_on[entry["entry"]] = segment
