@@ -110,7 +110,7 @@ def test_lost_energy_is_set_apart(study, tmp_path):
     lost_j = study.ledger.loc[5, "energy_gross_j"]
     assert sum(bar.get_width() for bar in lost) == pytest.approx(lost_j)
     assert "gross energy, J (estimated)" in drawing.axes[0].get_xlabel()
-    assert "failed and interrupted attempts used" in study_finding(found)
+    assert "what failed or was interrupted used" in study_finding(found)
 
 
 def test_a_figure_is_saved_in_the_formats_asked_for_and_the_first_is_given_back(study, tmp_path):

@@ -79,7 +79,7 @@ class Booking:
     Attributes:
         segments: the latest, in order.
         kinds: joules by kind of work.
-        lost_j: joules of failed and interrupted attempts.
+        lost_j: joules of what failed or was interrupted.
         interrupted: number of interrupted attempts.
         unknown: number of entries without an energy.
         statuses: statuses of the entries with an energy, and whether they are so only for being

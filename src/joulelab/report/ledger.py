@@ -177,8 +177,8 @@ def ledger_by_work(study: ReportedStudy) -> Table:
     ]
     note = (
         f"Everything the study did is booked, and the sum is its energy: {energy.words} in "
-        f'{formats.duration(energy.duration_s)}. "Lost" is the energy of failed or interrupted '
-        "attempts."
+        f'{formats.duration(energy.duration_s)}. "Lost" is the energy of what failed or was '
+        "interrupted."
     )
     return Table(energy.parts, columns, note)
 
@@ -320,7 +320,7 @@ def study_finding(study: ReportedStudy) -> str:
             work = "the runs" if kind == "run" else kind
             share += f", {formats.percent(work_j / energy.gross_j, 0)} of it for {work}"
     lost_j = float(energy.parts["lost_j"].sum())
-    lost = f"; failed and interrupted attempts used {formats.joules(lost_j)}" if lost_j else ""
+    lost = f"; what failed or was interrupted used {formats.joules(lost_j)}" if lost_j else ""
     return f"The study used {energy.words} in all{share}{lost}."
 
 
