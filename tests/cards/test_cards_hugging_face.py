@@ -68,7 +68,7 @@ def test_a_place_given_as_a_number_is_no_location(card):
 def test_an_unfinished_study_says_so(card):
     _, _, err = card("unfinished", "--place", "NLD")
     assert "The study is not finished: 9 of 32 runs are done, 23 are left." in err
-    assert "5.44 mJ of it in failed or interrupted attempts" in err
+    assert "5.44 mJ of it in what failed or was interrupted" in err
     assert "no sensor measured it" in err
 
 

@@ -14,6 +14,7 @@ from joulelab.execution import worker
 from joulelab.execution.connections import Pipes, Sending
 from joulelab.execution.interrupts import held_back
 from joulelab.execution.pool import Pool
+from joulelab.study import working
 from joulelab.study.listener import Listener
 from joulelab.study.results import Results
 from joulelab.study.store import Store
@@ -166,7 +167,7 @@ def has_told_between_runs(lines):
 
 
 def test_a_worker_tells_what_it_does_beside_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(worker, "HEARTBEAT_INTERVAL_S", 0.01)
+    monkeypatch.setattr(working, "HEARTBEAT_INTERVAL_S", 0.01)
     monkeypatch.setenv(worker.VARIABLE, "")
     before = signal.getsignal(signal.SIGTERM)
     study(tmp_path, "").run(tmp_path / "out")

@@ -2,14 +2,19 @@
 
 import shutil
 import sqlite3
+from dataclasses import replace
 
 import pytest
-from stored import Writer, spec_of
+from stored import Writer, measured, spec_of
 
+from joulelab.energy.reading import Status, total
+from joulelab.live import following
 from joulelab.live.study_source import MOST_CONFIGURATIONS, MOST_POINTS, StudySource, is_shown
+from joulelab.report.ledger import study_energy
 from joulelab.study.database import DATABASE
 from joulelab.study.listener import Listener, WorkerNow
 from joulelab.study.now import announced
+from joulelab.study.results import Results
 
 
 @pytest.fixture
@@ -143,6 +148,48 @@ def test_a_killed_runner_is_noticed_and_its_run_goes_on(writer, page):
     assert page.head["state"] == "finished"
     assert page.counts == {"finished": 6, "failed": 0, "running": 0, "planned": 0}
     assert page.head["energy"]["text"] == "64.0 J"
+
+
+def book(writer, joules, **reading):
+    """Book a moment beside runs."""
+    one = replace(measured(joules, 0.1).readings[0], **reading)
+    moment = replace(measured(joules, 0.1), readings=(one,))
+    writer.store.book(writer.session, "between", moment, total([one]), "finished")
+
+
+def test_longer_work_between_runs_is_told_while_it_goes_on_and_is_no_run(writer, page):
+    idle = measured(20.0, 2.0)
+    writer.store.so_far(writer.session, "idle", idle, total(idle.readings))
+    page.look()
+    assert page.head["energy"]["text"] == "20.0 J"
+    assert page.head["power"]["text"] == "10.0 W"
+    assert page.head["power"]["how"] == "mean of 2.00 s of idle time"
+    entry = writer.begin()
+    writer.beat(entry, 8.0, 2.0)
+    page.look()
+    assert writer.running.configuration in page.head["doing"]
+    assert page.head["power"]["text"] == "4.00 W", "not the sum of both"
+    writer.store.close()
+    with Writer(writer.folder):
+        page.look()
+        assert page.head["interrupted"] == 1, "idle time is no attempt"
+
+
+@pytest.mark.parametrize("recent", [1, 300])
+def test_the_energy_has_the_status_that_the_report_gives_it(writer, page, monkeypatch, recent):
+    # Entries before the recent ones are added up by the database.
+    monkeypatch.setattr(following, "RECENT", recent)
+    book(writer, 100.0, status=Status.MEASURED, error_j=5.0)
+    book(writer, 0.1, too_short=True, error_j=0.3)
+    book(writer, 100.0, status=Status.MEASURED, error_j=5.0)
+    page.look()
+    assert page.head["energy"]["status"] == "measured"
+    assert study_energy(Results.open(writer.folder).ledger_frame()).status == "measured"
+    book(writer, 0.1, error_j=0.3)  # no sensor has read it
+    book(writer, 100.0, status=Status.MEASURED, error_j=5.0)
+    page.look()
+    assert page.head["energy"]["status"] == "partly estimated"
+    assert study_energy(Results.open(writer.folder).ledger_frame()).status == "partly estimated"
 
 
 def test_what_is_waited_for_is_told(writer, page):

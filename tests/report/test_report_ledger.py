@@ -43,13 +43,26 @@ def test_attempts_killed_before_a_heartbeat_are_unknown_and_not_nothing(study):
 
 def test_moments_too_short_for_the_sensor_add_up_to_a_measured_time(study):
     ledger = study.ledger.assign(energy_status="measured", energy_error_j=1.0, energy_gross_j=50.0)
-    short = ["energy_gross_j", "energy_error_j", "energy_status"]
-    ledger.loc[0, short] = [0.1, 0.3, "estimated"]
+    short = ["energy_gross_j", "energy_error_j", "energy_status", "too_short"]
+    ledger["too_short"] = False
+    ledger.loc[0, short] = [0.1, 0.3, "estimated", True]
     energy = study_energy(ledger)
     assert energy.status == "measured"
     assert energy.error_j == pytest.approx(len(ledger) - 1 + 0.3), "their bounds count"
-    ledger.loc[0, short] = [0.1, 1e6, "estimated"]
+    ledger.loc[0, short] = [0.1, 1e6, "estimated", True]
     assert study_energy(ledger).status == "partly estimated"
+    ledger.loc[0, short] = [0.1, np.nan, "estimated", True]
+    assert study_energy(ledger).status == "partly estimated", "without a bound nothing is known"
+
+
+@pytest.mark.parametrize("why", [False, pd.NA])
+def test_a_moment_that_no_sensor_has_read_is_not_hidden_in_a_measured_sum(study, why):
+    ledger = study.ledger.assign(energy_status="measured", energy_error_j=1.0, energy_gross_j=50.0)
+    ledger["too_short"] = pd.array([why] + [False] * (len(ledger) - 1), "boolean")
+    short = ["energy_gross_j", "energy_error_j", "energy_status"]
+    ledger.loc[0, short] = [0.1, 0.3, "estimated"]
+    assert study_energy(ledger).status == "partly estimated"
+    assert study_energy(ledger.drop(columns="too_short")).status == "partly estimated"
 
 
 def test_a_ledger_without_error_bounds_has_no_bound(study):
@@ -97,7 +110,7 @@ def test_lost_energy_is_set_apart(study, tmp_path):
     lost_j = study.ledger.loc[5, "energy_gross_j"]
     assert sum(bar.get_width() for bar in lost) == pytest.approx(lost_j)
     assert "gross energy, J (estimated)" in drawing.axes[0].get_xlabel()
-    assert "failed and interrupted attempts used" in study_finding(found)
+    assert "what failed or was interrupted used" in study_finding(found)
 
 
 def test_a_figure_is_saved_in_the_formats_asked_for_and_the_first_is_given_back(study, tmp_path):

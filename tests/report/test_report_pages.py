@@ -282,7 +282,7 @@ def test_failed_and_diverged_runs_are_listed(layers, alone):
     assert "CUDA out of memory" in text
     assert "Diverged runs (1)" in text
     assert "1 run diverged; their energy and accuracy are included" in text
-    assert "failed and interrupted attempts used" in text
+    assert "what failed or was interrupted used" in text
 
 
 def test_a_report_replaces_the_old_one_and_leaves_nothing_else(study, written):

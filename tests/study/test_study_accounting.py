@@ -38,6 +38,10 @@ def test_a_time_too_short_for_the_sensor_counts_the_same_domains():
     short = replace(GPU, status=Status.ESTIMATED, too_short=True)
     sum_ = total(short, CPU_ESTIMATE, OTHER_GPU)
     assert (sum_.gross_j, sum_.status, sum_.domains) == (200.0, Status.ESTIMATED, ("gpu:0",))
+    assert sum_.too_short
+    assert total(short, reading("cpu:0", 50.0)).too_short, "the rest is measured"
+    assert not total(GPU).too_short
+    assert not total(short, CPU_ESTIMATE, domains=["gpu:0", "cpu:0"]).too_short
 
 
 def test_everything_that_is_measured_on_the_way_counts():

@@ -211,10 +211,52 @@ def test_another_study_in_the_folder_is_refused_with_the_difference(tmp_path):
 
 
 def test_a_folder_in_which_nothing_was_planned_takes_another_study(tmp_path):
-    Store.open(tmp_path, STUDY).close()
+    with Store.open(tmp_path, STUDY) as store:
+        book(store, 1000.0, 1.0)
+    with Store.open(tmp_path, STUDY):
+        assert len(Results.open(tmp_path).ledger_frame()) == 1, "the same study has spent it"
     other = STUDY.replace("epochs = 1", "epochs = 2")
     Store.open(tmp_path, other).close()
     assert Results.open(tmp_path).spec["epochs"] == 2
+    assert len(Results.open(tmp_path).ledger_frame()) == 0
+
+
+def test_work_beside_runs_is_one_entry_from_its_first_heartbeat_to_its_end(tmp_path):
+    with Store.open(tmp_path, STUDY) as store:
+        beat(store, 1000.0, 2.0)
+        book(store, 1002.5, 1.0)
+        beat(store, 1000.0, 4.0)
+        (entry,) = Results.open(tmp_path).ledger_frame().query("state == 'running'")["entry"]
+        book(store, 1000.0, 5.0, kind="between")  # there was nothing to calibrate
+        beat(store, 1000.0, 4.5)  # measured before, and overtaken
+        frame = Results.open(tmp_path).ledger_frame().set_index("started_at")
+    assert frame["energy_gross_j"].to_dict() == {1000.0: 50.0, 1002.5: 10.0}
+    assert set(frame["state"]) == {"finished"}
+    assert frame.loc[1000.0, ["entry", "kind"]].tolist() == [entry, "between"]
+
+
+def test_what_was_heard_of_work_beside_runs_stays_when_its_process_ends(tmp_path):
+    with Store.open(tmp_path, STUDY) as store:
+        beat(store, 1000.0, 2.0)
+        beat(store, 1000.0, 4.0)
+    (row,) = Results.open(tmp_path).ledger_frame().to_dict("records")
+    assert (row["state"], row["duration_s"], row["energy_gross_j"]) == ("interrupted", 4.0, 40.0)
+    assert row["error"] == "the process ended; energy up to the last heartbeat"
+
+
+def beside(enter, begun_at, seconds, *state, kind="calibration"):
+    """Enter work beside runs that takes 10 W."""
+    reading = Reading("cpu:0", "s", Status.MEASURED, 10 * seconds, 0.0, 1.0, seconds)
+    measurement = Measurement(kind, begun_at, seconds, (reading,), 2, 0.1)
+    enter(1, kind, measurement, total([reading]), *state)
+
+
+def book(store, begun_at, seconds, **kind):
+    beside(store.book, begun_at, seconds, "finished", **kind)
+
+
+def beat(store, begun_at, seconds):
+    beside(store.so_far, begun_at, seconds)
 
 
 def test_a_store_in_which_nothing_is_planned_yet_has_an_empty_frame(tmp_path):

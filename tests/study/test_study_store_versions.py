@@ -8,11 +8,12 @@ import pytest
 from tiny_study import assert_same_results, layers_only, tiny
 
 from joulelab.errors import StoreMismatchError
+from joulelab.report.ledger import study_energy
 from joulelab.study.database import DATABASE
 from joulelab.study.listener import Listener
 from joulelab.study.results import Results
 from joulelab.study.run_frames import NOT_ASKED
-from joulelab.study.schema import KEYS_SINCE_VERSION_1, RUN_COLUMNS, VERSION, columns_before
+from joulelab.study.schema import COLUMNS_OF, KEYS_SINCE_VERSION_1, VERSION, columns_before
 from joulelab.study.store import Store
 
 RUNS_IN_VERSION_1 = """CREATE TABLE runs (run_id TEXT PRIMARY KEY, position INTEGER NOT NULL,
@@ -107,7 +108,7 @@ def written_by(number, tmp_path):
             kept = [
                 place
                 for place, column in enumerate(columns)
-                if column not in columns_before(number)
+                if column not in columns_before(number, table)
             ]
             names = ", ".join(columns[place] for place in kept)
             marks = ", ".join("?" * len(kept))
@@ -192,12 +193,24 @@ def test_a_folder_of_version_2_is_read_as_it_is(finished_study):
     assert (version(old), digest(old)) == (2, before)
 
 
-def test_a_migrated_table_has_the_columns_of_a_fresh_one(older):
+@pytest.mark.parametrize("table", COLUMNS_OF)
+def test_a_migrated_table_has_the_columns_of_a_fresh_one(older, table):
     Store.open(older, STUDY.spec.to_toml()).close()
     with sqlite3.connect(older / DATABASE) as connection:
-        found = {row[1]: row[2] for row in connection.execute("PRAGMA table_info(runs)")}
+        found = {row[1]: row[2] for row in connection.execute(f"PRAGMA table_info({table})")}
     connection.close()
-    assert found == {name: sql.partition(" ")[0] for name, (sql, _) in RUN_COLUMNS.items()}
+    assert found == {name: sql.partition(" ")[0] for name, (sql, _) in COLUMNS_OF[table].items()}
+
+
+def test_why_an_older_entry_of_the_ledger_is_estimated_is_unknown(older):
+    before = Results.open(older).ledger_frame()
+    assert len(before) > 0
+    assert before["too_short"].isna().all()
+    # A small one that leaves all open is not taken for more than an estimate.
+    before.loc[1:, ["energy_status", "energy_error_j"]] = ["measured", 0.0]
+    before.loc[0, "energy_error_j"] = 2 * before.loc[0, "energy_gross_j"]
+    before.loc[1, "energy_gross_j"] = 10 * before.loc[0, "energy_gross_j"]
+    assert study_energy(before).status == "partly estimated"
 
 
 @pytest.mark.parametrize("number", [1, 2])

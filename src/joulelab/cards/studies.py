@@ -168,7 +168,7 @@ def _booked(energy: StudyEnergy) -> list[str]:
         if row["share"] >= LEAST_SHARE
     ]
     lost_j = float(energy.parts["lost_j"].sum())
-    lost = f"; {formats.joules(lost_j)} of it in failed or interrupted attempts" if lost_j else ""
+    lost = f"; {formats.joules(lost_j)} of it in what failed or was interrupted" if lost_j else ""
     return [f"Where it went: {', '.join(shares)}{lost}."]
 
 

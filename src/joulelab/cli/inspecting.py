@@ -48,7 +48,7 @@ def status(folder: Path) -> View:
     failures = dict(zip(failed["run_id"], failed["error"], strict=True))
     nodes = dict(zip(failed["run_id"], failed["node"], strict=True))
     many = runs["node"].nunique() > 1
-    interrupted = int((ledger["state"] == "interrupted").sum())
+    interrupted = int(((ledger["state"] == "interrupted") & (ledger["runs"] != "[]")).sum())
     known = ledger["energy_gross_j"].dropna()
     joules = float(known.sum()) if len(known) else None
     unknown = int((ledger["energy_gross_j"].isna() & (ledger["state"] != "running")).sum())
@@ -101,7 +101,8 @@ def _workers(
     ended = runs[runs["state"].isin(["finished", "failed"])]
     last = ended.groupby("session").size()
     joules = ledger.groupby("session")["energy_gross_j"].sum(min_count=1)
-    doing = ledger[ledger["state"] == "running"].set_index("session")["runs"]
+    goes_on = (ledger["state"] == "running") & (ledger["runs"] != "[]")
+    doing = ledger[goes_on].set_index("session")["runs"]
     at_work = {one.session: one for one in now}
     sessions = {one["session"]: one for one in results.manifest.get("sessions", ())}
     rows = []

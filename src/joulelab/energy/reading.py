@@ -47,6 +47,31 @@ class Status(StrEnum):
         return max(statuses, key=list(cls).index, default=cls.MISSING)
 
     @classmethod
+    def within_sum(
+        cls,
+        parts: Iterable[tuple[object, bool]],
+        gross_j: float | None,
+        error_j: float | None,
+    ) -> set[str]:
+        """The statuses of the parts of a sum: windows too short for a sensor can be measured in it.
+
+        Each of them leaves open more than the sensor says, but together they are a long window:
+        they count as measured where the bound of the sum is known, and no more than the sum. What
+        no sensor has read stays an estimate, however small it is.
+
+        Args:
+            parts: of each its status, as a member or name, and whether sensors have read it, and it
+                is estimated only because it was too short for them.
+            gross_j: the sum in joules.
+            error_j: its bound in joules, the sum of those of the parts.
+        """
+        long_enough = gross_j is not None and error_j is not None and error_j <= gross_j
+        return {
+            str(cls.MEASURED if too_short and long_enough else status)
+            for status, too_short in parts
+        }
+
+    @classmethod
     def of_set(cls, statuses: Iterable[object]) -> str:
         """One status for several values side by side, such as the runs of a study.
 
@@ -209,6 +234,8 @@ class Total:
         domains: the domains added up.
         sources: the means, each once.
         idle_error_j: the same sum of the bounds of idle energy, or ``None`` where one is unknown.
+        too_short: sensors have read all parts, and it is estimated only because the window is too
+            short for that.
     """
 
     status: Status
@@ -218,6 +245,7 @@ class Total:
     domains: tuple[str, ...]
     sources: tuple[str, ...]
     idle_error_j: float | None = None
+    too_short: bool = False
 
     @property
     def net_j(self) -> float | None:
@@ -253,14 +281,16 @@ def total(readings: Iterable[Reading]) -> Total:
     gross_j = _sum([part.gross_j for part in parts])
     if gross_j is None:
         return Total(Status.MISSING, None, None, None, domains, sources)
+    status = Status.of_sum(part.status for part in parts)
     return Total(
-        status=Status.of_sum(part.status for part in parts),
+        status=status,
         gross_j=gross_j,
         idle_j=_sum([part.idle_j for part in parts]),
         error_j=_sum([part.error_j for part in parts]),
         domains=domains,
         sources=sources,
         idle_error_j=_sum([part.idle_error_j for part in parts]),
+        too_short=status is Status.ESTIMATED and all(part.sensed for part in parts),
     )
 
 

@@ -31,13 +31,11 @@ from joulelab.study.planned_run import PlannedRun
 from joulelab.study.run_tables import SUFFIX, write_run_table
 from joulelab.study.store import Store
 from joulelab.study.stored_files import TRACES
-from joulelab.study.stored_ledger import Ending
+from joulelab.study.stored_ledger import KEPT, Ending
 
 Line = dict[str, Any]
 FIRST_ENTRY = 1 << 40
 """Numbers of a worker's own entries; those of the store are smaller."""
-KEPT = 64
-"""Windows of a worker of which it is known that they are booked."""
 
 
 class RelayStore(Store):
@@ -122,14 +120,8 @@ class RelayStore(Store):
         """As `Store.book`."""
         self._send({"enter": "book", "kind": kind, "state": state, **_energy(measurement, total)})
 
-    def so_far(self, kind: str, measurement: Measurement, total: Total) -> None:
-        """Pass on what work beside runs has taken so far, in case this process is killed.
-
-        Args:
-            kind: as of `Store.book`, with which the whole is entered in the end.
-            measurement: of the part.
-            total: sum over the domains that count.
-        """
+    def so_far(self, session: int, kind: str, measurement: Measurement, total: Total) -> None:
+        """As `Store.so_far`."""
         self._send({"enter": "so_far", "kind": kind, **_energy(measurement, total)})
 
     def progress(self, entry: int, measurement: Measurement, total: Total) -> None:

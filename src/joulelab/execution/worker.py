@@ -30,8 +30,8 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import joulelab
@@ -43,7 +43,7 @@ from joulelab.execution.connections import Connection, Sending, connect
 from joulelab.execution.local import PROCESSOR
 from joulelab.execution.relay import Line, RelayStore
 from joulelab.kinds.program.process import end_all, left_behind
-from joulelab.study.executor import HEARTBEAT_INTERVAL_S, Heartbeat
+from joulelab.study.executor import Heartbeat
 from joulelab.study.listener import Listener
 from joulelab.study.manifest import source_commit
 from joulelab.study.plan import Plan, make_plan
@@ -128,7 +128,7 @@ def _carry_out(asked: Line, inbox: queue.Queue[Line], send: Send) -> None:
         alone = loading.enter_context(DeviceLock(PROCESSOR, "loading"))
         alone.acquire(on_wait=listener.waiting)
         opening = opened(spec, data_dir, plan, store, listener, alone=False)
-        with opening as working, closing(working.begin()) as ledger, _heard(working, store):
+        with opening as working, closing(working.begin()) as ledger, working.heard():
             working.load()
             workloads, now = working.workloads, working.conditions()
             entry = {**working.entry(now), "idle_before_w": working.measure_idle_alone()}
@@ -144,30 +144,6 @@ def _carry_out(asked: Line, inbox: queue.Queue[Line], send: Send) -> None:
             after_w = working.measure_idle()
         ended_at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         send({"ended": {"idle_after_w": after_w, "ended_at": ended_at}})
-
-
-@contextmanager
-def _heard(working: Working, store: RelayStore) -> Iterator[None]:
-    """Tell the runner every two seconds what is done beside runs, in case this process is killed.
-
-    Args:
-        working: begun.
-        store: passes it on.
-    """
-    stop = threading.Event()
-
-    def tell() -> None:
-        while not stop.wait(HEARTBEAT_INTERVAL_S):
-            for kind, measurement in working.beside_runs():
-                store.so_far(kind, measurement, working.session.counted(measurement))
-
-    thread = threading.Thread(target=tell, name="joulelab-beside-runs", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 class _Groups:

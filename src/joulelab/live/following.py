@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from joulelab.errors import StoreError
-from joulelab.study.database import DATABASE
-from joulelab.study.schema import COLUMNS
+from joulelab.study.database import DATABASE, version
+from joulelab.study.schema import COLUMNS, columns_before
 from joulelab.study.store_reading import TICK_NS, last_written, read_rows, reader
 
 Row = Mapping[str, Any]
@@ -40,8 +40,10 @@ RECENT = 300
 MOST_FAILED = 50
 AT_ONCE = 500
 _SUMS = (
-    "SELECT kind, state, energy_status, count(*), count(energy_gross_j), total(energy_gross_j),"
-    " total(duration_s) FROM ledger WHERE entry <= ? AND state != 'running' GROUP BY 1, 2, 3"
+    "SELECT kind, state, energy_status, coalesce({too_short}, 0), count(*), sum(runs != '[]'),"
+    " count(energy_gross_j), total(energy_gross_j),"
+    " CASE WHEN count(energy_error_j) = count(energy_gross_j) THEN total(energy_error_j) END,"
+    " total(duration_s) FROM ledger WHERE entry <= ? AND state != 'running' GROUP BY 1, 2, 3, 4"
 )
 _LAST = "SELECT (SELECT max(rowid) FROM runs), (SELECT max(entry) FROM ledger)"
 
@@ -54,18 +56,24 @@ class Booked:
         kind: of work.
         state: ``finished``, ``failed`` or ``interrupted``.
         status: of their energy.
+        too_short: sensors have read them, and they are estimated only because they were too short.
         entries: their number.
+        attempts: number of those that are about runs, and have not ended as a part of one.
         known: number of entries with an energy.
         joules: gross, of these.
+        error_j: sum of their bounds; None where one is unknown.
         seconds: of all.
     """
 
     kind: str
     state: str
     status: str
+    too_short: bool
     entries: int
+    attempts: int
     known: int
     joules: float
+    error_j: float | None
     seconds: float
 
     @classmethod
@@ -76,9 +84,12 @@ class Booked:
             entry["kind"],
             entry["state"],
             entry["energy_status"],
+            bool(entry["too_short"]),
             1,
+            int(bool(entry["runs"])),
             int(joules is not None),
             joules or 0.0,
+            0.0 if joules is None else entry["energy_error_j"],
             entry["duration_s"] or 0.0,
         )
 
@@ -168,7 +179,9 @@ class Follower:
         found = Changes(afresh=True)
         base = last_entry - RECENT
         with reader(self.folder) as connection:
-            found.booked = [Booked(*row) for row in connection.execute(_SUMS, (base,))]
+            absent = columns_before(version(connection), "ledger")
+            sums = _SUMS.format(too_short=absent.get("too_short", "too_short"))
+            found.booked = [Booked(*row) for row in connection.execute(sums, (base,))]
         recent = ("entry > ? OR state = 'running'", [base])
         found.entries = self._rows("ledger", *recent, found)
         found.failed = self._rows(

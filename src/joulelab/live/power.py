@@ -1,8 +1,8 @@
 """Energy and power of a study by its ledger, as far as it is booked.
 
-The runner writes the energy of a run every two seconds while it runs, and the energy of everything
-else when it ends. So the latest power is a mean over two seconds of a long run, or over a whole
-short one, or over the last booked interval between runs; it says which.
+The runner writes the energy of a run, and of longer work between runs, every two seconds. So the
+latest power is a mean over two seconds of a long run, or over a whole short one, or over the last
+interval between runs; it says which.
 
 ::
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,10 +66,10 @@ class Segment:
     def words(self) -> str:
         """What it is the mean of."""
         seconds = formats.duration(self.end - self.start)
-        if self.running:
-            return f"mean of the last {seconds} of the run"
         if self.kind in AROUND:
             return f"mean of {seconds} {AROUND[self.kind]}"
+        if self.running:
+            return f"mean of the last {seconds} of the run"
         return f"mean of a run, over {seconds}"
 
 
@@ -79,13 +79,15 @@ class Booking:
     Attributes:
         segments: the latest, in order.
         kinds: joules by kind of work.
-        lost_j: joules of failed and interrupted attempts.
+        lost_j: joules of what failed or was interrupted.
         interrupted: number of interrupted attempts.
         unknown: number of entries without an energy.
-        statuses: number of entries by the status of their energy.
+        statuses: statuses of the entries with an energy, and whether they are so only for being
+            too short for their sensor.
+        error_j: sum of the bounds of their energies; None where one is unknown.
         open: entries that have not ended, by number.
         ended_at: when the last entry ended, seconds since the epoch; 0 where none has.
-        going_on: the last segment of each open entry that has one, by number.
+        going_on: the last segment of each run that goes on and has one, by number of its entry.
     """
 
     def __init__(self) -> None:
@@ -93,7 +95,8 @@ class Booking:
         self.kinds: dict[str, float] = {}
         self.lost_j = 0.0
         self.interrupted = self.unknown = 0
-        self.statuses: Counter[str] = Counter()
+        self.statuses: set[tuple[str, bool]] = set()
+        self.error_j: float | None = 0.0
         self.open: dict[int, Row] = {}
         self.going_on: dict[int, Segment] = {}
         self.ended_at = 0.0
@@ -112,7 +115,7 @@ class Booking:
         for entry in entries:
             self._add_segment(entry, version)
             self.open.pop(entry["entry"], None)
-            if entry["state"] != "running":
+            if entry["state"] != "running" or not entry["runs"]:
                 self.going_on.pop(entry["entry"], None)
             if entry["state"] == "running":
                 self.open[entry["entry"]] = entry
@@ -130,15 +133,20 @@ class Booking:
 
     @property
     def status(self) -> str:
-        """Of that energy."""
-        return Status.of_set(+self.statuses)
+        """Of what is booked of that energy."""
+        booked_j = math.fsum(self.kinds.values())
+        return Status.of_set(Status.within_sum(self.statuses, booked_j, self.error_j))
 
     def _book(self, sums: Booked) -> None:
         self.unknown += sums.entries - sums.known
-        self.interrupted += sums.entries * (sums.state == "interrupted")
+        self.interrupted += sums.attempts * (sums.state == "interrupted")
         if sums.known:
             self.kinds[sums.kind] = self.kinds.get(sums.kind, 0.0) + sums.joules
-            self.statuses[sums.status] += sums.known
+            self.statuses.add((sums.status, sums.too_short))
+            if self.error_j is None or sums.error_j is None:
+                self.error_j = None
+            else:
+                self.error_j += sums.error_j
             self.lost_j += sums.joules * (sums.state != "finished")
 
     def _add_segment(self, entry: Row, version: int) -> None:
@@ -165,5 +173,5 @@ class Booking:
             running,
         )
         self.segments.append(segment)
-        if running:
+        if running and entry["runs"]:
             self.going_on[entry["entry"]] = segment

@@ -204,7 +204,7 @@ class StudySource(Source):
             workers = formats.count(len(now.workers), "worker")
             left = formats.count(now.waiting, "run")
             return f"{busy} of {workers} with a run; {left} not given to a worker."
-        entries = list(self._booking.open.values())
+        entries = [one for one in self._booking.open.values() if one["runs"]]
         entry = entries[-1] if entries else None
         waits = now is not None and now.doing
         if entry is None:

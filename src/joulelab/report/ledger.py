@@ -106,6 +106,9 @@ def without(unknown: int) -> str:
 def study_energy(ledger: pd.DataFrame) -> StudyEnergy:
     """Add up the ledger; what is unknown is counted, not taken for 0.
 
+    Moments between two runs are too short for a sensor, and together they are not: see
+    `Status.within_sum`. A row that does not say why it is estimated stays an estimate.
+
     Args:
         ledger: one row per booked interval.
     """
@@ -128,15 +131,17 @@ def study_energy(ledger: pd.DataFrame) -> StudyEnergy:
     parts = rows.groupby("kind", as_index=False, sort=False).sum()
     order = (parts["kept_j"] + parts["lost_j"]).sort_values(ascending=False, kind="stable").index
     known = energy.notna()
-    errors = ledger["energy_error_j"].astype(float)[known] if "energy_error_j" in ledger else None
-    telling = known
-    if errors is not None and errors.sum() <= energy.sum():
-        # A moment between two runs is too short for its sensor; together they are not.
-        telling = known & ~(ledger["energy_error_j"].astype(float) > energy)
+    gross_j = float(energy.sum()) if known.any() else None
+    error_j = None
+    if "energy_error_j" in ledger and ledger.loc[known, "energy_error_j"].notna().all():
+        error_j = float(ledger.loc[known, "energy_error_j"].astype(float).sum())
+    short = ledger["too_short"].eq(True).fillna(False) if "too_short" in ledger else False
+    states = rows.assign(status=ledger["energy_status"], short=short)[known]
+    parts_of_sum = states[["status", "short"]].drop_duplicates().itertuples(index=False)
     return StudyEnergy(
-        gross_j=float(energy.sum()) if known.any() else None,
-        error_j=float(errors.sum()) if errors is not None and errors.notna().all() else None,
-        status=Status.of_set(ledger.loc[telling, "energy_status"]),
+        gross_j=gross_j,
+        error_j=error_j,
+        status=Status.of_set(Status.within_sum(parts_of_sum, gross_j, error_j)),
         duration_s=float(rows["duration_s"].sum()),
         unknown=int((~known).sum()),
         parts=parts.loc[order, columns].reset_index(drop=True),
@@ -172,8 +177,8 @@ def ledger_by_work(study: ReportedStudy) -> Table:
     ]
     note = (
         f"Everything the study did is booked, and the sum is its energy: {energy.words} in "
-        f'{formats.duration(energy.duration_s)}. "Lost" is the energy of failed or interrupted '
-        "attempts."
+        f'{formats.duration(energy.duration_s)}. "Lost" is the energy of what failed or was '
+        "interrupted."
     )
     return Table(energy.parts, columns, note)
 
@@ -315,7 +320,7 @@ def study_finding(study: ReportedStudy) -> str:
             work = "the runs" if kind == "run" else kind
             share += f", {formats.percent(work_j / energy.gross_j, 0)} of it for {work}"
     lost_j = float(energy.parts["lost_j"].sum())
-    lost = f"; failed and interrupted attempts used {formats.joules(lost_j)}" if lost_j else ""
+    lost = f"; what failed or was interrupted used {formats.joules(lost_j)}" if lost_j else ""
     return f"The study used {energy.words} in all{share}{lost}."
 
 

@@ -123,6 +123,10 @@ class Ledger:
         """Enter a finished measurement that belongs to no run."""
         self.store.book(self.session, kind, measurement, self.total(measurement), state)
 
+    def so_far(self, kind: str, measurement: Measurement) -> None:
+        """Enter what work beside runs has taken so far, in case this process is killed."""
+        self.store.so_far(self.session, kind, measurement, self.total(measurement))
+
     def _write(self) -> None:
         while self._closed:
             self.book(*self._closed.pop(0))

@@ -123,9 +123,14 @@ class Results:
         return pd.DataFrame(rows, columns=None if rows else empty)
 
     def ledger_frame(self) -> pd.DataFrame:
-        """One row per booked interval: every attempt, and everything in between."""
+        """One row per booked interval: every attempt, and everything in between.
+
+        ``too_short`` is true where sensors have read it, and its energy is estimated only because
+        it was too short for them; missing where unknown, as in folders of older versions.
+        """
         rows = [{**row, "runs": json.dumps(row["runs"])} for row in self._rows("ledger")]
-        return pd.DataFrame(rows, columns=None if rows else list(COLUMNS["ledger"]))
+        frame = pd.DataFrame(rows, columns=None if rows else list(COLUMNS["ledger"]))
+        return frame.astype({"too_short": "boolean"})
 
     def predictions_frame(self) -> pd.DataFrame:
         """One row per run that ended in a session with a prediction: predicted and actual.

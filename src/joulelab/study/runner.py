@@ -75,7 +75,7 @@ class Calibrator:
             KeyboardInterrupt: after booking the work in progress.
         """
         with self._paused(executor):
-            outcome = executor.run(job, lambda _: None)
+            outcome = executor.run(job, self._on_heartbeat)
         self._book(
             outcome.state,
             [
@@ -84,6 +84,10 @@ class Calibrator:
             ],
         )
         return outcome
+
+    def _on_heartbeat(self, heartbeat: Heartbeat) -> None:
+        if self._books is not None:
+            self._books.so_far("calibration", heartbeat.measurement)
 
     def _paused(self, executor: Executor[JobT, Result]) -> AbstractContextManager[None]:
         return nullcontext() if self._books is None else self._books.paused(executor)

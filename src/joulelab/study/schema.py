@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 
 from joulelab.study.miniature import Miniature, thinned_value
 
-VERSION = 4
+VERSION = 5
 
 KEYS_SINCE_VERSION_1 = {
     "precision": "fp32",
@@ -37,6 +37,7 @@ Text = Annotated[str, Field(pattern=r"\A[^\x00]*\z")]
 """Without NUL, which files, terminals and figures cannot hold."""
 Name = Annotated[Text, Field(min_length=1)]
 Whole = Annotated[int, Field(ge=-LARGEST - 1, le=LARGEST)]
+Flag = Annotated[int, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Amount = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -169,35 +170,53 @@ LEDGER_COLUMNS: Columns = {
     "energy_gross_j": ("REAL", Amount | None),
     "energy_error_j": ("REAL", Amount | None),
     "energy_status": ("TEXT NOT NULL DEFAULT 'missing'", Text),
+    "too_short": ("INTEGER", Flag | None),
     "measurement": ("TEXT", None),
     "error": ("TEXT", Text | None),
 }
-"""One row per attempt or other booked interval; `None` is the type of a column not read."""
+"""One row per attempt or other booked interval; `None` is the type of a column not read.
 
-ADDED = {
-    2: {
-        # The only engine of version 1 had torch's defaults.
-        "precision": "CASE WHEN engine IS NULL THEN NULL WHEN device = 'cpu' THEN 'fp32'"
-        " ELSE 'torch-default' END",
-    },
-    3: {
-        # No scaling, no counts and no utilisation in that version.
-        "scale": "CASE WHEN engine IS NULL THEN NULL ELSE 1.0 END",
-        "flops": "NULL",
-        "utilisation_mean": "NULL",
-        "utilisation": "NULL",
-    },
-    4: {"last_session": "NULL"},
+``too_short`` is that of the sum (`joulelab.energy.reading.Total`), 0 or 1; null where unknown.
+"""
+
+COLUMNS_OF = {"runs": RUN_COLUMNS, "rounds": ROUND_COLUMNS, "ledger": LEDGER_COLUMNS}
+
+ADDED: dict[int, tuple[str, dict[str, str]]] = {
+    2: (
+        "runs",
+        {
+            # The only engine of version 1 had torch's defaults.
+            "precision": "CASE WHEN engine IS NULL THEN NULL WHEN device = 'cpu' THEN 'fp32'"
+            " ELSE 'torch-default' END",
+        },
+    ),
+    3: (
+        "runs",
+        {
+            # No scaling, no counts and no utilisation in that version.
+            "scale": "CASE WHEN engine IS NULL THEN NULL ELSE 1.0 END",
+            "flops": "NULL",
+            "utilisation_mean": "NULL",
+            "utilisation": "NULL",
+        },
+    ),
+    4: ("runs", {"last_session": "NULL"}),
+    5: ("ledger", {"too_short": "NULL"}),
 }
-"""Columns of runs added by each version, with their values for older rows."""
+"""The table and the columns added by each version, with their values for older rows."""
 
 
-def columns_before(version: int) -> dict[str, str]:
-    """Columns missing in a store of this version, with the SQL to select instead."""
+def columns_before(version: int, table: str) -> dict[str, str]:
+    """Columns missing in a store of this version, with the SQL to select instead.
+
+    Args:
+        version: of the store.
+        table: ``"runs"``, ``"rounds"`` or ``"ledger"``.
+    """
     return {
         name: value
-        for later, columns in ADDED.items()
-        if later > version
+        for later, (changed, columns) in ADDED.items()
+        if later > version and changed == table
         for name, value in columns.items()
     }
 
@@ -207,11 +226,11 @@ MIGRATIONS = {
         statement
         for name, value in columns.items()
         for statement in (
-            f"ALTER TABLE runs ADD COLUMN {name} {RUN_COLUMNS[name][0]}",
-            f"UPDATE runs SET {name} = {value}",
+            f"ALTER TABLE {table} ADD COLUMN {name} {COLUMNS_OF[table][name][0]}",
+            f"UPDATE {table} SET {name} = {value}",
         )
     )
-    for version, columns in ADDED.items()
+    for version, (table, columns) in ADDED.items()
 }
 """SQL that upgrades each version to the next."""
 
@@ -236,11 +255,7 @@ INTERRUPTED_INDEX = (
 
 COLUMNS = {
     table: {name: of for name, (_, of) in columns.items() if of is not None}
-    for table, columns in {
-        "runs": RUN_COLUMNS,
-        "rounds": ROUND_COLUMNS,
-        "ledger": LEDGER_COLUMNS,
-    }.items()
+    for table, columns in COLUMNS_OF.items()
 }
 """The columns of each table that are read, with their types."""
 

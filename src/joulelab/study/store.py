@@ -19,7 +19,7 @@ database. Nothing is pickled.
 
 States of a run: planned -> running -> finished | failed; a run found *running* by the next writer
 was interrupted, and is planned again. Its attempt stays in the ledger as *interrupted*, with its
-last reported energy.
+last reported energy; so does longer work beside runs (loading, idle time, calibration).
 """
 
 from __future__ import annotations
@@ -85,8 +85,11 @@ class Store(StoredRuns, StoredLedger, StoredFiles):
                     store._migrate()
                     check_folder(folder)
                 else:
-                    write_whole(folder / "study.toml", study)
                     store._migrate()
+                    path = folder / "study.toml"
+                    if not path.is_file() or path.read_text("utf-8") != study:
+                        store._forget()
+                    write_whole(path, study)
                 store._note_interruptions()
                 undone.pop_all()
             return store

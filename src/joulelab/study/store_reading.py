@@ -154,7 +154,7 @@ def _raw_rows(
     connection: sqlite3.Connection, folder: Path, asked: _Asked, on_damage: OnDamage
 ) -> Iterator[list[tuple[Any, ...]]]:
     table = asked.table
-    absent = columns_before(version(connection)) if table == "runs" else {}
+    absent = columns_before(version(connection), table)
     selected = ", ".join(f"{absent.get(name, name)} AS {name}" for name in asked.columns)
     query = f"SELECT rowid, {selected} FROM {table} WHERE ({asked.where})"
     seen: set[int] = set()

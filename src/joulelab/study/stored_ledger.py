@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from joulelab.energy.measurement import Measurement
@@ -18,6 +20,8 @@ HEARD_OF = (
     " ELSE 'energy up to the last heartbeat' END"
 )
 """How much of the energy of an entry is booked whose process has ended, in SQL."""
+KEPT = 64
+"""Windows beside runs of which it is known that they are booked."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,11 @@ class Ending:
 
 class StoredLedger(Database):
     """The table of the ledger, and with it the state of the runs that its entries are about."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+        super().__init__(folder, connection)
+        self._beside: dict[float | None, int] = {}
+        self._booked: deque[float | None] = deque(maxlen=KEPT)
 
     def begin(
         self,
@@ -82,12 +91,44 @@ class StoredLedger(Database):
         self, session: int, kind: str, measurement: Measurement, total: Total, state: str
     ) -> None:
         """Enter a finished measurement that belongs to no run."""
-        with self._transaction() as connection:
-            entry = connection.execute(
-                "INSERT INTO ledger (session, kind, state, started_at) VALUES (?, ?, ?, ?)",
-                (session, kind, state, measurement.started_at),
-            ).lastrowid
-            self._set_energy(connection, entry, measurement, total)
+        self._enter_beside(session, kind, measurement, total, state)
+
+    def so_far(self, session: int, kind: str, measurement: Measurement, total: Total) -> None:
+        """Enter what work beside runs has taken so far, in case its process is killed.
+
+        Args:
+            session: that works.
+            kind: of the work; `book`, with which the whole is entered in the end, may change it.
+            measurement: of the part.
+            total: sum over the domains that count.
+        """
+        with self._thread_lock:
+            if measurement.started_at not in self._booked:  # since it was measured
+                self._enter_beside(session, kind, measurement, total, "running")
+
+    def _enter_beside(
+        self, session: int, kind: str, measurement: Measurement, total: Total, state: str
+    ) -> None:
+        begun_at = measurement.started_at
+        with self._thread_lock:
+            entry = self._beside.get(begun_at)
+            with self._transaction() as connection:
+                if entry is None:
+                    entry = connection.execute(
+                        "INSERT INTO ledger (session, kind, state, started_at) VALUES (?, ?, ?, ?)",
+                        (session, kind, state, begun_at),
+                    ).lastrowid
+                else:
+                    connection.execute(
+                        "UPDATE ledger SET kind = ?, state = ? WHERE entry = ?",
+                        (kind, state, entry),
+                    )
+                self._set_energy(connection, entry, measurement, total)
+            if state == "running":
+                self._beside[begun_at] = int(entry or 0)
+            else:
+                self._beside.pop(begun_at, None)
+                self._booked.append(begun_at)
 
     def progress(self, entry: int, measurement: Measurement, total: Total) -> None:
         """Store the energy of an open entry so far, in case its process is killed."""
@@ -140,7 +181,7 @@ class StoredLedger(Database):
             kind: of the entries.
             run_id: of the run.
         """
-        energy = ("energy_gross_j", "energy_error_j", "energy_status")
+        energy = ("energy_gross_j", "energy_error_j", "energy_status", "too_short")
         names = ("entry", "started_at", "duration_s", *energy)
         rows = self._query(
             f"SELECT {', '.join(names)}, runs FROM ledger WHERE state = 'interrupted' AND kind = ?",
@@ -153,6 +194,11 @@ class StoredLedger(Database):
         """The number of the next session; each process that works on the study is a session."""
         ((last,),) = self._query("SELECT coalesce(max(session), 0) FROM ledger")
         return int(last) + 1
+
+    def _forget(self) -> None:
+        """Drop what another study has booked that came to no plan, when a folder is taken over."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM ledger")
 
     def _note_interruptions(self) -> None:
         with self._transaction() as connection:
@@ -168,12 +214,13 @@ class StoredLedger(Database):
     ) -> None:
         connection.execute(
             "UPDATE ledger SET duration_s = ?, energy_gross_j = ?, energy_error_j = ?,"
-            " energy_status = ?, measurement = ? WHERE entry = ?",
+            " energy_status = ?, too_short = ?, measurement = ? WHERE entry = ?",
             (
                 measurement.duration_s,
                 total.gross_j,
                 total.error_j,
                 str(total.status),
+                total.too_short,
                 json.dumps(measurement.to_dict()),
                 entry,
             ),

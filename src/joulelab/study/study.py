@@ -176,16 +176,16 @@ class Study:
     def _session(self, plan: Plan, store: Store, listener: Listener, copies: CodeCopies) -> None:
         """The session of this process."""
         with opened(self.spec, self.data_dir, plan, store, listener) as working:
-            working.load()
-            workloads = working.workloads
-            manifest = store.manifest()
-            copies.add(workloads.files())
-            now = {**copies.conditions, **working.conditions()}
-            engines = list(dict.fromkeys(store.finished_values("engine")))
-            begun = Begun(store.folder, self.spec, manifest, engines)
-            check_unchanged(plan.configurations, begun, now)
-            store.plan(plan.runs)
-            with closing(working.begin()) as ledger:
+            with closing(working.begin()) as ledger, working.heard():
+                working.load()
+                workloads = working.workloads
+                manifest = store.manifest()
+                copies.add(workloads.files())
+                now = {**copies.conditions, **working.conditions()}
+                engines = list(dict.fromkeys(store.finished_values("engine")))
+                begun = Begun(store.folder, self.spec, manifest, engines)
+                check_unchanged(plan.configurations, begun, now)
+                store.plan(plan.runs)
                 sessions = [*manifest.get("sessions", []), working.entry(now)]
                 latest = {**workloads.latest(now), "plugins": copies.plugins}
                 store.write_manifest({**now, **manifest, **latest, "sessions": sessions})

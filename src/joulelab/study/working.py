@@ -2,7 +2,7 @@
 
 ::
 
-    opened ── load, begin ── run(group) ── run(group) ... ── end
+    opened ── begin, load ── run(group) ── run(group) ... ── end
       └ meters  └ workloads, ledger, idle power             └ idle power
 
 `Study.run` works so in its own process; the workers of an engine in theirs, with a store that
@@ -11,17 +11,19 @@ passes on what is entered.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from joulelab.energy.detection import open_recorder
 from joulelab.energy.lock import DeviceLocks
-from joulelab.energy.measurement import Measurement
 from joulelab.energy.recorder import Recorder
+from joulelab.errors import StoreError
 from joulelab.study.accounting import Ledger
+from joulelab.study.executor import HEARTBEAT_INTERVAL_S
 from joulelab.study.listener import Listener, WorkloadSummary
 from joulelab.study.manifest import conditions, new_session
 from joulelab.study.plan import Group, Plan
@@ -69,7 +71,7 @@ class Working:
         return {**conditions(self.session), **self.workloads.conditions()}
 
     def begin(self) -> Ledger:
-        """Open the books of a session; what was done before is its set-up."""
+        """Open the books of a session, with its set-up, which has begun with the meters."""
         meters, device = self.session.recorder, self.session.device.domain
         ledger = Ledger(self._store, meters, self.session.domains, device)
         ledger.adopt("setup", self._setup)
@@ -104,11 +106,26 @@ class Working:
             locks.acquire(on_wait=wait)
             return self.measure_idle()
 
-    def beside_runs(self) -> list[tuple[str, Measurement]]:
-        """What is done beside runs now: its kind, and what was measured of it so far."""
-        around = [one.beside for one in self.session.executors]
-        doing = [one for one in (self.recorder.ledger.open, *around) if one is not None]
-        return [(kind, window.so_far()) for kind, window in doing]
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Enter every two seconds what is done beside runs, in case this process is killed."""
+        ledger, stop = self.recorder.ledger, threading.Event()
+
+        def tell() -> None:
+            # What makes this fail, such as a full disk, makes the next entry of the work fail too.
+            with suppress(StoreError):
+                while not stop.wait(HEARTBEAT_INTERVAL_S):
+                    around = [one.beside for one in self.session.executors]
+                    for kind, window in filter(None, (ledger.open, *around)):
+                        ledger.so_far(kind, window.so_far())
+
+        thread = threading.Thread(target=tell, name="joulelab-beside-runs", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
 
     def run(self, group: Group, pending: Sequence[PlannedRun]) -> None:
         """Carry out what is left of a group.

@@ -11,7 +11,6 @@ from typing import TypeVar
 from joulelab.energy.booking import Booking
 from joulelab.energy.carbon.footprint import footprint
 from joulelab.energy.measurement import Measurement
-from joulelab.energy.reading import Status
 from joulelab.kinds.searching.spent import Spent
 from joulelab.study.executor import Executor, Heartbeat, Job, Outcome
 from joulelab.study.planned_run import PlannedRun
@@ -72,7 +71,6 @@ class BookedTrainer:
             share: of time and energy that belongs to the part.
         """
         total = self.session.counted(measurement)
-        parts = [one for one in measurement.readings if one.domain in total.domains]
         grams = None
         if self._booking is not None:
             begun, lasted = measurement.started_at, measurement.duration_s
@@ -86,7 +84,7 @@ class BookedTrainer:
             grams=_part(grams, share),
             status=str(total.status),
             reason="" if total.gross_j is not None else why_unknown(measurement),
-            too_short=total.status is Status.ESTIMATED and all(one.sensed for one in parts),
+            too_short=total.too_short,
         )
 
     def booked(

@@ -69,18 +69,12 @@ UNHEARD = Spent(
 
 
 def total_spent(parts: Iterable[Spent]) -> Spent:
-    """The sum; an amount that one part does not know is unknown.
-
-    Steps of a search that are too short for a sensor are measured together once they leave open
-    less than it says.
-    """
+    """The sum; an amount that one part does not know is unknown."""
     listed = [one for one in parts if one != Spent()]
     joules, error_j = _sum([one.joules for one in listed]), _sum([one.error_j for one in listed])
-    long_enough = joules is not None and error_j is not None and error_j <= joules
-    statuses = {
-        Status.MEASURED if one.too_short and long_enough else Status(one.status) for one in listed
-    }
-    status = Status.of_sum(statuses) if statuses else Status.MEASURED
+    states = [(one.status, one.too_short) for one in listed]
+    within = map(Status, Status.within_sum(states, joules, error_j))
+    status = Status.of_sum([Status.MEASURED, *within])
     return Spent(
         seconds=sum(one.seconds for one in listed),
         epochs=sum(one.epochs for one in listed),

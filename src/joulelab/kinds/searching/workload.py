@@ -194,6 +194,7 @@ class SearchWorkload(Workload):
             error_j=row["energy_error_j"],
             grams=grams,
             status=row["energy_status"],
+            too_short=bool(row["too_short"]),
         )
 
 
