@@ -231,7 +231,9 @@ def test_a_command_that_ignores_the_request_to_end_is_killed(measure):
 
 def test_what_a_command_has_started_ends_with_it(measure, tmp_path):
     pid = tmp_path / "pid"
-    started = f"import os; open({str(pid)!r}, 'w').write(str(os.getpid()))\nwhile True: pass"
+    # It ends some day even if this test is killed.
+    loop = "end = time.time() + 60\nwhile time.time() < end: pass"
+    started = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid()))\n{loop}"
     line = f"{shlex.join([PYTHON, '-c', started])} & wait"
     done = measure("--budget", "3 s", "--", "sh", "-c", line)
     assert done.returncode == 5

@@ -255,6 +255,29 @@ def test_the_interpreter_is_as_before(counted):
     assert (sys.getswitchinterval(), threading.active_count()) == before
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="collections begin between bytecodes")
+def test_no_garbage_is_collected_while_the_list_of_threads_is_locked(counted):
+    """A finalizer that lets another thread run would have both wait for ever."""
+    began_in = []
+
+    def collecting(phase, _):
+        began_in.append(sys._getframe(1).f_code.co_name)
+
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(collecting)
+    try:
+        with counted:
+            gc.set_threshold(1)
+            burn(0.1)
+            gc.set_threshold(*thresholds)
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.callbacks.remove(collecting)
+    assert gc.isenabled()
+    assert "_look" in began_in, "what surrounds it collects"
+    assert "_current_frames" not in began_in
+
+
 def test_an_interval_that_the_program_sets_itself_stays(counted):
     before = sys.getswitchinterval()
     with counted:

@@ -28,6 +28,7 @@ Within this time, threads share by the processor time that they used:
 from __future__ import annotations
 
 import bisect
+import gc
 import math
 import os
 import random
@@ -37,6 +38,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from types import FrameType
 from typing import NamedTuple
 
 from joulelab.kinds.program.events import Marks, marked_phases, open_phases
@@ -129,6 +131,22 @@ class Switching:
 _switching = Switching()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_switching.forget)
+
+
+def _current_frames() -> dict[int, FrameType]:
+    """The frame of every thread, by identifier.
+
+    Until Python 3.11 a garbage collection may begin within `sys._current_frames`, which holds the
+    lock of the list of threads. If a finalizer then lets another thread run, and that starts a
+    thread or looks too, both wait for ever (python/cpython, gh-106883). So none may begin.
+    """
+    if sys.version_info >= (3, 12) or not gc.isenabled():
+        return sys._current_frames()
+    gc.disable()
+    try:
+        return sys._current_frames()
+    finally:
+        gc.enable()
 
 
 @dataclass
@@ -227,7 +245,7 @@ class Sampler:
             period = max(period + 1, int((now_s - start_s) / self._period_s))
 
     def _look(self) -> None:
-        frames = sys._current_frames()
+        frames = _current_frames()
         at_s, waiting, clocks = time.monotonic(), self._waiting, self._clocks
         if clocks.known != frames.keys():
             clocks.learn(frames)
