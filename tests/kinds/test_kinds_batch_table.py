@@ -1,6 +1,7 @@
 """What batches cost by their size: measured by a real server, pooled, kept in a file, read back."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,27 @@ def test_one_window_without_energy_leaves_none_to_its_size():
     pooled = SizeProfile.pooled([window(), window(status=Status.MISSING)])
     assert pooled.energy.status is Status.MISSING
     assert (pooled.net_j, pooled.gross_j_per_image, pooled.idle_w) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("sensed", "bound_j", "status", "too_short"),
+    [
+        ((True, True), 0.5, Status.MEASURED, False),
+        ((True, True), 5.0, Status.ESTIMATED, True),
+        ((True, False), 0.5, Status.ESTIMATED, False),
+    ],
+)
+def test_windows_too_short_for_a_sensor_may_be_long_enough_together(
+    sensed, bound_j, status, too_short
+):
+    windows = [window(), window()]
+    pooled = SizeProfile.pooled(
+        [
+            replace(one, energy=replace(one.energy, error_j=bound_j, too_short=short))
+            for one, short in zip(windows, sensed, strict=True)
+        ]
+    )
+    assert (pooled.energy.status, pooled.energy.too_short) == (status, too_short)
 
 
 def test_an_idle_power_of_nothing_is_known():

@@ -101,7 +101,7 @@ class SizeProfile:
             mean_s,
             math.sqrt(squares / (batches - 1)) / mean_s if batches > 1 else 0.0,
             math.fsum(one.duration_s for one in profiles),
-            _added([one.energy for one in profiles], joint_status(profiles)),
+            _added([one.energy for one in profiles]),
             tuple(dict.fromkeys(remark for one in profiles for remark in one.remarks)),
         )
 
@@ -168,21 +168,27 @@ def joint_status(profiles: Sequence[SizeProfile]) -> Status:
     return Status.of_sum([Status.MEASURED, *(one.energy.status for one in profiles)])
 
 
-def _added(energies: Sequence[Total], status: Status) -> Total:
+def _added(energies: Sequence[Total]) -> Total:
     """The summed energies of successive windows; error bounds add up."""
 
     def total(values: Sequence[float | None]) -> float | None:
         known = [value for value in values if value is not None]
         return math.fsum(known) if len(known) == len(values) else None
 
+    gross_j = total([one.gross_j for one in energies])
+    error_j = total([one.error_j for one in energies])
+    parts = [(one.status, one.too_short) for one in energies]
+    status = Status.of_sum(map(Status, Status.within_sum(parts, gross_j, error_j)))
     return Total(
         status,
-        total([one.gross_j for one in energies]),
+        gross_j,
         total([one.idle_j for one in energies]),
-        total([one.error_j for one in energies]),
+        error_j,
         tuple(dict.fromkeys(name for one in energies for name in one.domains)),
         tuple(dict.fromkeys(name for one in energies for name in one.sources)),
         total([one.idle_error_j for one in energies]),
+        too_short=status is Status.ESTIMATED
+        and all(one.too_short or one.status is Status.MEASURED for one in energies),
     )
 
 
@@ -321,6 +327,7 @@ class _Energy(Entry):
     domains: tuple[str, ...]
     sources: tuple[str, ...]
     idle_error_j: Joules = None
+    too_short: bool = False
 
 
 class _Window(Entry):
