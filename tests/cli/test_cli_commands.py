@@ -74,9 +74,8 @@ def finished(tmp_path_factory):
     [
         (("--help",), "Usage: joulelab", "numpy pandas pydantic matplotlib scipy torch"),
         (("status", str(STUDIES / "tuning")), "not running", "matplotlib scipy torch"),
-        (("export", str(STUDIES / "tuning")), "run_id", "matplotlib scipy torch"),
     ],
-    ids=["help", "status", "export"],
+    ids=["help", "status"],
 )
 def test_nothing_heavy_is_imported_in_vain(arguments, said, heavy):
     program = (
