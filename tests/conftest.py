@@ -40,7 +40,7 @@ gc.disable()
 def pytest_collection_finish():
     """Collect garbage only among what tests make."""
     gc.freeze()
-    gc.set_threshold(10_000)
+    gc.set_threshold(50_000)
     gc.enable()
     atexit.register(gc.unfreeze)  # libraries check what is left when the interpreter ends
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,15 +40,32 @@ def _uv(*arguments):
     subprocess.run([UV, *arguments], check=True, capture_output=True)
 
 
+@pytest.fixture(scope="module")
+def compiled(core):
+    """The same, with the modules that are compiled here: compiling pandas and SciPy takes seconds.
+
+    Python compiles a module anew if size or time of its source are others.
+    """
+    (packages,), ours = (
+        (core / "lib").glob("python*/site-packages"),
+        Path(pytest.__file__).parents[1],
+    )
+    for package in packages.iterdir():
+        for modules in (ours / package.name).rglob("__pycache__"):
+            if (into := packages / modules.relative_to(ours)).parent.is_dir():
+                shutil.copytree(modules, into, dirs_exist_ok=True)
+    return core
+
+
 @pytest.fixture
-def joulelab(core, tmp_path):
+def joulelab(compiled, tmp_path):
     """Runs the command of the core in a folder of its own; returns its output."""
 
     def run(*arguments, code=0):
         unlike = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")
         environment = {name: value for name, value in os.environ.items() if name not in unlike}
         done = subprocess.run(
-            [core / "bin" / "joulelab", *map(str, arguments)],
+            [compiled / "bin" / "joulelab", *map(str, arguments)],
             cwd=tmp_path,
             env=environment | {"XDG_STATE_HOME": str(tmp_path / "state")},
             capture_output=True,
@@ -65,7 +83,8 @@ def test_it_is_small_and_brings_no_library_of_an_extra(core):
     packages = next((core / "lib").glob("python*/site-packages"))
     for library in ("torch", "torchvision", "sklearn", "statsmodels", "pyarrow", "h11", "optuna"):
         assert not (packages / library).exists()
-    size = sum(one.stat().st_size for one in packages.rglob("*") if one.is_file())
+    installed = (one for one in packages.rglob("*") if one.is_file() and one.suffix != ".pyc")
+    size = sum(one.stat().st_size for one in installed)
     assert size < MOST_MB * 1e6
 
 

@@ -100,7 +100,7 @@ class Registry(Generic[T]):
         return [*ours, *outside, *own]
 
     def _entry_points(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in _installed().select(group=self.group)}
+        return _installed().get(self.group, {})
 
     def _load(self, point: EntryPoint) -> T:
         try:
@@ -203,9 +203,11 @@ def _described(part: object) -> object:
 
 
 @cache
-def _installed() -> Any:  # noqa: ANN401 - SelectableGroups before Python 3.12, then EntryPoints
-    """The entry points of all installed packages, whose metadata are read once."""
-    return entry_points()
+def _installed() -> dict[str, dict[str, EntryPoint]]:
+    """Our groups of entry points by name, from the metadata of all packages, read once."""
+    found = entry_points()
+    ours = [group for group in found.groups if group.startswith("joulelab.")]
+    return {group: {one.name: one for one in found.select(group=group)} for group in ours}
 
 
 def _first_line(part: object) -> str:

@@ -31,6 +31,8 @@ from joulelab.registry import load_plugin
 from joulelab.study.store import PlannedRun
 from undrawn import undraw
 
+STUDIES = Path(__file__).parent.parent / "data" / "studies"
+
 
 @pytest.fixture(autouse=True)
 def sigterm_ends_this_process(monkeypatch):
@@ -67,19 +69,26 @@ def finished(tmp_path_factory):
     return folder / "out", study, (ended.value.code, out.getvalue(), err.getvalue())
 
 
-def test_help_needs_nothing_heavy():
+@pytest.mark.parametrize(
+    ("arguments", "said", "heavy"),
+    [
+        (("--help",), "Usage: joulelab", "numpy pandas pydantic matplotlib scipy torch"),
+        (("status", str(STUDIES / "tuning")), "not running", "matplotlib scipy torch"),
+    ],
+    ids=["help", "status"],
+)
+def test_nothing_heavy_is_imported_in_vain(arguments, said, heavy):
     program = (
         "import sys\n"
-        "sys.argv = ['joulelab', '--help']\n"
+        f"sys.argv = {['joulelab', *arguments]}\n"
         "from joulelab.cli import main\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'pandas', 'numpy', 'pydantic', 'matplotlib', 'scipy'}\n"
-        "print(sorted(heavy & set(sys.modules)))\n"
+        f"print(sorted({set(heavy.split())} & set(sys.modules)))\n"
     )
     output = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     ).stdout
-    assert "Usage: joulelab" in output
+    assert said in output
     assert output.splitlines()[-1] == "[]"
 
 

@@ -333,7 +333,7 @@ def _q(design: _Design, counts: Values) -> tuple[Values, int]:
     drawn /= of_stratum[strata] + 1
     members = members_of(design.codes)
     t = np.stack([drawn[:, one].sum(axis=1) for one in members], axis=1)  # (resamples, k)
-    return _quadratic(t, np.stack([_covariance(sizes, of_strata) for of_strata in within]))
+    return _quadratic(t, _covariances(sizes, within))
 
 
 def _centred_ranks(design: _Design, counts: Values, of_stratum: Values, starts: Values) -> Values:
@@ -345,11 +345,13 @@ def _centred_ranks(design: _Design, counts: Values, of_stratum: Values, starts: 
     return ranks
 
 
-def _covariance(sizes: Values, within: Values) -> Values:
-    """C of T, shape (levels, levels), from V_s, shape (strata,)."""
+def _covariances(sizes: Values, within: Values) -> Values:
+    """C of every T, shape (resamples, levels, levels), from V_s, shape (resamples, strata)."""
     of_stratum = sizes.sum(axis=1)
     scale = within / ((of_stratum + 1) ** 2 * of_stratum * (of_stratum - 1))
-    whole: Values = np.diag((scale * of_stratum) @ sizes) - (sizes.T * scale) @ sizes
+    whole: Values = -(sizes.T * scale[:, None]) @ sizes
+    level = np.arange(sizes.shape[1])
+    whole[:, level, level] += (scale * of_stratum) @ sizes
     return whole
 
 
@@ -385,7 +387,7 @@ def _counted(design: _Design, q: float) -> tuple[float, float] | None:
         here = _arrangements(ranks[one] / (len(one) + 1), counts.astype(int))
         t = (t[:, None] + here[None]).reshape(-1, sizes.shape[1])
     within = np.array([(ranks[one] ** 2).sum() for one in members])
-    every = _quadratic(t, _covariance(sizes, within)[None])[0]
+    every = _quadratic(t, _covariances(sizes, within[None]))[0]
     share = float((every >= q - ROUNDING * max(q, 1.0)).mean())
     return share, float((every >= every.max() * (1 - ROUNDING)).mean())
 

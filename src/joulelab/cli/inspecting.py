@@ -12,7 +12,6 @@ from joulelab import formats
 from joulelab.cli.options import OUTPUT_FOLDER
 from joulelab.cli.output import check_file, check_folder, say, write_frame
 from joulelab.present import Column, Facts, Remark, Table, View, words
-from joulelab.report.ledger import without
 from joulelab.study.manifest import machine_of
 from joulelab.study.now import read_now
 from joulelab.study.results import Results
@@ -63,7 +62,7 @@ def status(folder: Path) -> View:
             Table(rows, columns, title=f"{results.spec['name']} in {folder}"),
             *([_workers_table(workers)] if len(workers) > 1 or waiting is not None else ()),
             f"{'running now' if writing else 'not running'}{queue}; energy so far, including "
-            f"setup and idle: {formats.joules(joules)} gross{without(unknown)}; "
+            f"setup and idle: {formats.joules(joules)} gross{_without(unknown)}; "
             f"interrupted attempts: {interrupted}",
             *([f"now: {now.doing}"] if now is not None and now.doing else ()),
             *(
@@ -84,6 +83,15 @@ def status(folder: Path) -> View:
             "waiting_runs": waiting,
         },
     )
+
+
+def _without(unknown: int) -> str:
+    """What is not in a sum of the ledger."""
+    if not unknown:
+        return ""
+    from joulelab.report.ledger import without  # with what draws figures
+
+    return without(unknown)
 
 
 def _workers(

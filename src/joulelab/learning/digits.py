@@ -7,6 +7,7 @@ independent of the study's seed: 1,437 training and 360 test images, each class 
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,19 @@ def load(argument: str, data_dir: Path | None) -> Images:
     """
     del data_dir
     refuse_argument("digits", argument)
+    pixels, labels, train, test = _read()
+    return Images(
+        name="digits",
+        train=_part(pixels, labels, train),
+        test=_part(pixels, labels, test),
+        classes=int(labels.max()) + 1,
+        source="scikit-learn's load_digits",
+    )
+
+
+@cache  # scikit-learn reads them from compressed text
+def _read() -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Pixels (1797, 1, 8, 8), labels, and the rows of the training and of the test images."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -44,17 +58,11 @@ def load(argument: str, data_dir: Path | None) -> Images:
         random_state=SPLIT_SEED,
     )
     pixels = np.rint(digits.images * (255 / BRIGHTEST)).astype(np.uint8)[:, np.newaxis]
-    return Images(
-        name="digits",
-        train=_part(pixels, digits.target, train),
-        test=_part(pixels, digits.target, test),
-        classes=len(digits.target_names),
-        source="scikit-learn's load_digits",
-    )
+    return pixels, digits.target, train, test
 
 
 def _part(pixels: NDArray[np.uint8], labels: NDArray[np.int64], rows: NDArray[np.int64]) -> Split:
-    # pixels (1797, 1, 8, 8)
+    # Rows by their numbers are copies: whoever changes the images changes only his own.
     return Split(
         torch.from_numpy(pixels[rows]), torch.from_numpy(labels[rows].astype(np.int64, copy=False))
     )

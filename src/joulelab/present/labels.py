@@ -21,7 +21,6 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
-from scipy.optimize import isotonic_regression
 
 from joulelab.present.axes import Floats
 from joulelab.present.style import GREY, POINTS_PER_IN, Size
@@ -235,6 +234,8 @@ def spread(places: Sequence[float], least: float, top: float = 1.0) -> list[floa
     >>> [round(place, 2) for place in spread([0.5, 0.5, 0.9], 0.2)]
     [0.4, 0.6, 0.9]
     """
+    from scipy.optimize import isotonic_regression
+
     wanted = np.asarray(places, dtype=float)
     order = np.argsort(wanted, kind="stable")
     steps = least * np.arange(len(wanted))

@@ -28,7 +28,7 @@ import json
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -344,6 +344,7 @@ _REGIONS: dict[str, Callable[[str], Iterator[Region]]] = {
 }
 
 
+@cache  # it reads a file, and a table has a hundred rows
 def _source(table: str) -> str:
     return f"codecarbon {importlib.metadata.version('codecarbon')}, {table}"
 
