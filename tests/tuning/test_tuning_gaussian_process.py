@@ -11,7 +11,7 @@ from sklearn.gaussian_process.kernels import Matern
 
 from joulelab.tuning.acquisition import index, log_expected_improvement
 from joulelab.tuning.gaussian_process import GaussianProcess, Prior
-from joulelab.tuning.scaled_process import ScaledProcess, standard_scores
+from joulelab.tuning.scaled_process import ScaledProcess, standard_losses, standard_scores
 
 GROUPS = np.array([0, 1, 1])
 """Two variables; the second, a category, has two columns."""
@@ -144,24 +144,57 @@ def test_a_failed_training_does_not_decide_on_the_scale():
     )
 
 
-def test_losses_that_span_decades_are_seen_by_their_ratios():
+@pytest.fixture
+def losses():
+    """Thirty points of two variables, and losses that span four decades over the first of them."""
     generator = np.random.default_rng(3)
-    losses = 10 ** generator.uniform(-5, 0, 40)
+    at = generator.random((30, 2))
+    return at, 10 ** (-4 * at[:, 0] + 0.1 * generator.normal(size=30))
 
-    seen = standard_scores(-losses)
 
-    logs = -np.log(losses)
-    assert_allclose(seen.values, (logs - logs.mean()) / logs.std(), rtol=1e-9, atol=1e-9)
+def of_scores():
+    return ScaledProcess(np.arange(2), Prior(), standard_scores, standard_losses)
+
+
+def test_losses_that_span_decades_are_seen_by_their_ratios(losses):
+    at, loss = losses
+
+    _, scaled = of_scores().given(at, -loss)
+
+    logs = -np.log(loss)
+    assert_allclose(scaled.values, (logs - logs.mean()) / logs.std(), rtol=1e-9, atol=1e-9)
     # A difference near the best one, in units of the loss.
-    assert seen.unit == pytest.approx(losses.min() * logs.std())
+    assert scaled.unit == pytest.approx(loss.min() * logs.std())
 
 
-def test_scores_below_0_that_are_no_ratios_are_seen_by_their_gaps():
-    """Such as logarithms of likelihoods: the distance to 0 says nothing."""
-    scores = np.random.default_rng(4).normal(0.0, 1.0, 40)
+def test_losses_that_are_smooth_are_seen_by_their_gaps(losses):
+    """Their logarithms fall without end towards the optimum."""
+    at, _ = losses
+    score = -np.sum((at - 0.4) ** 2, axis=1)
 
-    assert_allclose(standard_scores(scores - 1000).values, standard_scores(scores).values)
-    assert standard_scores(np.array([-2.0, -2.0])).values.tolist() == [0.0, 0.0]
+    _, scaled = of_scores().given(at, score)
+
+    assert standard_losses(score) is not None
+    assert_allclose(scaled.values, standard_scores(score).values)
+
+
+def test_scores_that_are_no_losses_have_no_ratios(losses):
+    _, loss = losses
+    for scores in (loss, -loss + loss.min(), np.append(-loss, 1.0), -1000 - loss):
+        assert standard_losses(scores) is None
+
+
+@pytest.mark.parametrize("scale", [standard_scores, standard_losses])
+def test_a_scale_knows_its_slopes(losses, scale):
+    """Without them, likelihoods on two scales could not be compared."""
+    _, loss = losses
+    scaled = scale(-loss)
+    # Near the best, where gaps are small, a scale of logarithms is a straight line.
+    offset = loss.min() if scale is standard_losses else np.median(loss - loss.min())
+    slopes = 1 / ((loss - loss.min() + offset) * scaled.unit / offset)
+    assert scaled.log_slope == pytest.approx(np.log(slopes).sum())
+    in_thousandths = scale(-1000 * loss)
+    assert in_thousandths.log_slope == pytest.approx(scaled.log_slope - 30 * np.log(1000))
 
 
 def test_what_is_predicted_does_not_depend_on_when_it_was_asked(points):

@@ -59,7 +59,13 @@ from joulelab.tuning.green import (
     front_of,
     known_log_cost,
 )
-from joulelab.tuning.scaled_process import Scaled, ScaledProcess, standard_scores, standardised
+from joulelab.tuning.scaled_process import (
+    Scaled,
+    ScaledProcess,
+    standard_losses,
+    standard_scores,
+    standardised,
+)
 from joulelab.tuning.search import Progress, Search, Step, rungs
 from joulelab.tuning.space import Codes, SearchSpace, Value
 
@@ -125,7 +131,12 @@ class FreezeThaw(Search):
         groups = self._features.groups
         self._costs = ScaledProcess(groups, COST, partial(standardised, least=LEAST_COST_SPREAD))
         self._seconds = ScaledProcess(groups, COST, partial(standardised, least=LEAST_COST_SPREAD))
-        self._scores = ScaledProcess(groups, SCORE, partial(standard_scores, share=USUAL))
+        self._scores = ScaledProcess(
+            groups,
+            SCORE,
+            partial(standard_scores, share=USUAL),
+            partial(standard_losses, share=USUAL),
+        )
         self._codes: list[Codes] = []
         self._paid: list[tuple[int, float]] = []
         self._shown: list[tuple[int, float]] = []
@@ -387,7 +398,7 @@ class FreezeThaw(Search):
             return np.zeros(len(codes))
         points = self._features(np.stack([self._codes[trial] for trial, _ in self._shown]))
         logs = np.log([second for _, second in self._shown])
-        process, (_, centre, unit) = self._seconds.given(points, logs)
+        process, (_, centre, unit, _) = self._seconds.given(points, logs)
         mean, _ = process.predict(self._features(codes))
         return centre + unit * mean
 
@@ -399,7 +410,7 @@ class FreezeThaw(Search):
         points = np.stack([self._codes[trial] for trial, _ in self._paid])
         logs = np.log([cost for _, cost in self._paid])
         logs -= known_log_cost(self.space, self.cost, points)
-        process, (_, centre, unit) = self._costs.given(self._features(points), logs)
+        process, (_, centre, unit, _) = self._costs.given(self._features(points), logs)
         mean, std = process.predict(self._features(codes))
         return known + centre + unit * mean + (unit * std) ** 2 / 2
 

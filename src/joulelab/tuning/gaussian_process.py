@@ -131,15 +131,18 @@ class GaussianProcess:
         )
         self.parameters = self._centre
 
-    def fit(self, points: Array, values: Array) -> None:
+    def fit(self, points: Array, values: Array) -> float:
         """Choose lengths and variances.
 
         Args:
             points: (observed, columns).
             values: (observed,), standardised.
+
+        Returns:
+            The logarithm of the likelihood times the prior, up to a constant.
         """
         reach = _REACH * self._spread
-        self.parameters = minimize(
+        found = minimize(
             self._objective,
             self._centre,
             args=(self._compared(points), values),
@@ -147,7 +150,9 @@ class GaussianProcess:
             method="L-BFGS-B",
             bounds=list(zip(self._centre - reach, self._centre + reach, strict=True)),
             options={"maxiter": STEPS if len(values) <= MANY else STEPS // 2},
-        ).x
+        )
+        self.parameters = found.x
+        return -float(found.fun)
 
     def condition(self, points: Array, values: Array) -> None:
         """Take in observations, with the lengths and variances as they are; arguments as `fit`."""

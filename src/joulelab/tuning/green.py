@@ -43,7 +43,12 @@ from joulelab.tuning.acquisition import index, log_expected_improvement
 from joulelab.tuning.features import Features
 from joulelab.tuning.front import Front
 from joulelab.tuning.gaussian_process import Prior
-from joulelab.tuning.scaled_process import ScaledProcess, standard_scores, standardised
+from joulelab.tuning.scaled_process import (
+    ScaledProcess,
+    standard_losses,
+    standard_scores,
+    standardised,
+)
 from joulelab.tuning.space import Codes, SearchSpace, Value
 from joulelab.tuning.strategy import Strategy
 
@@ -115,7 +120,7 @@ class Green(Strategy):
         groups = self._features.groups
         self._costs = ScaledProcess(groups, COST, partial(standardised, least=least))
         self._seconds = ScaledProcess(groups, COST, partial(standardised, least=LEAST_COST_SPREAD))
-        self._scores = ScaledProcess(groups, SCORE, standard_scores)
+        self._scores = ScaledProcess(groups, SCORE, standard_scores, standard_losses)
 
     def propose(self, number: int) -> dict[str, Value]:
         """The candidate with the highest index, given the rounds before `number`."""
@@ -214,7 +219,7 @@ class Green(Strategy):
             return known, np.zeros(len(codes))
         points = np.stack([one.code for one in paid])
         logs = np.log([one.cost for one in paid]) - self._known_log_cost(points)
-        process, (_, centre, unit) = self._costs.given(self._features(points), logs)
+        process, (_, centre, unit, _) = self._costs.given(self._features(points), logs)
         mean, std = process.predict(self._features(codes))
         return known + centre + unit * mean, unit * std
 
@@ -225,7 +230,7 @@ class Green(Strategy):
             return self._predict_log_cost(earlier, codes)[0]
         points = self._features(np.stack([one.code for one in told]))
         logs = np.log([one.second for one in told])
-        process, (_, centre, unit) = self._seconds.given(points, logs)
+        process, (_, centre, unit, _) = self._seconds.given(points, logs)
         mean, _ = process.predict(self._features(codes))
         return centre + unit * mean
 
@@ -235,7 +240,7 @@ class Green(Strategy):
         """Mean and standard deviation at candidates, the means so far, and the unit."""
         points = np.stack([one.code for one in earlier])
         raw = np.array([one.score for one in earlier])
-        process, (standard, _, unit) = self._scores.given(self._features(points), raw)
+        process, (standard, _, unit, _) = self._scores.given(self._features(points), raw)
         observed, _ = process.predict(self._features(points))
         pending = [
             self._proposed[n] for n in sorted(self._proposed) if n < number and n not in self._seen
