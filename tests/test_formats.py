@@ -51,11 +51,3 @@ def test_numbers_are_rounded_for_people():
     plurals = ["runs", "studies", "days", "classes", "epochs", "boxes", "wishes"]
     assert [*map(formats.plural, nouns)] == plurals
     assert formats.listing(["a", "b", "c"]) == "a, b and c"
-
-
-def test_a_ratio_is_a_percentage_until_it_is_several_times():
-    assert [formats.of(one) for one in (0.897, 1.2, 22.46)] == [
-        "89.7 % of",
-        "120.0 % of",
-        "22.46 times",
-    ]

@@ -133,13 +133,6 @@ def percent(value: float | None, decimals: int = 1) -> str:
     return f"{100 * value:.{decimals}f} %" if known(value) else DASH
 
 
-def of(value: float | None) -> str:
-    """A ratio, as the beginning of "... the best": ``89.7 % of``, ``22.5 times``."""
-    if known(value) and abs(value) >= 2:  # noqa: PLR2004 - twice
-        return f"{number(value)} times"
-    return f"{percent(value)} of"
-
-
 def share(value: float | None) -> str:
     """A share of 1 as a percentage with two digits, however small: ``0.012 %``, ``2.1 %``."""
     if not known(value):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import joulelab
+from joulelab import formats
 from joulelab.errors import JoulelabError, SpecError
 from joulelab.kinds.objective.executor import ObjectiveExecutor
 from joulelab.kinds.searching.front import front_finding
@@ -60,6 +61,21 @@ def test_the_second_of_two_returned_numbers_is_the_second_goal(tune):
     assert found.second == pytest.approx(0.05 + 0.01 * found.values["width"])
     assert found.knee.second < found.second
     assert found.knee.confirmed is not None
+
+
+LOSS = """
+def objective(trial):
+    width = trial.suggest_int("width", 8, 512, log=True)
+    return 1 / width**2, 0.05 + 0.01 * width
+"""
+
+
+def test_a_loss_at_the_knee_is_no_share_of_the_least(tune):
+    found = tune(LOSS, direction="minimize", confirm=0)
+    assert found.knee.score > found.score > 0
+    (said,) = front_finding(SimpleNamespace(runs=Results(found.folder).to_frame()))
+    assert "at the knee of its front: a score of " in said
+    assert f" against {formats.number(found.score)} " in said
 
 
 def test_a_search_with_two_goals_goes_on_as_if_it_had_not_been_killed(tune, monkeypatch):

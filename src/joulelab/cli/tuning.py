@@ -143,10 +143,10 @@ def _front_rows(found: Tuned) -> list[tuple[str, str]]:
     if knee is None or found.second is None or found.score is None:
         return [("front", front)]
     share = formats.percent(knee.second / found.second)
-    # A share of a score has a sense only where scores are counted from 0.
-    of_best = ""
-    if found.score > 0:
-        of_best = f" ({formats.of(knee.score / found.score)} the best)"
+    # A share has a sense only where scores are counted from 0, and higher ones are better.
+    of_best = f" against {formats.number(found.score)}"
+    if 0 < knee.score <= found.score:
+        of_best = f" ({formats.percent(knee.score / found.score)} of the best)"
     what = "energy" if found.second_goal == "energy" else "second goal"
     said = f"{formats.number(knee.score)}{of_best} for {share} of the {what}: {_words(knee.values)}"
     if knee.confirmed is not None:

@@ -263,8 +263,9 @@ def front_finding(experiment: Experiment) -> list[str]:
         what = "accuracy" if judged else "score"
         returned = run["second_goal"] == RETURNED
         goal, form = ("second goal", formats.number) if returned else ("energy", formats.joules)
-        if score[0] > 0:
-            head = f"{formats.of(score[1] / score[0])} the best {what}"
+        # Of a score that is minimised, a share of the best would be above 1, and no share.
+        if score[0] > 0 and (judged or score[1] <= score[0]):
+            head = f"{formats.percent(score[1] / score[0])} of the best {what}"
         else:
             head = f"a {what} of {formats.number(score[1])}"
         where = ", ".join(
